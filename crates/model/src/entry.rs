@@ -1,0 +1,64 @@
+//! What one place in the log records: the change itself, never a question to be judged again.
+
+use crate::{CaveatUse, Relationship, Revision, Timestamp};
+
+/// A relationship's attributes: what TOUCH may replace.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Attributes {
+    /// The condition under which the relationship counts.
+    pub caveat: Option<CaveatUse>,
+    /// The moment from which it does not count.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// One recorded effect on one relationship, with what undoing it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It was absent and is now present.
+    Created(Relationship),
+    /// It was present with other attributes.
+    Replaced {
+        /// The relationship with its new attributes.
+        new: Relationship,
+        /// The attributes it had.
+        old: Attributes,
+    },
+    /// It was present and is now absent; the attributes are those it had.
+    Deleted(Relationship),
+}
+
+/// What kind of change an entry records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryKind {
+    /// Relationships created, replaced and deleted; each relationship at most once.
+    Relationships(Vec<Change>),
+    /// The schema's canonical text after and before (empty: there was none).
+    Schema {
+        /// After the entry.
+        new: String,
+        /// Before the entry.
+        old: String,
+    },
+    /// Object numbers that no relationship used were reclaimed; survivors keep their order.
+    Renumbering {
+        /// Per removed object: type, the number it had, its id; sorted by type and number.
+        removed: Vec<(String, u32, String)>,
+    },
+}
+
+/// One place in a namespace's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The entry's place.
+    pub revision: Revision,
+    /// What it changed.
+    pub kind: EntryKind,
+}
+
+impl Relationship {
+    /// Caveat and expiration.
+    #[must_use]
+    pub fn attributes(&self) -> Attributes {
+        Attributes { caveat: self.caveat.clone(), expires_at: self.expires_at }
+    }
+}

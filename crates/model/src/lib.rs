@@ -1,0 +1,25 @@
+//! What is a relationship, a reference, a revision? The words every other crate speaks, and their text.
+//!
+//! Pure: no I/O, no clock, no protobuf.
+
+mod context;
+mod entry;
+mod names;
+mod relationship;
+mod revision;
+mod timestamp;
+
+pub use context::{Context, ContextError, ContextValue, VALUE_DEPTH_MAX};
+pub use entry::{Attributes, Change, Entry, EntryKind};
+pub use names::{
+    NAME_BYTES_MAX, NAME_BYTES_MIN, NameError, OBJECT_ID_BYTES_MAX, TYPE_BYTES_MAX, validate_name, validate_object_id,
+    validate_type,
+};
+pub use relationship::{
+    CaveatUse, ParseError, Relationship, ResourceRef, SubjectRef, WILDCARD, parse_reference,
+};
+pub use revision::Revision;
+pub use timestamp::{Timestamp, TimestampError};
+
+#[cfg(test)]
+mod tests;
