@@ -1,0 +1,24 @@
+//! Compiles `proto/` without `protoc`: protox parses, tonic-prost-build generates, and the descriptors
+//! are kept beside the code for server reflection and for the test that holds them to the contract.
+
+use std::error::Error;
+use std::path::Path;
+
+use prost::Message;
+
+const PROTOS: [&str; 5] = [
+    "authzed/api/v1/error_reason.proto",
+    "authzed/api/v1/experimental_service.proto",
+    "authzed/api/v1/schema_service.proto",
+    "authzed/api/v1/watch_service.proto",
+    "google/rpc/error_details.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors = protox::compile(PROTOS, ["proto"])?;
+    let out = std::env::var("OUT_DIR")?;
+    std::fs::write(Path::new(&out).join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}
