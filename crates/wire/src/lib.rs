@@ -10,6 +10,10 @@
 //!
 //! Source: the field numbers and types of the published clients, held by `tests/it/contract.rs`.
 
+mod convert;
+
+pub use convert::{Malformed, context, context_message, member_name, timestamp_message, type_name};
+
 /// Code generated from `proto/`, module by package.
 #[allow(
     missing_docs,
@@ -38,3 +42,6 @@ pub use generated::{authzed, google};
 
 /// The compiled `FileDescriptorSet` of everything in `proto/`, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+#[cfg(test)]
+mod tests;
