@@ -99,8 +99,8 @@ pub struct ArrowStep {
 pub enum PlanNode {
     /// Nobody.
     Nil,
-    /// The object itself.
-    SelfObject,
+    /// The object itself, which is of this type.
+    SelfObject(TypeIndex),
     /// The relation's edges: objects first, then wildcards, then usersets.
     Relation(Vec<ClassIndex>),
     /// A member of the same object.
@@ -231,7 +231,7 @@ impl Compiler {
     fn add_expression(&mut self, object_type: TypeIndex, expression: &Expression) -> NodeIndex {
         let node = match expression {
             Expression::Nil => PlanNode::Nil,
-            Expression::SelfObject => PlanNode::SelfObject,
+            Expression::SelfObject => PlanNode::SelfObject(object_type),
             Expression::Member(name) => match self.plan.member_index(object_type, name) {
                 Some(member) => PlanNode::Member(member),
                 None => PlanNode::Nil,
@@ -270,7 +270,7 @@ impl Compiler {
     /// A guess at what a node costs: what needs no edge first, what follows edges to other objects last.
     fn expense(&self, node: NodeIndex) -> u8 {
         match &self.plan.nodes[node as usize] {
-            PlanNode::Nil | PlanNode::SelfObject => 0,
+            PlanNode::Nil | PlanNode::SelfObject(_) => 0,
             PlanNode::Member(member) if self.plan.members[*member as usize].is_relation => 1,
             PlanNode::Relation(_) => 1,
             PlanNode::Member(_) => 2,

@@ -1,0 +1,67 @@
+//! Deliberately wrong evaluators: each variant breaks one rule, and the test kit must catch every one.
+//!
+//! Without the feature `broken` nothing of this is compiled in: [`is_broken`] is the constant `false`.
+
+macro_rules! variants {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// One rule broken.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[cfg_attr(not(feature = "broken"), expect(dead_code, reason = "set by tests alone"))]
+        pub enum Variant { $($(#[$doc])* $name,)+ }
+
+        /// All variants.
+        #[cfg(feature = "broken")]
+        pub const VARIANTS: &[Variant] = &[$(Variant::$name,)+];
+    };
+}
+
+variants! {
+    /// A userset does not count as its own member.
+    UsersetIsNotItsOwnMember,
+    /// `self` grants to usersets of the object.
+    SelfMatchesUsersets,
+    /// `self` grants to nobody.
+    SelfIsNil,
+    /// A wildcard grants to usersets.
+    WildcardMatchesUsersets,
+    /// A condition on a direct relationship is taken for true.
+    DirectDropsItsCondition,
+    /// An arrow follows only the first of its relation's types.
+    ArrowFollowsFirstTypeOnly,
+    /// A goal met again while open is simply no.
+    VisitedSetIsTheFixpoint,
+    /// Goals found for one subject answer for the next.
+    MemoKeepsOtherSubject,
+}
+
+#[cfg(feature = "broken")]
+mod chosen {
+    use std::cell::Cell;
+
+    use super::Variant;
+
+    thread_local! {
+        static CHOSEN: Cell<Option<Variant>> = const { Cell::new(None) };
+    }
+
+    /// Breaks this thread's evaluators; `None` mends them.
+    pub fn break_with(variant: Option<Variant>) {
+        CHOSEN.set(variant);
+    }
+
+    #[inline]
+    pub(crate) fn is_broken(variant: Variant) -> bool {
+        CHOSEN.get() == Some(variant)
+    }
+}
+
+#[cfg(feature = "broken")]
+pub use chosen::break_with;
+#[cfg(feature = "broken")]
+pub(crate) use chosen::is_broken;
+
+#[cfg(not(feature = "broken"))]
+#[inline(always)]
+pub(crate) const fn is_broken(_: Variant) -> bool {
+    false
+}

@@ -1,0 +1,624 @@
+//! What is the value of a goal? One evaluator for every call: goals are members of objects, asked for one subject.
+//!
+//! Depth first over an explicit stack of frames, one per node of a rule that is being worked on. A goal that rests on
+//! an unfinished one leaves a gate (see [`crate::solve`]); when the first goal of a component returns, its gates are
+//! solved together. A goal whose bounds meet before that is finished at once: nothing unfinished can change it.
+//!
+//! # Invariants
+//! * Every edge read is from the snapshot the evaluator was opened on.
+//! * Only `Done` goals are constants to others. What is provisional goes into gates and is never negated or reused.
+//! * `goals` are numbered in the order of activation, so a goal's number is its index in Tarjan's sense.
+//! * `cost` rises with each edge, frame and gate visited and never falls, so every question ends.
+//!
+//! Cost: O(edges visited).
+//! Source: Zanzibar (USENIX ATC 2019), section 3.2.3; Tarjan, "Depth-first search and linear graph algorithms" (1972).
+
+use std::collections::HashMap;
+
+use idhini_model::Context;
+use idhini_schema::{ArrowKind, ArrowStep, ClassIndex, MemberIndex, NodeIndex, PlanNode, PlanSubject};
+use rustc_hash::FxBuildHasher;
+
+use crate::broken::{Variant, is_broken};
+use crate::conditions::{Conditions, Edge, Pass};
+use crate::question::{BoundSubject, UNNAMED_RESOURCE};
+use crate::solve::{GateIndex, GateKind, Gates, GatesMark, Solver};
+use crate::value::Bounds;
+use crate::{EngineError, Limits, Permissionship, Progress, Snapshot};
+
+/// A member of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct GoalKey {
+    pub(crate) member: MemberIndex,
+    pub(crate) object: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GoalState {
+    /// Its frame is on the stack.
+    Open,
+    /// Its frame is gone, its component is not complete.
+    Pending,
+    Done,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Goal {
+    key: GoalKey,
+    state: GoalState,
+    bounds: Bounds,
+    gate: GateIndex,
+    /// Later than the rank of whatever a grant of this goal rests on.
+    rank: u32,
+}
+
+/// What a child tells its parent.
+#[derive(Debug, Clone, Copy)]
+struct Returned {
+    bounds: Bounds,
+    /// Set while the value may still change.
+    gate: Option<GateIndex>,
+    /// The lowest unfinished goal that was met.
+    lowest: u32,
+}
+
+const NO_GOAL: u32 = u32::MAX;
+
+/// A node being evaluated on an object.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    node: NodeIndex,
+    object: u32,
+    /// The goal whose rule this node is the root of, or `NO_GOAL`.
+    goal: u32,
+    /// Which child, class or step is next.
+    position: u32,
+    /// Which edge of the class is next.
+    edge_position: u32,
+    pass: Pass,
+    /// Whether an edge was put off to the conditional pass.
+    has_deferred: bool,
+    /// Whether `.all` met a live edge.
+    has_met: bool,
+    /// The value of the edge whose target is being asked.
+    edge: Bounds,
+    /// Everything so far, and the part of it that cannot change any more.
+    bounds: Bounds,
+    fixed: Bounds,
+    lowest: u32,
+    scratch_start: u32,
+    unfinished_start: u32,
+    mark: GatesMark,
+}
+
+enum Step {
+    Complete,
+    Ask(Frame),
+    Pause,
+}
+
+enum Resolved {
+    Known(Returned),
+    Fresh(Frame),
+}
+
+/// Evaluates goals of one subject, in one context, on one snapshot; what it has found it remembers.
+pub(crate) struct Evaluator<'a> {
+    pub(crate) snapshot: Snapshot<'a>,
+    pub(crate) conditions: Conditions<'a>,
+    subject: BoundSubject,
+    cost_max: u64,
+    /// The cost at which the running question is over its budget, and at which the running portion ends.
+    cost_end: u64,
+    pause_at: u64,
+    cost: u64,
+    memo: HashMap<GoalKey, u32, FxBuildHasher>,
+    goals: Vec<Goal>,
+    frames: Vec<Frame>,
+    gates: Gates,
+    /// Gates of children of open frames, each frame's behind its parent's.
+    scratch: Vec<GateIndex>,
+    /// Pending goals in order of completion.
+    unfinished: Vec<u32>,
+    solver: Option<Solver>,
+    clock: u32,
+    result: Option<Bounds>,
+}
+
+impl<'a> Evaluator<'a> {
+    pub(crate) fn new(
+        snapshot: Snapshot<'a>,
+        context: &'a Context,
+        subject: BoundSubject,
+        limits: Limits,
+    ) -> Evaluator<'a> {
+        Evaluator {
+            snapshot,
+            conditions: Conditions::new(snapshot, context),
+            subject,
+            cost_max: limits.cost_max,
+            cost_end: limits.cost_max,
+            pause_at: 0,
+            cost: 0,
+            memo: HashMap::default(),
+            goals: Vec::new(),
+            frames: Vec::new(),
+            gates: Gates::default(),
+            scratch: Vec::new(),
+            unfinished: Vec::new(),
+            solver: None,
+            clock: 0,
+            result: None,
+        }
+    }
+
+    pub(crate) fn subject(&self) -> BoundSubject {
+        self.subject
+    }
+
+    pub(crate) fn cost(&self) -> u64 {
+        self.cost
+    }
+
+    /// Forgets all goals and turns to another subject; caveats' outcomes are kept.
+    pub(crate) fn turn_to(&mut self, subject: BoundSubject) {
+        self.subject = subject;
+        if is_broken(Variant::MemoKeepsOtherSubject) {
+            return;
+        }
+        self.forget();
+    }
+
+    /// Forgets all goals, finished or not.
+    pub(crate) fn forget(&mut self) {
+        self.memo.clear();
+        self.goals.clear();
+        self.frames.clear();
+        self.gates.clear();
+        self.scratch.clear();
+        self.unfinished.clear();
+        self.solver = None;
+        self.result = None;
+        self.clock = 0;
+    }
+
+    /// Opens a question; [`Evaluator::advance`] answers it.
+    pub(crate) fn ask(&mut self, goal: GoalKey) {
+        self.cost_end = self.cost.saturating_add(self.cost_max);
+        match self.resolve(goal) {
+            Resolved::Known(returned) => self.result = Some(returned.bounds),
+            Resolved::Fresh(frame) => {
+                self.result = None;
+                self.frames.push(frame);
+            }
+        }
+    }
+
+    /// Works on the open question for about `fuel` edges.
+    ///
+    /// # Errors
+    /// [`EngineError::Budget`]; what was found so far is forgotten.
+    pub(crate) fn advance(&mut self, fuel: u64) -> Result<Progress<Bounds>, EngineError> {
+        self.pause_at = self.cost.saturating_add(fuel).min(self.cost_end);
+        loop {
+            if let Some(bounds) = self.result {
+                return Ok(Progress::Done(bounds));
+            }
+            if self.cost >= self.pause_at {
+                return self.pause();
+            }
+            if let Some(mut solver) = self.solver.take() {
+                if solver.advance(&self.gates, &mut self.cost, self.pause_at) {
+                    self.close_component(&solver);
+                } else {
+                    self.solver = Some(solver);
+                }
+                continue;
+            }
+            // An open question without a frame has its result.
+            let Some(mut frame) = self.frames.pop() else { return Ok(Progress::More) };
+            match self.step(&mut frame) {
+                Step::Ask(child) => self.frames.extend([frame, child]),
+                Step::Complete => self.complete(frame),
+                Step::Pause => self.frames.push(frame),
+            }
+        }
+    }
+
+    /// Adds to the running question's cost; fails when that is over its budget.
+    pub(crate) fn charge(&mut self, edges: u64) -> Result<(), EngineError> {
+        self.cost += edges;
+        if self.cost >= self.cost_end { Err(self.over_budget()) } else { Ok(()) }
+    }
+
+    fn pause(&mut self) -> Result<Progress<Bounds>, EngineError> {
+        if self.cost < self.cost_end { Ok(Progress::More) } else { Err(self.over_budget()) }
+    }
+
+    fn over_budget(&mut self) -> EngineError {
+        // What is unfinished must not be taken for finished by the next question.
+        self.forget();
+        EngineError::Budget { cost_max: self.cost_max }
+    }
+
+    /// A goal that was finished: its bounds and rank. Leaves are looked up anew.
+    pub(crate) fn known(&mut self, goal: GoalKey) -> Option<(Bounds, u32)> {
+        if let Some(bounds) = self.at_once(goal) {
+            return Some((bounds, 0));
+        }
+        let found = self.goals[*self.memo.get(&goal)? as usize];
+        (found.state == GoalState::Done).then_some((found.bounds, found.rank))
+    }
+
+    pub(crate) fn is_subject(&self, goal: GoalKey) -> bool {
+        self.subject.member == Some(goal.member) && self.subject.object == goal.object
+    }
+
+    /// What needs no frame: the subject itself, and relations of objects and wildcards alone.
+    fn at_once(&mut self, goal: GoalKey) -> Option<Bounds> {
+        if self.is_subject(goal) && !is_broken(Variant::UsersetIsNotItsOwnMember) {
+            return Some(Bounds::HAS);
+        }
+        if !self.snapshot.plans.is_leaf[goal.member as usize] {
+            return None;
+        }
+        let plans = self.snapshot.plans;
+        let PlanNode::Relation(classes) = &plans.plan.nodes[plans.node_of(goal.member) as usize] else {
+            return None;
+        };
+        let mut bounds = Bounds::NO;
+        let mut has_deferred = false;
+        for pass in [Pass::Unconditional, Pass::Conditional] {
+            if pass == Pass::Conditional && !has_deferred {
+                break;
+            }
+            for &class in classes {
+                match self.direct(class, goal.object, pass) {
+                    Edge::Counts(edge) => bounds = bounds.or(edge),
+                    Edge::Deferred => has_deferred = true,
+                    Edge::Skipped => {}
+                }
+                if bounds.low == Permissionship::Has {
+                    return Some(bounds);
+                }
+            }
+        }
+        Some(bounds)
+    }
+
+    /// The edge of a class that names the subject itself, or its wildcard.
+    fn direct(&mut self, class: u32, resource: u32, pass: Pass) -> Edge {
+        self.cost += 1;
+        let plan_class = &self.snapshot.plans.plan.classes[class as usize];
+        let subject = match plan_class.subject {
+            _ if plan_class.subject_type != self.subject.object_type => return Edge::Skipped,
+            PlanSubject::Object if self.subject.member.is_none() => self.subject.object,
+            PlanSubject::Wildcard if self.subject.member.is_none() || is_broken(Variant::WildcardMatchesUsersets) => {
+                match self.snapshot.object(plan_class.subject_type, idhini_model::WILDCARD) {
+                    Some(wildcard) => wildcard,
+                    None => return Edge::Skipped,
+                }
+            }
+            PlanSubject::Userset(member) if self.subject.member == Some(member) => self.subject.object,
+            _ => return Edge::Skipped,
+        };
+        if subject >= UNNAMED_RESOURCE || resource >= UNNAMED_RESOURCE {
+            return Edge::Skipped;
+        }
+        let class_id = self.snapshot.plans.class_ids[class as usize];
+        if !self.snapshot.root.subjects(class_id, resource).contains(subject) {
+            return Edge::Skipped;
+        }
+        let edge = self.conditions.edge(class, resource, subject, pass);
+        self.cost += self.conditions.take_steps();
+        edge
+    }
+
+    fn resolve(&mut self, key: GoalKey) -> Resolved {
+        self.cost += 1;
+        let finished = |bounds| Resolved::Known(Returned { bounds, gate: None, lowest: NO_GOAL });
+        if let Some(bounds) = self.at_once(key) {
+            return finished(bounds);
+        }
+        let number = index(self.goals.len());
+        match self.memo.entry(key) {
+            std::collections::hash_map::Entry::Occupied(found) => {
+                let lowest = *found.get();
+                let goal = self.goals[lowest as usize];
+                if goal.state == GoalState::Done {
+                    return finished(goal.bounds);
+                }
+                if is_broken(Variant::VisitedSetIsTheFixpoint) {
+                    return finished(Bounds::NO);
+                }
+                return Resolved::Known(Returned { bounds: goal.bounds, gate: Some(goal.gate), lowest });
+            }
+            std::collections::hash_map::Entry::Vacant(slot) => slot.insert(number),
+        };
+        let mark = self.gates.mark();
+        let gate = self.gates.reserve();
+        self.goals.push(Goal { key, state: GoalState::Open, bounds: Bounds::UNKNOWN, gate, rank: 0 });
+        let node = self.snapshot.plans.node_of(key.member);
+        Resolved::Fresh(self.frame(node, key.object, number, mark))
+    }
+
+    fn frame(&self, node: NodeIndex, object: u32, goal: u32, mark: GatesMark) -> Frame {
+        let start = match &self.snapshot.plans.plan.nodes[node as usize] {
+            PlanNode::Intersection(_) | PlanNode::Exclusion(..) => Bounds::HAS,
+            PlanNode::Arrow { kind: ArrowKind::All, .. } => Bounds::HAS,
+            _ => Bounds::NO,
+        };
+        Frame {
+            node,
+            object,
+            goal,
+            position: 0,
+            edge_position: 0,
+            pass: Pass::Unconditional,
+            has_deferred: false,
+            has_met: false,
+            edge: Bounds::HAS,
+            bounds: start,
+            fixed: start,
+            lowest: NO_GOAL,
+            scratch_start: index(self.scratch.len()),
+            unfinished_start: index(self.unfinished.len()),
+            mark,
+        }
+    }
+
+    /// Works on a frame until it is complete, needs a child, or the portion ends.
+    fn step(&mut self, frame: &mut Frame) -> Step {
+        self.cost += 1;
+        let plans = self.snapshot.plans;
+        match &plans.plan.nodes[frame.node as usize] {
+            PlanNode::Nil => Step::Complete,
+            PlanNode::SelfObject(object_type) => {
+                let is_object = self.subject.member.is_none() || is_broken(Variant::SelfMatchesUsersets);
+                let is_same = self.subject.object == frame.object && self.subject.object_type == *object_type;
+                if is_object && is_same && !is_broken(Variant::SelfIsNil) {
+                    frame.bounds = Bounds::HAS;
+                }
+                Step::Complete
+            }
+            PlanNode::Member(_) => self.step_children(frame, &[frame.node]),
+            PlanNode::Union(children) | PlanNode::Intersection(children) => self.step_children(frame, children),
+            PlanNode::Exclusion(base, excluded) => self.step_children(frame, &[*base, *excluded]),
+            PlanNode::Relation(classes) => self.step_relation(frame, classes),
+            PlanNode::Arrow { kind, steps, .. } => self.step_arrow(frame, *kind, steps),
+        }
+    }
+
+    fn step_children(&mut self, frame: &mut Frame, children: &[NodeIndex]) -> Step {
+        while !self.is_decided(frame) {
+            let Some(&child) = children.get(frame.position as usize) else { break };
+            frame.position += 1;
+            let resolved = match &self.snapshot.plans.plan.nodes[child as usize] {
+                PlanNode::Member(member) => self.resolve(GoalKey { member: *member, object: frame.object }),
+                _ => Resolved::Fresh(self.frame(child, frame.object, NO_GOAL, self.gates.mark())),
+            };
+            match resolved {
+                Resolved::Known(returned) => self.receive(frame, returned),
+                Resolved::Fresh(child) => return Step::Ask(child),
+            }
+        }
+        Step::Complete
+    }
+
+    fn step_relation(&mut self, frame: &mut Frame, classes: &[ClassIndex]) -> Step {
+        let plans = self.snapshot.plans;
+        while !self.is_decided(frame) {
+            let Some(&class) = classes.get(frame.position as usize) else {
+                if self.turns_to_conditional(frame) {
+                    continue;
+                }
+                break;
+            };
+            if frame.edge_position == 0 {
+                match self.direct(class, frame.object, frame.pass) {
+                    Edge::Counts(edge) => {
+                        frame.edge = if is_broken(Variant::DirectDropsItsCondition) { Bounds::HAS } else { edge };
+                        self.receive(frame, Returned { bounds: Bounds::HAS, gate: None, lowest: NO_GOAL });
+                    }
+                    Edge::Deferred => frame.has_deferred = true,
+                    Edge::Skipped => {}
+                }
+            }
+            let PlanSubject::Userset(target) = plans.plan.classes[class as usize].subject else {
+                frame.position += 1;
+                continue;
+            };
+            let step = self.step_edges(frame, class, target, ArrowKind::Any);
+            if !matches!(step, Step::Complete) {
+                return step;
+            }
+        }
+        Step::Complete
+    }
+
+    fn step_arrow(&mut self, frame: &mut Frame, kind: ArrowKind, steps: &[ArrowStep]) -> Step {
+        while !self.is_decided(frame) {
+            let Some(&ArrowStep { class, target }) = steps.get(frame.position as usize) else {
+                if self.turns_to_conditional(frame) {
+                    continue;
+                }
+                break;
+            };
+            if is_broken(Variant::ArrowFollowsFirstTypeOnly) && frame.position > 0 {
+                break;
+            }
+            let step = self.step_edges(frame, class, target, kind);
+            if !matches!(step, Step::Complete) {
+                return step;
+            }
+        }
+        Step::Complete
+    }
+
+    /// Follows the edges of one class to their targets; `Complete` when the class is done or the frame decided.
+    fn step_edges(&mut self, frame: &mut Frame, class: ClassIndex, target: MemberIndex, kind: ArrowKind) -> Step {
+        let class_id = self.snapshot.plans.class_ids[class as usize];
+        // An object without a number has no edges.
+        let run = (frame.object < UNNAMED_RESOURCE).then(|| self.snapshot.root.subjects(class_id, frame.object));
+        while let Some(subject) = run.and_then(|run| run.get(frame.edge_position as usize)) {
+            frame.edge_position += 1;
+            self.cost += 1;
+            let edge = self.conditions.edge(class, frame.object, subject, frame.pass);
+            self.cost += self.conditions.take_steps();
+            match edge {
+                Edge::Skipped => {}
+                Edge::Deferred => frame.has_deferred = true,
+                Edge::Counts(edge) if edge == Bounds::NO && kind == ArrowKind::Any => {}
+                Edge::Counts(edge) => {
+                    frame.has_met = true;
+                    frame.edge = edge;
+                    match self.resolve(GoalKey { member: target, object: subject }) {
+                        Resolved::Known(returned) => self.receive(frame, returned),
+                        Resolved::Fresh(child) => return Step::Ask(child),
+                    }
+                    if self.is_decided(frame) {
+                        return Step::Complete;
+                    }
+                }
+            }
+            if self.cost >= self.pause_at {
+                return Step::Pause;
+            }
+        }
+        frame.position += 1;
+        frame.edge_position = 0;
+        Step::Complete
+    }
+
+    /// Starts over with the edges that have caveats, if there are any.
+    fn turns_to_conditional(&self, frame: &mut Frame) -> bool {
+        if frame.pass == Pass::Conditional || !frame.has_deferred {
+            return false;
+        }
+        frame.pass = Pass::Conditional;
+        frame.position = 0;
+        frame.edge_position = 0;
+        true
+    }
+
+    fn kind_of(&self, node: NodeIndex) -> GateKind {
+        match &self.snapshot.plans.plan.nodes[node as usize] {
+            PlanNode::Intersection(_) | PlanNode::Exclusion(..) => GateKind::And,
+            PlanNode::Arrow { kind: ArrowKind::All, .. } => GateKind::And,
+            _ => GateKind::Or,
+        }
+    }
+
+    /// Whether no further child can change the frame's value.
+    fn is_decided(&self, frame: &Frame) -> bool {
+        match self.kind_of(frame.node) {
+            GateKind::And => frame.bounds.high == Permissionship::No,
+            _ => frame.bounds.low == Permissionship::Has,
+        }
+    }
+
+    /// Takes a child's value into its parent's frame.
+    fn receive(&mut self, frame: &mut Frame, returned: Returned) {
+        frame.lowest = frame.lowest.min(returned.lowest);
+        let Returned { mut bounds, mut gate, .. } = returned;
+        match &self.snapshot.plans.plan.nodes[frame.node as usize] {
+            PlanNode::Relation(_) | PlanNode::Arrow { .. } => {
+                bounds = frame.edge.and(bounds);
+                gate = gate.filter(|_| !bounds.is_point()).map(|target| match frame.edge {
+                    Bounds::HAS => target,
+                    edge => self.gates.add(GateKind::And, edge, &[target]),
+                });
+            }
+            PlanNode::Exclusion(..) if frame.position == 2 => {
+                bounds = bounds.negated();
+                gate = gate.map(|excluded| self.gates.add(GateKind::Not, Bounds::HAS, &[excluded]));
+            }
+            _ => {}
+        }
+        let join = match self.kind_of(frame.node) {
+            GateKind::And => Bounds::and,
+            _ => Bounds::or,
+        };
+        frame.bounds = join(frame.bounds, bounds);
+        match gate {
+            Some(gate) => self.scratch.push(gate),
+            None => frame.fixed = join(frame.fixed, bounds),
+        }
+    }
+
+    /// Ends a frame: its value goes to its parent, or it waits for its component.
+    fn complete(&mut self, mut frame: Frame) {
+        let is_all = matches!(
+            &self.snapshot.plans.plan.nodes[frame.node as usize],
+            PlanNode::Arrow { kind: ArrowKind::All, .. }
+        );
+        if is_all && !frame.has_met {
+            frame.bounds = Bounds::NO;
+        }
+        let children = &self.scratch[frame.scratch_start as usize..];
+        let is_final = frame.bounds.is_point() || children.is_empty();
+        let kind = self.kind_of(frame.node);
+        if frame.goal == NO_GOAL {
+            let gate = (!is_final).then(|| self.gates.add(kind, frame.fixed, children));
+            self.scratch.truncate(frame.scratch_start as usize);
+            return self.deliver(Returned { bounds: frame.bounds, gate, lowest: frame.lowest });
+        }
+        let goal = &mut self.goals[frame.goal as usize];
+        goal.bounds = frame.bounds;
+        if is_final {
+            goal.state = GoalState::Done;
+            self.clock += 1;
+            goal.rank = self.clock;
+            self.gates.fill(goal.gate, GateKind::Or, frame.bounds, &[]);
+        } else {
+            goal.state = GoalState::Pending;
+            self.gates.fill(goal.gate, kind, frame.fixed, children);
+            self.unfinished.push(frame.goal);
+        }
+        let gate = (!is_final).then_some(goal.gate);
+        self.scratch.truncate(frame.scratch_start as usize);
+        let is_head = frame.lowest >= frame.goal;
+        if is_head && self.unfinished.len() > frame.unfinished_start as usize {
+            // The frame stays until its component is solved.
+            let (solver, cost) = Solver::new(&self.gates, frame.mark.gates);
+            self.cost += cost;
+            self.solver = Some(solver);
+            self.frames.push(frame);
+            return;
+        }
+        if is_head {
+            self.gates.truncate(frame.mark);
+        }
+        let lowest = if is_head { NO_GOAL } else { frame.lowest };
+        self.deliver(Returned { bounds: frame.bounds, gate, lowest });
+    }
+
+    fn close_component(&mut self, solver: &Solver) {
+        let Some(frame) = self.frames.pop() else { return };
+        for number in self.unfinished.drain(frame.unfinished_start as usize..) {
+            let goal = &mut self.goals[number as usize];
+            goal.bounds = solver.bounds(goal.gate);
+            goal.rank = self.clock + solver.stamp(goal.gate);
+            goal.state = GoalState::Done;
+        }
+        self.clock += solver.stamps_end();
+        self.gates.truncate(frame.mark);
+        let bounds = self.goals[frame.goal as usize].bounds;
+        self.deliver(Returned { bounds, gate: None, lowest: NO_GOAL });
+    }
+
+    fn deliver(&mut self, returned: Returned) {
+        match self.frames.pop() {
+            None => self.result = Some(returned.bounds),
+            Some(mut parent) => {
+                self.receive(&mut parent, returned);
+                self.frames.push(parent);
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a question's budget keeps its goals and gates below 2^32")]
+fn index(position: usize) -> u32 {
+    position as u32
+}

@@ -1,0 +1,165 @@
+//! What is asked, and why can a question not be answered?
+
+use std::collections::BTreeSet;
+
+use idhini_caveat::EvaluationError;
+use idhini_graph::Root;
+use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp};
+use idhini_schema::{MemberIndex, TypeIndex};
+
+use crate::{Permissionship, Plans};
+
+/// The most edges that one question may visit unless its caller says otherwise.
+pub const COST_MAX: u64 = 50_000_000;
+
+/// What every answer is computed from: schema, root, instant.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot<'a> {
+    /// The graph at one revision.
+    pub root: &'a Root,
+    /// The plans of the schema of that revision.
+    pub plans: &'a Plans,
+    /// The moment at which expirations are judged.
+    pub instant: Timestamp,
+}
+
+/// May `subject` do `permission` on `resource`?
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'q> {
+    /// The object asked about.
+    pub resource: &'q ResourceRef,
+    /// A permission or relation of its definition.
+    pub permission: &'q str,
+    /// An object or userset; not a wildcard.
+    pub subject: &'q SubjectRef,
+    /// Values for caveats; those stored with relationships win.
+    pub context: &'q Context,
+}
+
+/// What a question may spend.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most that may be spent, in edges visited (caveat steps count as edges).
+    pub cost_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { cost_max: COST_MAX }
+    }
+}
+
+/// The answer to a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// No, conditional or has.
+    pub permissionship: Permissionship,
+    /// The caveat parameters that a conditional answer lacks; empty otherwise.
+    pub missing: BTreeSet<String>,
+}
+
+/// How far an evaluation got with its fuel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress<T> {
+    /// It is finished.
+    Done(T),
+    /// The fuel is used up; call again to go on.
+    More,
+}
+
+/// One member of one object, as text for people: `document:readme#view`.
+pub type GoalName = String;
+
+/// Why there is no answer. None of these is a denial.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The schema has no such definition.
+    #[error("the schema has no definition `{definition}`")]
+    UnknownDefinition {
+        /// As asked.
+        definition: String,
+    },
+    /// The definition has no such relation or permission.
+    #[error("definition `{definition}` has no relation or permission `{member}`")]
+    UnknownMember {
+        /// As asked.
+        definition: String,
+        /// As asked.
+        member: String,
+    },
+    /// `*` cannot be asked about.
+    #[error("the subject's id is `*`; ask about one subject, or use LookupSubjects for all")]
+    WildcardSubject,
+    /// The answer depends on a caveat that fails.
+    #[error(transparent)]
+    Caveat(#[from] EvaluationError),
+    /// The answer depends on a cycle through an exclusion that has no answer.
+    #[error("no answer: the permission excludes itself through {}", .cycle.join(" → "))]
+    Cycle {
+        /// The cycle, each goal leading to the next and the last to the first.
+        cycle: Vec<GoalName>,
+    },
+    /// The question's budget is used up.
+    #[error("the question visited more than {cost_max} edges; narrow the question or raise the budget")]
+    Budget {
+        /// The limit it met.
+        cost_max: u64,
+    },
+}
+
+/// Stands for an object that no relationship names, as a subject.
+pub(crate) const UNNAMED_SUBJECT: u32 = u32::MAX;
+/// Stands for an object that no relationship names and that is not the subject, as a resource.
+pub(crate) const UNNAMED_RESOURCE: u32 = u32::MAX - 1;
+
+/// A subject in a plan's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct BoundSubject {
+    pub(crate) object_type: TypeIndex,
+    pub(crate) object: u32,
+    pub(crate) member: Option<MemberIndex>,
+}
+
+impl<'a> Snapshot<'a> {
+    pub(crate) fn bind_type(self, definition: &str) -> Result<TypeIndex, EngineError> {
+        self.plans
+            .plan
+            .type_index(definition)
+            .ok_or_else(|| EngineError::UnknownDefinition { definition: definition.to_owned() })
+    }
+
+    pub(crate) fn bind_member(self, object_type: TypeIndex, member: &str) -> Result<MemberIndex, EngineError> {
+        self.plans.plan.member_index(object_type, member).ok_or_else(|| EngineError::UnknownMember {
+            definition: self.plans.plan.types[object_type as usize].name.clone(),
+            member: member.to_owned(),
+        })
+    }
+
+    pub(crate) fn bind_subject(self, subject: &SubjectRef) -> Result<BoundSubject, EngineError> {
+        let object_type = self.bind_type(&subject.object_type)?;
+        let member = subject.relation.as_deref().map(|r| self.bind_member(object_type, r)).transpose()?;
+        if subject.is_wildcard() {
+            return Err(EngineError::WildcardSubject);
+        }
+        let object = self.object(object_type, &subject.object_id).unwrap_or(UNNAMED_SUBJECT);
+        Ok(BoundSubject { object_type, object, member })
+    }
+
+    /// The number that stands for a resource in questions about `subject`.
+    pub(crate) fn bind_resource(
+        self,
+        object_type: TypeIndex,
+        resource: &ResourceRef,
+        subject: &SubjectRef,
+    ) -> u32 {
+        let is_subject =
+            resource.object_id == subject.object_id && resource.object_type == subject.object_type;
+        let unnamed = if is_subject { UNNAMED_SUBJECT } else { UNNAMED_RESOURCE };
+        self.object(object_type, &resource.object_id).unwrap_or(unnamed)
+    }
+
+    pub(crate) fn object(self, object_type: TypeIndex, id: &str) -> Option<u32> {
+        self.root.object(self.plans.type_ids[object_type as usize], id)
+    }
+}

@@ -1,0 +1,317 @@
+//! What are the values of goals that depend on each other? The least fixpoint of a component, exclusions included.
+//!
+//! While goals are evaluated depth first, what rests on an unfinished goal is written down as *gates*: maxima, minima
+//! and negations over constants and other gates. When the component is complete, its gates are solved here: L and U
+//! are the least and greatest fixpoints of Γ², where Γ(I) is the least fixpoint with negations read from I.
+//! Constants are themselves bounds, so lower passes read their low ends and upper passes their high ends.
+//!
+//! # Invariants
+//! * Children of a gate at or above the solver's base are at or above it too.
+//! * Within a pass values only rise, each gate at most twice.
+//!
+//! Cost: O(gates and their children) per pass; two passes without negations, at most two more per negation with them.
+//! Source: Van Gelder, "The alternating fixpoint of logic programs with negation", JCSS 47 (1993).
+
+use crate::Permissionship;
+use crate::value::Bounds;
+
+/// Index of a gate.
+pub(crate) type GateIndex = u32;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GateKind {
+    /// The maximum of `fixed` and all children.
+    Or,
+    /// The minimum of `fixed` and all children.
+    And,
+    /// The negation of the one child.
+    Not,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Gate {
+    kind: GateKind,
+    fixed: Bounds,
+    children_start: u32,
+    children_end: u32,
+}
+
+/// A moment in the life of [`Gates`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GatesMark {
+    pub(crate) gates: GateIndex,
+    children: u32,
+}
+
+/// One gate's rise, to be told to its parents.
+#[derive(Debug, Clone, Copy)]
+struct Rise {
+    gate: u32,
+    from: Permissionship,
+    to: Permissionship,
+}
+
+/// The gates of unfinished components, innermost last.
+#[derive(Debug, Default)]
+pub(crate) struct Gates {
+    gates: Vec<Gate>,
+    children: Vec<GateIndex>,
+}
+
+impl Gates {
+    pub(crate) fn len(&self) -> GateIndex {
+        index(self.gates.len())
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.gates.clear();
+        self.children.clear();
+    }
+
+    /// Adds a gate over `children`.
+    pub(crate) fn add(&mut self, kind: GateKind, fixed: Bounds, children: &[GateIndex]) -> GateIndex {
+        let gate = self.reserve();
+        self.fill(gate, kind, fixed, children);
+        gate
+    }
+
+    /// Adds a gate that [`Gates::fill`] completes.
+    pub(crate) fn reserve(&mut self) -> GateIndex {
+        let at = index(self.children.len());
+        self.gates.push(Gate { kind: GateKind::Or, fixed: Bounds::NO, children_start: at, children_end: at });
+        self.len() - 1
+    }
+
+    pub(crate) fn fill(&mut self, gate: GateIndex, kind: GateKind, fixed: Bounds, children: &[GateIndex]) {
+        let children_start = index(self.children.len());
+        self.children.extend_from_slice(children);
+        let children_end = index(self.children.len());
+        self.gates[gate as usize] = Gate { kind, fixed, children_start, children_end };
+    }
+
+    /// Remembers this moment for [`Gates::truncate`].
+    pub(crate) fn mark(&self) -> GatesMark {
+        GatesMark { gates: self.len(), children: index(self.children.len()) }
+    }
+
+    /// Forgets all gates added since `mark`; nothing may refer to them any more.
+    pub(crate) fn truncate(&mut self, mark: GatesMark) {
+        self.gates.truncate(mark.gates as usize);
+        self.children.truncate(mark.children as usize);
+    }
+
+    fn children(&self, gate: &Gate) -> &[GateIndex] {
+        &self.children[gate.children_start as usize..gate.children_end as usize]
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Lower,
+    Upper,
+}
+
+/// A component being solved; resumable.
+#[derive(Debug)]
+pub(crate) struct Solver {
+    base: GateIndex,
+    parents_start: Vec<u32>,
+    parents: Vec<u32>,
+    has_negations: bool,
+    has_intervals: bool,
+    side: Side,
+    /// The lower fixpoint of the last lower pass, and the upper one of the last upper pass.
+    lower: Vec<Permissionship>,
+    upper: Vec<Permissionship>,
+    /// The running pass: values, and per `And` gate how many children are below conditional and below has.
+    values: Vec<Permissionship>,
+    short_of_conditional: Vec<u32>,
+    short_of_has: Vec<u32>,
+    rising: Vec<Rise>,
+    /// When a gate last rose in the running pass.
+    stamps: Vec<u32>,
+    clock: u32,
+}
+
+impl Solver {
+    /// Prepares to solve all gates from `base` on. Returns the solver and what that cost, in edges.
+    pub(crate) fn new(gates: &Gates, base: GateIndex) -> (Solver, u64) {
+        let component = &gates.gates[base as usize..];
+        let count = component.len();
+        let mut parents_start = vec![0u32; count + 1];
+        for child in component.iter().flat_map(|gate| gates.children(gate)) {
+            parents_start[(child - base) as usize + 1] += 1;
+        }
+        for i in 0..count {
+            parents_start[i + 1] += parents_start[i];
+        }
+        let mut next = parents_start.clone();
+        let mut parents = vec![0u32; parents_start[count] as usize];
+        for (gate_index, gate) in (0u32..).zip(component) {
+            for child in gates.children(gate) {
+                let slot = &mut next[(child - base) as usize];
+                parents[*slot as usize] = gate_index;
+                *slot += 1;
+            }
+        }
+        let has_negations = component.iter().any(|g| g.kind == GateKind::Not);
+        let mut solver = Solver {
+            base,
+            has_negations,
+            has_intervals: component.iter().any(|g| !g.fixed.is_point()),
+            // With negations the first pass is Γ(⊥) from above; without, the lower pass may be all.
+            side: if has_negations { Side::Upper } else { Side::Lower },
+            lower: vec![Permissionship::No; count],
+            upper: vec![Permissionship::Has; count],
+            values: Vec::new(),
+            short_of_conditional: vec![0; count],
+            short_of_has: vec![0; count],
+            rising: Vec::new(),
+            stamps: vec![0; count],
+            clock: 0,
+            parents_start,
+            parents,
+        };
+        solver.begin_pass(gates);
+        let cost = (count + solver.parents.len()) as u64;
+        (solver, cost)
+    }
+
+    /// Works on; adds to `cost` and stops soon after it reaches `pause_at`. Returns whether the component is solved.
+    pub(crate) fn advance(&mut self, gates: &Gates, cost: &mut u64, pause_at: u64) -> bool {
+        loop {
+            while let Some(rise) = self.rising.pop() {
+                *cost += 1 + self.propagate(gates, rise);
+                if *cost >= pause_at {
+                    return false;
+                }
+            }
+            *cost += self.values.len() as u64;
+            if self.end_pass() {
+                return true;
+            }
+            self.begin_pass(gates);
+        }
+    }
+
+    /// A solved gate's bounds.
+    pub(crate) fn bounds(&self, gate: GateIndex) -> Bounds {
+        let at = (gate - self.base) as usize;
+        Bounds { low: self.lower[at], high: self.upper[at] }
+    }
+
+    /// When a gate reached its low bound, relative to the others of its component; 0 for never.
+    pub(crate) fn stamp(&self, gate: GateIndex) -> u32 {
+        self.stamps[(gate - self.base) as usize]
+    }
+
+    /// One more than the greatest stamp.
+    pub(crate) fn stamps_end(&self) -> u32 {
+        self.clock + 1
+    }
+
+    fn begin_pass(&mut self, gates: &Gates) {
+        let component = &gates.gates[self.base as usize..];
+        self.values.clear();
+        self.values.resize(component.len(), Permissionship::No);
+        if self.side == Side::Lower {
+            self.clock = 0;
+            self.stamps.fill(0);
+        }
+        for (at, gate) in (0u32..).zip(component) {
+            let children = gates.children(gate);
+            let value = match gate.kind {
+                GateKind::Or => self.end(gate.fixed),
+                GateKind::And if children.is_empty() => self.end(gate.fixed),
+                GateKind::And => Permissionship::No,
+                GateKind::Not => {
+                    let child = (children[0] - self.base) as usize;
+                    // Γ reads negations from the other interpretation.
+                    let other = if self.side == Side::Lower { &self.upper } else { &self.lower };
+                    other[child].negated()
+                }
+            };
+            self.short_of_conditional[at as usize] = index(children.len());
+            self.short_of_has[at as usize] = index(children.len());
+            if value > Permissionship::No {
+                self.raise(at, value);
+            }
+        }
+    }
+
+    /// Takes the pass's values; returns whether nothing is left to do.
+    fn end_pass(&mut self) -> bool {
+        match self.side {
+            Side::Lower => {
+                let is_stable = self.values == self.lower;
+                std::mem::swap(&mut self.lower, &mut self.values);
+                if self.has_negations {
+                    self.side = Side::Upper;
+                    return is_stable;
+                }
+                if self.has_intervals {
+                    self.side = Side::Upper;
+                    return false;
+                }
+                self.upper.clone_from(&self.lower);
+                true
+            }
+            Side::Upper => {
+                std::mem::swap(&mut self.upper, &mut self.values);
+                self.side = Side::Lower;
+                !self.has_negations
+            }
+        }
+    }
+
+    fn propagate(&mut self, gates: &Gates, rise: Rise) -> u64 {
+        let child = rise.gate as usize;
+        let (start, end) = (self.parents_start[child], self.parents_start[child + 1]);
+        for slot in start..end {
+            let at = self.parents[slot as usize];
+            let gate = &gates.gates[(self.base + at) as usize];
+            let value = match gate.kind {
+                GateKind::Or => rise.to,
+                GateKind::And => self.lowest_child(at, rise).min(self.end(gate.fixed)),
+                GateKind::Not => continue,
+            };
+            if value > self.values[at as usize] {
+                self.raise(at, value);
+            }
+        }
+        u64::from(end - start)
+    }
+
+    /// Counts a child's rise in an `And` gate; returns the least of the children's values.
+    fn lowest_child(&mut self, at: u32, rise: Rise) -> Permissionship {
+        if rise.from == Permissionship::No {
+            self.short_of_conditional[at as usize] -= 1;
+        }
+        if rise.to == Permissionship::Has {
+            self.short_of_has[at as usize] -= 1;
+        }
+        match (self.short_of_conditional[at as usize], self.short_of_has[at as usize]) {
+            (_, 0) => Permissionship::Has,
+            (0, _) => Permissionship::Conditional,
+            _ => Permissionship::No,
+        }
+    }
+
+    fn raise(&mut self, gate: u32, to: Permissionship) {
+        let from = std::mem::replace(&mut self.values[gate as usize], to);
+        self.rising.push(Rise { gate, from, to });
+        if self.side == Side::Lower {
+            self.clock += 1;
+            self.stamps[gate as usize] = self.clock;
+        }
+    }
+
+    fn end(&self, bounds: Bounds) -> Permissionship {
+        if self.side == Side::Lower { bounds.low } else { bounds.high }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a question's budget keeps its gates below 2^32")]
+fn index(position: usize) -> u32 {
+    position as u32
+}
