@@ -1,3 +1,9 @@
 //! Tests only: the reference evaluator, generators of worlds, and the comparison of both with the engine.
 
+pub mod export;
+pub mod generate;
 pub mod reference;
+pub mod rng;
+pub mod shapes;
+pub mod sketch;
+pub mod tally;

@@ -13,7 +13,7 @@
 //! (Van Gelder, 1993).
 
 mod solve;
-mod tables;
+pub(crate) mod tables;
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,11 +10,11 @@ use idhini_schema::{ArrowKind, Expression, Schema};
 use super::Refusal;
 
 /// An object's number.
-pub(super) type Object = u32;
+pub(crate) type Object = u32;
 /// A relation's or permission's number within its definition: relations first.
-pub(super) type Member = u32;
+pub(crate) type Member = u32;
 /// A subject: an object, or the userset of one of its members.
-pub(super) type Target = (Object, Option<Member>);
+pub(crate) type Target = (Object, Option<Member>);
 
 /// Everything about (schema, relationships) that does not depend on a question.
 pub struct Tables {
@@ -25,7 +25,7 @@ pub struct Tables {
     /// By object, then relation.
     edges: Vec<Vec<Vec<Edge>>>,
     /// Each distinct (caveat, stored context) once.
-    pub(super) caveats: Vec<(Arc<Caveat>, Context)>,
+    pub(crate) caveats: Vec<(Arc<Caveat>, Context)>,
 }
 
 /// A definition's members.
@@ -38,7 +38,7 @@ struct DefinitionRules {
 }
 
 /// A permission's rule over numbers.
-pub(super) enum Rule {
+pub(crate) enum Rule {
     Nil,
     SelfObject,
     Member(Member),
@@ -54,14 +54,14 @@ pub(super) enum Rule {
 }
 
 /// A relationship seen from its resource's relation.
-pub(super) struct Edge {
-    pub(super) subject: EdgeSubject,
-    pub(super) caveat: Option<u32>,
-    expires_at: Option<Timestamp>,
+pub(crate) struct Edge {
+    pub(crate) subject: EdgeSubject,
+    pub(crate) caveat: Option<u32>,
+    pub(crate) expires_at: Option<Timestamp>,
 }
 
 /// Who stands in an edge.
-pub(super) enum EdgeSubject {
+pub(crate) enum EdgeSubject {
     Object(Object),
     /// Everything of this definition.
     Wildcard(u32),
@@ -69,13 +69,13 @@ pub(super) enum EdgeSubject {
 }
 
 /// The tables' names, and those that only the question brings.
-pub(super) struct Names<'t> {
+pub(crate) struct Names<'t> {
     tables: &'t Tables,
     extra: Vec<(u32, String)>,
 }
 
 impl Edge {
-    pub(super) fn is_live(&self, instant: Timestamp) -> bool {
+    pub(crate) fn is_live(&self, instant: Timestamp) -> bool {
         self.expires_at.is_none_or(|at| at > instant)
     }
 }
@@ -189,11 +189,11 @@ impl Tables {
         Ok(number)
     }
 
-    pub(super) fn definition(&self, name: &str) -> Result<u32, Refusal> {
+    pub(crate) fn definition(&self, name: &str) -> Result<u32, Refusal> {
         self.definition_numbers.get(name).copied().ok_or_else(|| Refusal::UnknownDefinition(name.to_owned()))
     }
 
-    pub(super) fn member(&self, definition: &str, name: &str) -> Result<Member, Refusal> {
+    pub(crate) fn member(&self, definition: &str, name: &str) -> Result<Member, Refusal> {
         let rules = &self.definitions[self.definition(definition)? as usize];
         rules
             .members
@@ -202,28 +202,34 @@ impl Tables {
             .ok_or_else(|| Refusal::UnknownMember { definition: rules.name.clone(), member: name.to_owned() })
     }
 
+    /// How many members a definition has.
+    pub(crate) fn member_count(&self, definition: u32) -> Member {
+        let definition = &self.definitions[definition as usize];
+        definition.relation_count + Member::try_from(definition.rules.len()).unwrap_or(0)
+    }
+
     /// Most members of any definition.
-    pub(super) fn members_max(&self) -> usize {
+    pub(crate) fn members_max(&self) -> usize {
         self.definitions.iter().map(|d| d.members.len()).max().unwrap_or(0)
     }
 
     /// The rule of a permission, `None` for a relation.
-    pub(super) fn rule_of(&self, definition: u32, member: Member) -> Option<&Rule> {
+    pub(crate) fn rule_of(&self, definition: u32, member: Member) -> Option<&Rule> {
         let definition = &self.definitions[definition as usize];
         member.checked_sub(definition.relation_count).map(|i| &definition.rules[i as usize])
     }
 
-    pub(super) fn edges_of(&self, object: Object, relation: Member) -> &[Edge] {
+    pub(crate) fn edges_of(&self, object: Object, relation: Member) -> &[Edge] {
         self.edges.get(object as usize).map_or(&[], |relations| &relations[relation as usize])
     }
 
-    pub(super) fn objects_of(&self, object_type: &str) -> impl Iterator<Item = Object> {
+    pub(crate) fn objects_of(&self, object_type: &str) -> impl Iterator<Item = Object> {
         let definition = self.definition_numbers.get(object_type).copied();
         (0..).zip(&self.objects).filter(move |(_, (d, _))| Some(*d) == definition).map(|(number, _)| number)
     }
 
     /// By object: whether it stands in a live relationship.
-    pub(super) fn live_objects(&self, instant: Timestamp) -> Vec<bool> {
+    pub(crate) fn live_objects(&self, instant: Timestamp) -> Vec<bool> {
         let mut held = vec![false; self.objects.len()];
         for (resource, relations) in self.edges.iter().enumerate() {
             for edge in relations.iter().flatten().filter(|e| e.is_live(instant)) {
@@ -237,14 +243,14 @@ impl Tables {
         held
     }
 
-    pub(super) fn names(&self) -> Names<'_> {
+    pub(crate) fn names(&self) -> Names<'_> {
         Names { tables: self, extra: Vec::new() }
     }
 }
 
 impl Names<'_> {
     /// The number of an object, a new one if nothing has named it.
-    pub(super) fn object(&mut self, object_type: &str, id: &str) -> Result<Object, Refusal> {
+    pub(crate) fn object(&mut self, object_type: &str, id: &str) -> Result<Object, Refusal> {
         let key = (self.tables.definition(object_type)?, id.to_owned());
         if let Some(number) = self.tables.object_numbers.get(&key) {
             return Ok(*number);
@@ -257,7 +263,7 @@ impl Names<'_> {
     }
 
     /// An object of the definition that nothing names: the last number plus the definition's.
-    pub(super) fn anonymous(&self, definition: u32) -> Object {
+    pub(crate) fn anonymous(&self, definition: u32) -> Object {
         u32::try_from(self.tables.objects.len() + self.extra.len()).unwrap_or(u32::MAX) + definition
     }
 
@@ -268,7 +274,7 @@ impl Names<'_> {
         entry.ok_or_else(|| object - u32::try_from(known + self.extra.len()).unwrap_or(u32::MAX))
     }
 
-    pub(super) fn definition_of(&self, object: Object) -> u32 {
+    pub(crate) fn definition_of(&self, object: Object) -> u32 {
         match self.entry(object) {
             Ok((definition, _)) => *definition,
             Err(definition) => definition,
@@ -276,12 +282,12 @@ impl Names<'_> {
     }
 
     /// The object's id; empty for an anonymous one.
-    pub(super) fn id(&self, object: Object) -> &str {
+    pub(crate) fn id(&self, object: Object) -> &str {
         self.entry(object).map_or("", |(_, id)| id)
     }
 
     /// Numbers are below this.
-    pub(super) fn object_count(&self) -> usize {
+    pub(crate) fn object_count(&self) -> usize {
         self.tables.objects.len() + self.extra.len()
     }
 }
