@@ -32,6 +32,12 @@ variants! {
     VisitedSetIsTheFixpoint,
     /// Goals found for one subject answer for the next.
     MemoKeepsOtherSubject,
+    /// Only the first conditional child tells what is missing.
+    MissingOfOneBranchOnly,
+    /// What is missing includes branches that do not matter.
+    MissingLeaksFromOtherBranches,
+    /// Items of a bulk check are all asked in the first one's context.
+    BulkSharesOneContext,
 }
 
 #[cfg(feature = "broken")]

@@ -15,7 +15,7 @@
 
 use std::collections::HashMap;
 
-use idhini_model::Context;
+use idhini_model::{Context, WILDCARD};
 use idhini_schema::{ArrowKind, ArrowStep, ClassIndex, MemberIndex, NodeIndex, PlanNode, PlanSubject};
 use rustc_hash::FxBuildHasher;
 
@@ -286,27 +286,36 @@ impl<'a> Evaluator<'a> {
         Some(bounds)
     }
 
-    /// The edge of a class that names the subject itself, or its wildcard.
-    fn direct(&mut self, class: u32, resource: u32, pass: Pass) -> Edge {
-        self.cost += 1;
+    /// Which object of a class stands for the subject: itself, the wildcard, or the userset that it is.
+    pub(crate) fn direct_subject(&self, class: ClassIndex) -> Option<u32> {
         let plan_class = &self.snapshot.plans.plan.classes[class as usize];
-        let subject = match plan_class.subject {
-            _ if plan_class.subject_type != self.subject.object_type => return Edge::Skipped,
-            PlanSubject::Object if self.subject.member.is_none() => self.subject.object,
-            PlanSubject::Wildcard if self.subject.member.is_none() || is_broken(Variant::WildcardMatchesUsersets) => {
-                match self.snapshot.object(plan_class.subject_type, idhini_model::WILDCARD) {
-                    Some(wildcard) => wildcard,
-                    None => return Edge::Skipped,
-                }
-            }
-            PlanSubject::Userset(member) if self.subject.member == Some(member) => self.subject.object,
-            _ => return Edge::Skipped,
-        };
-        if subject >= UNNAMED_RESOURCE || resource >= UNNAMED_RESOURCE {
-            return Edge::Skipped;
+        if plan_class.subject_type != self.subject.object_type {
+            return None;
         }
-        let class_id = self.snapshot.plans.class_ids[class as usize];
-        if !self.snapshot.root.subjects(class_id, resource).contains(subject) {
+        match (plan_class.subject, self.subject.member) {
+            (PlanSubject::Object, None) => Some(self.subject.object),
+            (PlanSubject::Wildcard, None) => self.snapshot.object(plan_class.subject_type, WILDCARD),
+            (PlanSubject::Wildcard, Some(_)) if is_broken(Variant::WildcardMatchesUsersets) => {
+                self.snapshot.object(plan_class.subject_type, WILDCARD)
+            }
+            (PlanSubject::Userset(member), Some(of_subject)) if member == of_subject => Some(self.subject.object),
+            _ => None,
+        }
+    }
+
+    /// Whether the graph has this edge, live or not.
+    pub(crate) fn holds(&self, class: ClassIndex, resource: u32, subject: u32) -> bool {
+        // An object without a number has no edges.
+        resource < UNNAMED_RESOURCE
+            && subject < UNNAMED_RESOURCE
+            && self.snapshot.root.subjects(self.snapshot.plans.class_ids[class as usize], resource).contains(subject)
+    }
+
+    /// The edge of a class that names the subject itself, or its wildcard.
+    fn direct(&mut self, class: ClassIndex, resource: u32, pass: Pass) -> Edge {
+        self.cost += 1;
+        let Some(subject) = self.direct_subject(class) else { return Edge::Skipped };
+        if !self.holds(class, resource, subject) {
             return Edge::Skipped;
         }
         let edge = self.conditions.edge(class, resource, subject, pass);

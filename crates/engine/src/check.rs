@@ -1,0 +1,183 @@
+//! Check: does a subject hold a permission on a resource, in one snapshot?
+//!
+//! Pure: no clock, no I/O, no task; resumed by its caller with fuel. This is where to start reading the engine: a
+//! check binds its question to the plan's numbers, hands one goal to the evaluator (`evaluate.rs`), and turns the
+//! goal's value into an answer (`inquire.rs`).
+//!
+//! # Invariants
+//! * Every edge read is from the snapshot the check was opened on.
+//! * A bulk check answers each item as a check of its own would; items share work, never values that depend on what
+//!   they do not share (subject, context, instant).
+
+use std::collections::HashMap;
+
+use crate::broken::{Variant, is_broken};
+use crate::evaluate::{Evaluator, GoalKey};
+use crate::explain::{Explanation, explain};
+use crate::inquire::Inquiry;
+use crate::{Answer, EngineError, Limits, Progress, Question, Snapshot};
+
+/// One check, resumable.
+pub struct Check<'a> {
+    evaluator: Evaluator<'a>,
+    goal: GoalKey,
+    question: Question<'a>,
+    inquiry: Inquiry,
+}
+
+impl<'a> Check<'a> {
+    /// Binds a question to a snapshot.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownDefinition`], [`EngineError::UnknownMember`], [`EngineError::WildcardSubject`].
+    pub fn open(snapshot: Snapshot<'a>, question: Question<'a>, limits: Limits) -> Result<Check<'a>, EngineError> {
+        let (goal, subject) = bind(snapshot, question)?;
+        let mut evaluator = Evaluator::new(snapshot, question.context, subject, limits);
+        let inquiry = Inquiry::open(&mut evaluator, goal);
+        Ok(Check { evaluator, goal, question, inquiry })
+    }
+
+    /// Works on for about `fuel` edges.
+    ///
+    /// # Errors
+    /// [`EngineError::Budget`], [`EngineError::Caveat`], [`EngineError::Cycle`].
+    pub fn advance(&mut self, fuel: u64) -> Result<Progress<Answer>, EngineError> {
+        self.inquiry.advance(&mut self.evaluator, fuel)
+    }
+
+    /// Runs to the end without a pause.
+    ///
+    /// # Errors
+    /// As [`Check::advance`].
+    pub fn answer(&mut self) -> Result<Answer, EngineError> {
+        loop {
+            if let Progress::Done(answer) = self.advance(u64::MAX)? {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// What was spent so far, in edges.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        self.evaluator.cost()
+    }
+
+    /// Why the answer is what it is. Call it after the answer; before, it tells what is known.
+    ///
+    /// # Errors
+    /// [`EngineError::Budget`]: explaining is charged to the question.
+    pub fn explain(&mut self) -> Result<Explanation, EngineError> {
+        explain(&mut self.evaluator, self.goal, self.question)
+    }
+}
+
+/// Many checks on one snapshot, resumable; answered in the order asked, each by itself.
+pub struct CheckBulk<'a> {
+    snapshot: Snapshot<'a>,
+    questions: Vec<Question<'a>>,
+    limits: Limits,
+    /// Indexes of questions that share subject and context, last group first.
+    groups: Vec<Vec<usize>>,
+    running: Option<Group<'a>>,
+    answers: Vec<Option<Result<Answer, EngineError>>>,
+}
+
+struct Group<'a> {
+    evaluator: Evaluator<'a>,
+    /// Questions still to be asked, and the one being answered.
+    open: Vec<usize>,
+    inquiry: Option<(usize, Inquiry)>,
+}
+
+impl<'a> CheckBulk<'a> {
+    /// Groups the questions; mistakes in single questions become those items' errors.
+    #[must_use]
+    pub fn open(snapshot: Snapshot<'a>, questions: Vec<Question<'a>>, limits: Limits) -> CheckBulk<'a> {
+        let mut by_subject: HashMap<_, Vec<usize>> = HashMap::new();
+        for (at, question) in questions.iter().enumerate() {
+            by_subject.entry(question.subject).or_default().push(at);
+        }
+        let mut groups = Vec::new();
+        for mut open in by_subject.into_values() {
+            // Contexts have no order or hash of their own; most calls bring one for all items.
+            while let Some(&first) = open.first() {
+                let shares = |at: &usize| {
+                    questions[*at].context == questions[first].context
+                        || is_broken(Variant::BulkSharesOneContext)
+                };
+                let (group, rest): (Vec<usize>, Vec<usize>) = open.into_iter().partition(shares);
+                groups.push(group);
+                open = rest;
+            }
+        }
+        groups.sort_unstable_by(|a, b| b.cmp(a));
+        let answers = vec![None; questions.len()];
+        CheckBulk { snapshot, questions, limits, groups, running: None, answers }
+    }
+
+    /// Works on for about `fuel` edges.
+    pub fn advance(&mut self, mut fuel: u64) -> Progress<Vec<Result<Answer, EngineError>>> {
+        loop {
+            let Some(group) = &mut self.running else {
+                let Some(open) = self.groups.pop() else {
+                    return Progress::Done(std::mem::take(&mut self.answers).into_iter().flatten().collect());
+                };
+                self.begin(open);
+                continue;
+            };
+            let Some((at, inquiry)) = &mut group.inquiry else {
+                match group.open.pop() {
+                    None => self.running = None,
+                    Some(at) => match bind(self.snapshot, self.questions[at]) {
+                        Ok((goal, _)) => group.inquiry = Some((at, Inquiry::open(&mut group.evaluator, goal))),
+                        Err(error) => self.answers[at] = Some(Err(error)),
+                    },
+                }
+                continue;
+            };
+            let before = group.evaluator.cost();
+            match inquiry.advance(&mut group.evaluator, fuel) {
+                Ok(Progress::More) => return Progress::More,
+                Ok(Progress::Done(answer)) => self.answers[*at] = Some(Ok(answer)),
+                Err(error) => self.answers[*at] = Some(Err(error)),
+            }
+            group.inquiry = None;
+            fuel = fuel.saturating_sub(group.evaluator.cost() - before);
+            if fuel == 0 {
+                return Progress::More;
+            }
+        }
+    }
+
+    fn begin(&mut self, open: Vec<usize>) {
+        // A group shares its subject, so the first question that binds speaks for all.
+        let bound = open.iter().find_map(|at| {
+            let question = self.questions[*at];
+            self.snapshot.bind_subject(question.subject).ok().map(|subject| (question.context, subject))
+        });
+        match bound {
+            Some((context, subject)) => {
+                let evaluator = Evaluator::new(self.snapshot, context, subject, self.limits);
+                self.running = Some(Group { evaluator, open, inquiry: None });
+            }
+            None => {
+                for at in open {
+                    let error = bind(self.snapshot, self.questions[at]).err();
+                    self.answers[at] = error.map(Err);
+                }
+            }
+        }
+    }
+}
+
+fn bind(
+    snapshot: Snapshot<'_>,
+    question: Question<'_>,
+) -> Result<(GoalKey, crate::question::BoundSubject), EngineError> {
+    let object_type = snapshot.bind_type(&question.resource.object_type)?;
+    let member = snapshot.bind_member(object_type, question.permission)?;
+    let subject = snapshot.bind_subject(question.subject)?;
+    let object = snapshot.bind_resource(object_type, question.resource, question.subject);
+    Ok((GoalKey { member, object }, subject))
+}
