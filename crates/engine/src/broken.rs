@@ -6,7 +6,6 @@ macro_rules! variants {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
         /// One rule broken.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[cfg_attr(not(feature = "broken"), expect(dead_code, reason = "set by tests alone"))]
         pub enum Variant { $($(#[$doc])* $name,)+ }
 
         /// All variants.
@@ -38,6 +37,12 @@ variants! {
     MissingLeaksFromOtherBranches,
     /// Items of a bulk check are all asked in the first one's context.
     BulkSharesOneContext,
+    /// Lookups answer candidates without verifying them.
+    LookupTrustsCandidates,
+    /// Lookups pass over wildcards.
+    LookupForgetsWildcards,
+    /// A wildcard is answered without its exclusions.
+    LookupForgetsExclusions,
 }
 
 #[cfg(feature = "broken")]

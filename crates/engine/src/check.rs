@@ -30,7 +30,11 @@ impl<'a> Check<'a> {
     ///
     /// # Errors
     /// [`EngineError::UnknownDefinition`], [`EngineError::UnknownMember`], [`EngineError::WildcardSubject`].
-    pub fn open(snapshot: Snapshot<'a>, question: Question<'a>, limits: Limits) -> Result<Check<'a>, EngineError> {
+    pub fn open(
+        snapshot: Snapshot<'a>,
+        question: Question<'a>,
+        limits: Limits,
+    ) -> Result<Check<'a>, EngineError> {
         let (goal, subject) = bind(snapshot, question)?;
         let mut evaluator = Evaluator::new(snapshot, question.context, subject, limits);
         let inquiry = Inquiry::open(&mut evaluator, goal);
@@ -130,7 +134,9 @@ impl<'a> CheckBulk<'a> {
                 match group.open.pop() {
                     None => self.running = None,
                     Some(at) => match bind(self.snapshot, self.questions[at]) {
-                        Ok((goal, _)) => group.inquiry = Some((at, Inquiry::open(&mut group.evaluator, goal))),
+                        Ok((goal, _)) => {
+                            group.inquiry = Some((at, Inquiry::open(&mut group.evaluator, goal)))
+                        }
                         Err(error) => self.answers[at] = Some(Err(error)),
                     },
                 }

@@ -82,7 +82,12 @@ impl<'a> Conditions<'a> {
     }
 
     /// Live attributes: outer `None` if the edge is expired, inner if it has none.
-    pub(crate) fn live(&self, class: ClassIndex, resource: u32, subject: u32) -> Option<Option<&'a EdgeAttributes>> {
+    pub(crate) fn live(
+        &self,
+        class: ClassIndex,
+        resource: u32,
+        subject: u32,
+    ) -> Option<Option<&'a EdgeAttributes>> {
         let class = self.snapshot.plans.class_ids[class as usize];
         if !self.snapshot.root.has_attributes(class) {
             return Some(None);

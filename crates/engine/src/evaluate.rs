@@ -44,7 +44,6 @@ enum GoalState {
 
 #[derive(Debug, Clone, Copy)]
 struct Goal {
-    key: GoalKey,
     state: GoalState,
     bounds: Bounds,
     gate: GateIndex,
@@ -123,6 +122,8 @@ pub(crate) struct Evaluator<'a> {
     solver: Option<Solver>,
     clock: u32,
     result: Option<Bounds>,
+    /// Whether all questions together may spend `cost_max`, or each.
+    shares_budget: bool,
 }
 
 impl<'a> Evaluator<'a> {
@@ -149,7 +150,14 @@ impl<'a> Evaluator<'a> {
             solver: None,
             clock: 0,
             result: None,
+            shares_budget: false,
         }
+    }
+
+    /// From now on all questions together may spend what each might have.
+    pub(crate) fn share_budget(&mut self) {
+        self.shares_budget = true;
+        self.cost_end = self.cost.saturating_add(self.cost_max);
     }
 
     pub(crate) fn subject(&self) -> BoundSubject {
@@ -184,7 +192,9 @@ impl<'a> Evaluator<'a> {
 
     /// Opens a question; [`Evaluator::advance`] answers it.
     pub(crate) fn ask(&mut self, goal: GoalKey) {
-        self.cost_end = self.cost.saturating_add(self.cost_max);
+        if !self.shares_budget {
+            self.cost_end = self.cost.saturating_add(self.cost_max);
+        }
         match self.resolve(goal) {
             Resolved::Known(returned) => self.result = Some(returned.bounds),
             Resolved::Fresh(frame) => {
@@ -298,7 +308,9 @@ impl<'a> Evaluator<'a> {
             (PlanSubject::Wildcard, Some(_)) if is_broken(Variant::WildcardMatchesUsersets) => {
                 self.snapshot.object(plan_class.subject_type, WILDCARD)
             }
-            (PlanSubject::Userset(member), Some(of_subject)) if member == of_subject => Some(self.subject.object),
+            (PlanSubject::Userset(member), Some(of_subject)) if member == of_subject => {
+                Some(self.subject.object)
+            }
             _ => None,
         }
     }
@@ -308,7 +320,11 @@ impl<'a> Evaluator<'a> {
         // An object without a number has no edges.
         resource < UNNAMED_RESOURCE
             && subject < UNNAMED_RESOURCE
-            && self.snapshot.root.subjects(self.snapshot.plans.class_ids[class as usize], resource).contains(subject)
+            && self
+                .snapshot
+                .root
+                .subjects(self.snapshot.plans.class_ids[class as usize], resource)
+                .contains(subject)
     }
 
     /// The edge of a class that names the subject itself, or its wildcard.
@@ -346,7 +362,7 @@ impl<'a> Evaluator<'a> {
         };
         let mark = self.gates.mark();
         let gate = self.gates.reserve();
-        self.goals.push(Goal { key, state: GoalState::Open, bounds: Bounds::UNKNOWN, gate, rank: 0 });
+        self.goals.push(Goal { state: GoalState::Open, bounds: Bounds::UNKNOWN, gate, rank: 0 });
         let node = self.snapshot.plans.node_of(key.member);
         Resolved::Fresh(self.frame(node, key.object, number, mark))
     }
@@ -391,7 +407,9 @@ impl<'a> Evaluator<'a> {
                 Step::Complete
             }
             PlanNode::Member(_) => self.step_children(frame, &[frame.node]),
-            PlanNode::Union(children) | PlanNode::Intersection(children) => self.step_children(frame, children),
+            PlanNode::Union(children) | PlanNode::Intersection(children) => {
+                self.step_children(frame, children)
+            }
             PlanNode::Exclusion(base, excluded) => self.step_children(frame, &[*base, *excluded]),
             PlanNode::Relation(classes) => self.step_relation(frame, classes),
             PlanNode::Arrow { kind, steps, .. } => self.step_arrow(frame, *kind, steps),
@@ -426,7 +444,8 @@ impl<'a> Evaluator<'a> {
             if frame.edge_position == 0 {
                 match self.direct(class, frame.object, frame.pass) {
                     Edge::Counts(edge) => {
-                        frame.edge = if is_broken(Variant::DirectDropsItsCondition) { Bounds::HAS } else { edge };
+                        frame.edge =
+                            if is_broken(Variant::DirectDropsItsCondition) { Bounds::HAS } else { edge };
                         self.receive(frame, Returned { bounds: Bounds::HAS, gate: None, lowest: NO_GOAL });
                     }
                     Edge::Deferred => frame.has_deferred = true,
@@ -465,10 +484,17 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Follows the edges of one class to their targets; `Complete` when the class is done or the frame decided.
-    fn step_edges(&mut self, frame: &mut Frame, class: ClassIndex, target: MemberIndex, kind: ArrowKind) -> Step {
+    fn step_edges(
+        &mut self,
+        frame: &mut Frame,
+        class: ClassIndex,
+        target: MemberIndex,
+        kind: ArrowKind,
+    ) -> Step {
         let class_id = self.snapshot.plans.class_ids[class as usize];
         // An object without a number has no edges.
-        let run = (frame.object < UNNAMED_RESOURCE).then(|| self.snapshot.root.subjects(class_id, frame.object));
+        let run =
+            (frame.object < UNNAMED_RESOURCE).then(|| self.snapshot.root.subjects(class_id, frame.object));
         while let Some(subject) = run.and_then(|run| run.get(frame.edge_position as usize)) {
             frame.edge_position += 1;
             self.cost += 1;
@@ -627,7 +653,10 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a question's budget keeps its goals and gates below 2^32")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a question's budget keeps its goals and gates below 2^32"
+)]
 fn index(position: usize) -> u32 {
     position as u32
 }

@@ -230,7 +230,9 @@ impl Explainer<'_, '_, '_> {
                 let goal = GoalKey { member: *member, object: self.object };
                 RuleKind::Goal(if found.bounds.is_some() { self.number(goal) } else { None })
             }
-            PlanNode::Union(children) => RuleKind::Union(self.children(children, found, Permissionship::Has)?),
+            PlanNode::Union(children) => {
+                RuleKind::Union(self.children(children, found, Permissionship::Has)?)
+            }
             PlanNode::Intersection(children) => {
                 RuleKind::Intersection(self.children(children, found, Permissionship::No)?)
             }
@@ -350,7 +352,12 @@ impl Explainer<'_, '_, '_> {
             }
         });
         let target = edge.target.and_then(|goal| self.number(goal));
-        Some(ExplainedEdge { relationship, permissionship: permissionship(Some(edge.bounds)), condition, target })
+        Some(ExplainedEdge {
+            relationship,
+            permissionship: permissionship(Some(edge.bounds)),
+            condition,
+            target,
+        })
     }
 
     /// A node's value as the evaluator found it. Recursion follows the schema's nesting, which the parser bounds.
@@ -390,7 +397,10 @@ impl Explainer<'_, '_, '_> {
             }
             PlanNode::Relation(classes) => {
                 let edges = self.relation_edges(classes)?;
-                join_all(edges.iter().map(|e| Found { bounds: Some(e.bounds), rank: e.rank }).collect(), false)
+                join_all(
+                    edges.iter().map(|e| Found { bounds: Some(e.bounds), rank: e.rank }).collect(),
+                    false,
+                )
             }
             PlanNode::Arrow { kind, steps, .. } => {
                 let mut edges = Vec::new();
@@ -398,7 +408,10 @@ impl Explainer<'_, '_, '_> {
                     self.class_edges(step.class, step.target, &mut edges)?;
                 }
                 let is_all = *kind == ArrowKind::All && !edges.is_empty();
-                join_all(edges.iter().map(|e| Found { bounds: Some(e.bounds), rank: e.rank }).collect(), is_all)
+                join_all(
+                    edges.iter().map(|e| Found { bounds: Some(e.bounds), rank: e.rank }).collect(),
+                    is_all,
+                )
             }
         })
     }
@@ -415,7 +428,13 @@ impl Explainer<'_, '_, '_> {
             if self.evaluator.holds(class, self.object, subject) {
                 self.evaluator.charge(1)?;
                 let bounds = self.evaluator.conditions.whole_edge(class, self.object, subject);
-                edges.extend(bounds.map(|bounds| FoundEdge { class, subject, bounds, rank: 0, target: None }));
+                edges.extend(bounds.map(|bounds| FoundEdge {
+                    class,
+                    subject,
+                    bounds,
+                    rank: 0,
+                    target: None,
+                }));
             }
         }
         Ok(edges)
@@ -434,7 +453,9 @@ impl Explainer<'_, '_, '_> {
         let snapshot = self.evaluator.snapshot;
         for subject in snapshot.root.subjects(snapshot.plans.class_ids[class as usize], self.object).iter() {
             self.evaluator.charge(1)?;
-            let Some(edge) = self.evaluator.conditions.whole_edge(class, self.object, subject) else { continue };
+            let Some(edge) = self.evaluator.conditions.whole_edge(class, self.object, subject) else {
+                continue;
+            };
             let goal = GoalKey { member: target, object: subject };
             let known = self.evaluator.known(goal);
             let (bounds, rank) = match known {
@@ -449,11 +470,7 @@ impl Explainer<'_, '_, '_> {
 }
 
 /// Whether a child with value `child` is part of why its parent has `value`.
-fn rests_on(
-    value: Option<Permissionship>,
-    child: Option<Permissionship>,
-    decisive: Permissionship,
-) -> bool {
+fn rests_on(value: Option<Permissionship>, child: Option<Permissionship>, decisive: Permissionship) -> bool {
     match value {
         // Decided by one child, so one with the same value; otherwise by all, or by those that are like it.
         Some(value) if value == decisive => child == Some(value),

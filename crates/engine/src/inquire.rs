@@ -113,7 +113,9 @@ fn refusal(evaluator: &mut Evaluator<'_>, goal: GoalKey) -> EngineError {
     // Without a failure every undefined goal rests on another one, so that following the first leads into a cycle.
     while let Some(&last) = path.last() {
         let below = match causes(evaluator, last, Bounds::UNKNOWN) {
-            Ok(causes) => causes.into_iter().find_map(|c| if let Cause::Goal(goal) = c { Some(goal) } else { None }),
+            Ok(causes) => {
+                causes.into_iter().find_map(|c| if let Cause::Goal(goal) = c { Some(goal) } else { None })
+            }
             Err(error) => return error,
         };
         let Some(below) = below else { break };
@@ -134,7 +136,10 @@ pub(crate) fn goal_name(evaluator: &Evaluator<'_>, goal: GoalKey) -> String {
         object if object >= UNNAMED_RESOURCE => "(unnamed)",
         object => evaluator.snapshot.root.object_id(plans.type_ids[object_type as usize], object),
     };
-    format!("{}:{id}#{}", plans.plan.types[object_type as usize].name, plans.plan.members[goal.member as usize].name)
+    format!(
+        "{}:{id}#{}",
+        plans.plan.types[object_type as usize].name, plans.plan.members[goal.member as usize].name
+    )
 }
 
 /// What of a goal's own rule has a value like the goal's: the point *conditional*, or (for `UNKNOWN`) no point.
@@ -249,7 +254,12 @@ impl Walker<'_, '_> {
     }
 
     /// Edges of a class with their targets; `None` if there is no live one.
-    fn edges(&mut self, class: ClassIndex, target: u32, kind: ArrowKind) -> Result<Option<Bounds>, EngineError> {
+    fn edges(
+        &mut self,
+        class: ClassIndex,
+        target: u32,
+        kind: ArrowKind,
+    ) -> Result<Option<Bounds>, EngineError> {
         if self.object >= UNNAMED_RESOURCE {
             return Ok(None);
         }

@@ -4,8 +4,11 @@ mod broken;
 mod check;
 mod conditions;
 mod evaluate;
+mod expand;
 mod explain;
 mod inquire;
+mod lookup_resources;
+mod lookup_subjects;
 mod plans;
 mod question;
 mod solve;
@@ -15,10 +18,13 @@ mod value;
 pub use broken::{VARIANTS, Variant, break_with};
 pub use check::{Check, CheckBulk};
 pub use conditions::CAVEAT_BUDGET;
+pub use expand::{EXPAND_DEPTH_MAX, ExpandKind, ExpandTree, ExpandedSubject, expand};
 pub use explain::{
-    ConditionOutcome, EXPLAINED_EDGES_MAX, EXPLAINED_GOALS_MAX, ExplainedCondition, ExplainedEdge, ExplainedEdges,
-    ExplainedGoal, ExplainedRule, Explanation, RuleKind,
+    ConditionOutcome, EXPLAINED_EDGES_MAX, EXPLAINED_GOALS_MAX, ExplainedCondition, ExplainedEdge,
+    ExplainedEdges, ExplainedGoal, ExplainedRule, Explanation, RuleKind,
 };
+pub use lookup_resources::{FoundResource, LookupResources};
+pub use lookup_subjects::{ExcludedSubject, FoundSubject, LookupSubjects};
 pub use plans::Plans;
-pub use question::{Answer, COST_MAX, EngineError, GoalName, Limits, Progress, Question, Snapshot};
+pub use question::{Answer, COST_MAX, EngineError, GoalName, Limits, Position, Progress, Question, Snapshot};
 pub use value::Permissionship;

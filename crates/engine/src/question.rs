@@ -67,6 +67,10 @@ pub enum Progress<T> {
     More,
 }
 
+/// Where a lookup goes on: behind the answer that carries it. Good at its revision only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(pub u64);
+
 /// One member of one object, as text for people: `document:readme#view`.
 pub type GoalName = String;
 
@@ -129,7 +133,11 @@ impl<'a> Snapshot<'a> {
             .ok_or_else(|| EngineError::UnknownDefinition { definition: definition.to_owned() })
     }
 
-    pub(crate) fn bind_member(self, object_type: TypeIndex, member: &str) -> Result<MemberIndex, EngineError> {
+    pub(crate) fn bind_member(
+        self,
+        object_type: TypeIndex,
+        member: &str,
+    ) -> Result<MemberIndex, EngineError> {
         self.plans.plan.member_index(object_type, member).ok_or_else(|| EngineError::UnknownMember {
             definition: self.plans.plan.types[object_type as usize].name.clone(),
             member: member.to_owned(),

@@ -1,0 +1,320 @@
+//! LookupResources: which objects of a type does a subject hold a permission on?
+//!
+//! Walks up from the subject over reversed edges and the plan read backwards. What is reached through unions and
+//! edges that surely count is definite; what an intersection, exclusion, `.all` or condition stood in the way of is a
+//! candidate, which the evaluator verifies when its turn comes. Answers come in the order of object numbers.
+//!
+//! # Invariants
+//! * Each resource is answered once, in its final state; a later page goes on behind the position it is given.
+//! * Every object with the permission is reached: rules are followed as if all that is not plain did hold.
+//!
+//! Cost: O(edges above the subject) to search, then a shared evaluation per candidate. Memory: two bits per object of
+//! the members reached, plus the frontier.
+//! Source: the reverse search of Leopard, Zanzibar (USENIX ATC 2019), section 3.2.4.
+
+use idhini_model::{Context, SubjectRef};
+use idhini_schema::{ClassIndex, MemberIndex, PlanSubject};
+
+use crate::broken::{Variant, is_broken};
+use crate::evaluate::{Evaluator, GoalKey};
+use crate::inquire::Inquiry;
+use crate::plans::Via;
+use crate::question::{BoundSubject, UNNAMED_RESOURCE, UNNAMED_SUBJECT};
+use crate::value::Bounds;
+use crate::{Answer, EngineError, Limits, Permissionship, Position, Progress, Snapshot};
+
+/// A resource the subject holds the permission on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundResource {
+    /// Where to go on behind it.
+    pub position: Position,
+    /// The object's id.
+    pub object_id: String,
+    /// Conditional or has, and what is missing.
+    pub answer: Answer,
+}
+
+/// One lookup, resumable.
+pub struct LookupResources<'a> {
+    snapshot: Snapshot<'a>,
+    evaluator: Evaluator<'a>,
+    subject_id: &'a str,
+    target: MemberIndex,
+    /// Members from which the target can be reached.
+    is_relevant: Vec<bool>,
+    reached: Vec<Reached>,
+    open: Vec<Spread>,
+    is_searched: bool,
+    /// The next number to look at, and the number after the last.
+    next: u64,
+    end: u64,
+    inquiry: Option<(u32, Inquiry)>,
+}
+
+/// The objects of one member that were reached, and those of them that are definite.
+#[derive(Default, Clone)]
+struct Reached {
+    any: Vec<u64>,
+    definite: Vec<u64>,
+    unnamed: Option<bool>,
+}
+
+/// The resources of `from` in `class` that `member` is still to be carried to.
+#[derive(Clone, Copy)]
+struct Spread {
+    class: ClassIndex,
+    from: u32,
+    member: MemberIndex,
+    is_definite: bool,
+    position: u32,
+}
+
+impl<'a> LookupResources<'a> {
+    /// Binds the question to a snapshot; answers begin behind `after`.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownDefinition`], [`EngineError::UnknownMember`], [`EngineError::WildcardSubject`].
+    pub fn open(
+        snapshot: Snapshot<'a>,
+        (resource_type, permission): (&str, &str),
+        subject: &'a SubjectRef,
+        context: &'a Context,
+        after: Option<Position>,
+        limits: Limits,
+    ) -> Result<LookupResources<'a>, EngineError> {
+        let object_type = snapshot.bind_type(resource_type)?;
+        let target = snapshot.bind_member(object_type, permission)?;
+        let bound = snapshot.bind_subject(subject)?;
+        let mut evaluator = Evaluator::new(snapshot, context, bound, limits);
+        evaluator.share_budget();
+        let mut lookup = LookupResources {
+            snapshot,
+            evaluator,
+            subject_id: &subject.object_id,
+            target,
+            is_relevant: relevant(snapshot, target),
+            reached: vec![Reached::default(); snapshot.plans.plan.members.len()],
+            open: Vec::new(),
+            is_searched: false,
+            next: after.map_or(0, |Position(position)| position),
+            end: u64::from(snapshot.root.object_count(snapshot.plans.type_ids[object_type as usize])),
+            inquiry: None,
+        };
+        lookup.seed(bound);
+        Ok(lookup)
+    }
+
+    /// What was spent so far, in edges.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        self.evaluator.cost()
+    }
+
+    /// Works on for about `fuel` edges, until the next resource; `None` when there is no further one.
+    ///
+    /// # Errors
+    /// [`EngineError::Budget`], [`EngineError::Caveat`], [`EngineError::Cycle`].
+    pub fn advance(&mut self, fuel: u64) -> Result<Progress<Option<FoundResource>>, EngineError> {
+        let end = self.evaluator.cost().saturating_add(fuel);
+        if !self.is_searched {
+            if !self.search(end)? {
+                return Ok(Progress::More);
+            }
+            self.is_searched = true;
+        }
+        loop {
+            if let Some((object, inquiry)) = &mut self.inquiry {
+                let object = *object;
+                let left = end.saturating_sub(self.evaluator.cost()).max(1);
+                let Progress::Done(answer) = inquiry.advance(&mut self.evaluator, left)? else {
+                    return Ok(Progress::More);
+                };
+                self.inquiry = None;
+                if answer.permissionship > Permissionship::No {
+                    return Ok(Progress::Done(Some(self.found(object, answer))));
+                }
+            }
+            if self.evaluator.cost() >= end {
+                return Ok(Progress::More);
+            }
+            let Some((object, is_definite)) = self.next_reached() else { return Ok(Progress::Done(None)) };
+            self.evaluator.charge(1)?;
+            if is_definite {
+                let answer = Answer { permissionship: Permissionship::Has, missing: Default::default() };
+                return Ok(Progress::Done(Some(self.found(object, answer))));
+            }
+            let goal = GoalKey { member: self.target, object };
+            self.inquiry = Some((object, Inquiry::open(&mut self.evaluator, goal)));
+        }
+    }
+
+    fn found(&self, object: u32, answer: Answer) -> FoundResource {
+        let object_type = self.snapshot.plans.type_ids[self.snapshot.plans.type_of(self.target) as usize];
+        let object_id = match object {
+            UNNAMED_SUBJECT => self.subject_id,
+            object => self.snapshot.root.object_id(object_type, object),
+        };
+        FoundResource { position: Position(u64::from(object) + 1), object_id: object_id.to_owned(), answer }
+    }
+
+    /// The next candidate at or behind `next`; the subject's own object, if no relationship names it, comes last.
+    fn next_reached(&mut self) -> Option<(u32, bool)> {
+        let reached = &self.reached[self.target as usize];
+        while self.next < self.end {
+            let (word, bit) = ((self.next / 64) as usize, self.next % 64);
+            let Some(bits) = reached.any.get(word).map(|bits| bits >> bit) else { break };
+            if bits == 0 {
+                self.next += 64 - bit;
+                continue;
+            }
+            let number = self.next + u64::from(bits.trailing_zeros());
+            self.next = number + 1;
+            let is_definite =
+                has_bit(&reached.definite, number) || is_broken(Variant::LookupTrustsCandidates);
+            return u32::try_from(number).ok().map(|number| (number, is_definite));
+        }
+        let unnamed = u64::from(UNNAMED_SUBJECT);
+        let is_definite = reached.unnamed.filter(|_| self.next <= unnamed);
+        self.next = unnamed + 1;
+        is_definite.map(|is_definite| (UNNAMED_SUBJECT, is_definite))
+    }
+
+    fn seed(&mut self, subject: BoundSubject) {
+        let plans = self.snapshot.plans;
+        if let Some(member) = subject.member {
+            self.reach(GoalKey { member, object: subject.object }, true);
+        } else {
+            for of_self in &plans.self_members {
+                if plans.type_of(of_self.member) == subject.object_type {
+                    self.reach(GoalKey { member: of_self.member, object: subject.object }, of_self.is_pure);
+                }
+            }
+        }
+        for (class, plan_class) in (0..).zip(&plans.plan.classes) {
+            // Usersets that the subject is are reached from the subject as a goal.
+            if matches!(plan_class.subject, PlanSubject::Userset(_)) {
+                continue;
+            }
+            if is_broken(Variant::LookupForgetsWildcards) && plan_class.subject == PlanSubject::Wildcard {
+                continue;
+            }
+            let Some(from) = self.evaluator.direct_subject(class) else { continue };
+            self.spread(Spread { class, from, member: plan_class.relation, is_definite: true, position: 0 });
+        }
+    }
+
+    fn spread(&mut self, spread: Spread) {
+        if spread.from < UNNAMED_RESOURCE && self.is_relevant[spread.member as usize] {
+            self.open.push(spread);
+        }
+    }
+
+    /// Marks goals and puts what depends on them on the frontier.
+    fn reach(&mut self, goal: GoalKey, is_definite: bool) {
+        let plans = self.snapshot.plans;
+        let mut open = vec![(goal, is_definite)];
+        while let Some((goal, is_definite)) = open.pop() {
+            if !self.is_relevant[goal.member as usize]
+                || !self.reached[goal.member as usize].mark(goal.object, is_definite)
+            {
+                continue;
+            }
+            for dependent in &plans.dependents[goal.member as usize] {
+                let is_definite = is_definite && dependent.is_pure;
+                match dependent.via {
+                    Via::SameObject => {
+                        open.push((GoalKey { member: dependent.member, object: goal.object }, is_definite))
+                    }
+                    Via::Class(class) => self.spread(Spread {
+                        class,
+                        from: goal.object,
+                        member: dependent.member,
+                        is_definite,
+                        position: 0,
+                    }),
+                }
+            }
+        }
+    }
+
+    /// Works on the frontier until it is empty (`true`) or the cost reaches `end`.
+    fn search(&mut self, end: u64) -> Result<bool, EngineError> {
+        let (root, plans) = (self.snapshot.root, self.snapshot.plans);
+        while let Some(mut spread) = self.open.pop() {
+            let run = root.resources(plans.class_ids[spread.class as usize], spread.from);
+            while let Some(resource) = run.get(spread.position as usize) {
+                spread.position += 1;
+                self.evaluator.charge(1)?;
+                let edge = self.evaluator.conditions.whole_edge(spread.class, resource, spread.from);
+                let steps = self.evaluator.conditions.take_steps();
+                self.evaluator.charge(steps)?;
+                if let Some(edge) = edge.filter(|edge| *edge != Bounds::NO) {
+                    let is_definite = spread.is_definite && edge == Bounds::HAS;
+                    let before = self.open.len();
+                    // The rest of this run waits below what the resource leads to.
+                    self.open.push(spread);
+                    self.reach(GoalKey { member: spread.member, object: resource }, is_definite);
+                    if self.open.len() > before + 1 {
+                        if self.evaluator.cost() >= end {
+                            return Ok(false);
+                        }
+                        break;
+                    }
+                    self.open.pop();
+                }
+                if self.evaluator.cost() >= end {
+                    self.open.push(spread);
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Reached {
+    /// Returns whether this is news.
+    fn mark(&mut self, object: u32, is_definite: bool) -> bool {
+        if object == UNNAMED_SUBJECT {
+            let is_news = self.unnamed.is_none_or(|was_definite| is_definite && !was_definite);
+            self.unnamed = Some(is_definite || self.unnamed == Some(true));
+            return is_news;
+        }
+        let is_new = set_bit(&mut self.any, object);
+        let is_newly_definite = is_definite && set_bit(&mut self.definite, object);
+        is_new || is_newly_definite
+    }
+}
+
+fn set_bit(bits: &mut Vec<u64>, at: u32) -> bool {
+    let (word, bit) = ((at / 64) as usize, 1u64 << (at % 64));
+    if bits.len() <= word {
+        bits.resize(word + 1, 0);
+    }
+    let was_set = bits[word] & bit != 0;
+    bits[word] |= bit;
+    !was_set
+}
+
+fn has_bit(bits: &[u64], at: u64) -> bool {
+    bits.get((at / 64) as usize).is_some_and(|word| word & (1 << (at % 64)) != 0)
+}
+
+/// Members whose holding may lead to the target's holding.
+fn relevant(snapshot: Snapshot<'_>, target: MemberIndex) -> Vec<bool> {
+    let plans = snapshot.plans;
+    let mut leads_to = vec![Vec::new(); plans.plan.members.len()];
+    for (member, dependents) in (0u32..).zip(&plans.dependents) {
+        for dependent in dependents {
+            leads_to[dependent.member as usize].push(member);
+        }
+    }
+    let mut is_relevant = vec![false; plans.plan.members.len()];
+    let mut open = vec![target];
+    while let Some(member) = open.pop() {
+        if !std::mem::replace(&mut is_relevant[member as usize], true) {
+            open.extend(&leads_to[member as usize]);
+        }
+    }
+    is_relevant
+}

@@ -1,0 +1,441 @@
+//! LookupSubjects: which subjects of a type hold a permission on a resource?
+//!
+//! Walks down from the resource and notes every subject that is named below it, and how: surely granted (through
+//! unions and edges that surely count), possibly granted, or named at all (behind a `-`). Those not sure are verified
+//! by the evaluator, each for itself. If a wildcard is met, a subject that nothing names is asked too: its value is
+//! that of `*`, and whoever named has less is excluded from it.
+//!
+//! # Invariants
+//! * Who is not named below the resource has the value of an unnamed subject.
+//! * Each subject is answered once; `*` comes first, once, with all its exclusions.
+//!
+//! Cost: O(edges below the resource), then an evaluation per subject that is not sure. Memory: one byte per object of
+//! the subject type, plus the goals visited.
+
+use std::collections::{BTreeSet, HashMap};
+
+use idhini_model::{Context, ResourceRef, WILDCARD};
+use idhini_schema::{ArrowKind, ClassIndex, MemberIndex, NodeIndex, PlanNode, PlanSubject, TypeIndex};
+use rustc_hash::FxBuildHasher;
+
+use crate::broken::{Variant, is_broken};
+use crate::evaluate::{Evaluator, GoalKey};
+use crate::inquire::Inquiry;
+use crate::question::{BoundSubject, UNNAMED_RESOURCE, UNNAMED_SUBJECT};
+use crate::value::Bounds;
+use crate::{Answer, EngineError, Limits, Permissionship, Position, Progress, Snapshot};
+
+/// A subject that holds the permission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundSubject {
+    /// Where to go on behind it.
+    pub position: Position,
+    /// The object's id; `*` for all of the type but `excluded`.
+    pub object_id: String,
+    /// Conditional or has, and what is missing.
+    pub answer: Answer,
+    /// Who has less than `*`; empty for others.
+    pub excluded: Vec<ExcludedSubject>,
+}
+
+/// A subject that a wildcard does not cover, or not surely.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExcludedSubject {
+    /// The object's id.
+    pub object_id: String,
+    /// What the subject has all the same: no, or conditional (then excluded under a condition).
+    pub answer: Answer,
+}
+
+/// How a subject or goal was met; the greater supersedes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Met {
+    Never,
+    /// Somewhere, perhaps behind a `-`.
+    Named,
+    /// Where it may grant.
+    Possible,
+    /// Where it surely grants.
+    Sure,
+}
+
+#[derive(Clone, Copy)]
+enum Item {
+    Node {
+        node: NodeIndex,
+        object: u32,
+        met: Met,
+    },
+    /// Edges of a class from `position` on; to goals of `target`, or to subjects.
+    Edges {
+        class: ClassIndex,
+        object: u32,
+        met: Met,
+        position: u32,
+        target: Option<MemberIndex>,
+    },
+}
+
+enum Phase {
+    Walking,
+    AskingWildcard(Inquiry),
+    /// Collecting who is excluded from a wildcard with this answer.
+    Excluding {
+        wildcard: Answer,
+        excluded: Vec<ExcludedSubject>,
+    },
+    Listing,
+}
+
+/// One lookup, resumable.
+pub struct LookupSubjects<'a> {
+    snapshot: Snapshot<'a>,
+    evaluator: Evaluator<'a>,
+    resource: &'a ResourceRef,
+    goal: GoalKey,
+    subject_type: TypeIndex,
+    subject_member: Option<MemberIndex>,
+    goals: HashMap<GoalKey, Met, FxBuildHasher>,
+    open: Vec<Item>,
+    named: Vec<Met>,
+    /// How the resource itself was met as a subject, when no relationship names it.
+    named_resource: Met,
+    has_wildcard: bool,
+    phase: Phase,
+    /// The wildcard's value, once known.
+    wildcard: Permissionship,
+    after: Option<Position>,
+    next: u32,
+    verifying: Option<(u32, Inquiry)>,
+}
+
+impl<'a> LookupSubjects<'a> {
+    /// Binds the question to a snapshot; answers begin behind `after`.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownDefinition`], [`EngineError::UnknownMember`].
+    pub fn open(
+        snapshot: Snapshot<'a>,
+        (resource, permission): (&'a ResourceRef, &str),
+        (subject_type, subject_relation): (&str, Option<&str>),
+        context: &'a Context,
+        after: Option<Position>,
+        limits: Limits,
+    ) -> Result<LookupSubjects<'a>, EngineError> {
+        let object_type = snapshot.bind_type(&resource.object_type)?;
+        let member = snapshot.bind_member(object_type, permission)?;
+        let subject_type = snapshot.bind_type(subject_type)?;
+        let subject_member = subject_relation.map(|r| snapshot.bind_member(subject_type, r)).transpose()?;
+        let object = snapshot.object(object_type, &resource.object_id).unwrap_or(UNNAMED_RESOURCE);
+        let anonymous =
+            BoundSubject { object_type: subject_type, object: UNNAMED_SUBJECT, member: subject_member };
+        let mut evaluator = Evaluator::new(snapshot, context, anonymous, limits);
+        evaluator.share_budget();
+        let count = snapshot.root.object_count(snapshot.plans.type_ids[subject_type as usize]);
+        let mut lookup = LookupSubjects {
+            snapshot,
+            evaluator,
+            resource,
+            goal: GoalKey { member, object },
+            subject_type,
+            subject_member,
+            goals: HashMap::default(),
+            open: Vec::new(),
+            named: vec![Met::Never; count as usize],
+            named_resource: Met::Never,
+            has_wildcard: false,
+            phase: Phase::Walking,
+            wildcard: Permissionship::No,
+            after,
+            next: 0,
+            verifying: None,
+        };
+        lookup.meet_goal(lookup.goal, Met::Sure);
+        Ok(lookup)
+    }
+
+    /// What was spent so far, in edges.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        self.evaluator.cost()
+    }
+
+    /// Works on for about `fuel` edges, until the next subject; `None` when there is no further one.
+    ///
+    /// # Errors
+    /// [`EngineError::Budget`], [`EngineError::Caveat`], [`EngineError::Cycle`].
+    pub fn advance(&mut self, fuel: u64) -> Result<Progress<Option<FoundSubject>>, EngineError> {
+        let end = self.evaluator.cost().saturating_add(fuel);
+        loop {
+            match &mut self.phase {
+                Phase::Walking => {
+                    if !self.walk(end)? {
+                        return Ok(Progress::More);
+                    }
+                    self.begin_answers();
+                }
+                Phase::AskingWildcard(inquiry) => {
+                    let left = end.saturating_sub(self.evaluator.cost()).max(1);
+                    let Progress::Done(answer) = inquiry.advance(&mut self.evaluator, left)? else {
+                        return Ok(Progress::More);
+                    };
+                    self.answer_wildcard(answer);
+                }
+                Phase::Excluding { .. } => match self.next_verified(end)? {
+                    Progress::More => return Ok(Progress::More),
+                    Progress::Done(Some((object, answer))) => self.exclude(object, answer),
+                    Progress::Done(None) => return Ok(Progress::Done(self.emit_wildcard())),
+                },
+                Phase::Listing => match self.next_verified(end)? {
+                    Progress::More => return Ok(Progress::More),
+                    Progress::Done(None) => return Ok(Progress::Done(None)),
+                    Progress::Done(Some((object, answer))) => {
+                        if self.is_listed(object, answer.permissionship) {
+                            return Ok(Progress::Done(Some(self.found(object, answer))));
+                        }
+                    }
+                },
+            }
+            if self.evaluator.cost() >= end {
+                return Ok(Progress::More);
+            }
+        }
+    }
+
+    /// Who stands for himself: whoever has more than the wildcard, or as much in a place that may grant.
+    fn is_listed(&self, object: u32, value: Permissionship) -> bool {
+        value > self.wildcard
+            || (value > Permissionship::No && value == self.wildcard && self.met(object) >= Met::Possible)
+    }
+
+    fn begin_answers(&mut self) {
+        if self.has_wildcard && !is_broken(Variant::LookupForgetsWildcards) {
+            self.phase = Phase::AskingWildcard(Inquiry::open(&mut self.evaluator, self.goal));
+        } else {
+            self.list_from(self.after);
+        }
+    }
+
+    fn answer_wildcard(&mut self, answer: Answer) {
+        self.wildcard = answer.permissionship;
+        let is_first_page = self.after.is_none();
+        if self.wildcard > Permissionship::No && is_first_page {
+            self.phase = Phase::Excluding { wildcard: answer, excluded: Vec::new() };
+        } else {
+            self.list_from(self.after);
+        }
+    }
+
+    fn list_from(&mut self, after: Option<Position>) {
+        // Position 0 is the wildcard's, n + 1 that of number n.
+        self.next = after.map_or(0, |Position(position)| u32::try_from(position).unwrap_or(u32::MAX));
+        self.verifying = None;
+        self.phase = Phase::Listing;
+    }
+
+    fn exclude(&mut self, object: u32, answer: Answer) {
+        let is_less = answer.permissionship < self.wildcard;
+        let object_id = self.object_id(object).to_owned();
+        if let Phase::Excluding { excluded, .. } = &mut self.phase {
+            if is_less && !is_broken(Variant::LookupForgetsExclusions) {
+                excluded.push(ExcludedSubject { object_id, answer });
+            }
+        }
+    }
+
+    fn emit_wildcard(&mut self) -> Option<FoundSubject> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Listing);
+        self.list_from(None);
+        let Phase::Excluding { wildcard, excluded } = phase else { return None };
+        let object_id = WILDCARD.to_owned();
+        Some(FoundSubject { position: Position(0), object_id, answer: wildcard, excluded })
+    }
+
+    fn found(&self, object: u32, answer: Answer) -> FoundSubject {
+        let object_id = self.object_id(object).to_owned();
+        FoundSubject { position: Position(u64::from(object) + 1), object_id, answer, excluded: Vec::new() }
+    }
+
+    fn object_id(&self, object: u32) -> &str {
+        match object {
+            UNNAMED_SUBJECT => &self.resource.object_id,
+            object => {
+                self.snapshot.root.object_id(self.snapshot.plans.type_ids[self.subject_type as usize], object)
+            }
+        }
+    }
+
+    fn met(&self, object: u32) -> Met {
+        if object == UNNAMED_SUBJECT {
+            return self.named_resource;
+        }
+        self.named.get(object as usize).copied().unwrap_or(Met::Never)
+    }
+
+    /// The next named subject with its value; the resource itself, if no relationship names it, comes last.
+    fn next_verified(&mut self, end: u64) -> Result<Progress<Option<(u32, Answer)>>, EngineError> {
+        loop {
+            if let Some((object, inquiry)) = &mut self.verifying {
+                let object = *object;
+                let left = end.saturating_sub(self.evaluator.cost()).max(1);
+                let Progress::Done(answer) = inquiry.advance(&mut self.evaluator, left)? else {
+                    return Ok(Progress::More);
+                };
+                self.verifying = None;
+                return Ok(Progress::Done(Some((object, answer))));
+            }
+            if self.next as usize >= self.named.len() {
+                if self.next == u32::MAX || self.named_resource == Met::Never {
+                    return Ok(Progress::Done(None));
+                }
+                self.next = u32::MAX;
+                self.verify(UNNAMED_SUBJECT);
+                continue;
+            }
+            let object = self.next;
+            self.next += 1;
+            let met = self.met(object);
+            if met == Met::Never {
+                continue;
+            }
+            self.evaluator.charge(1)?;
+            if met == Met::Sure || (is_broken(Variant::LookupTrustsCandidates) && met == Met::Possible) {
+                let answer = Answer { permissionship: Permissionship::Has, missing: BTreeSet::new() };
+                return Ok(Progress::Done(Some((object, answer))));
+            }
+            if self.evaluator.cost() >= end {
+                self.next = object;
+                return Ok(Progress::More);
+            }
+            self.verify(object);
+        }
+    }
+
+    fn verify(&mut self, object: u32) {
+        let member = self.subject_member;
+        self.evaluator.turn_to(BoundSubject { object_type: self.subject_type, object, member });
+        // The resource is the subject if neither has a number and the subject is named after it.
+        let is_resource = object == UNNAMED_SUBJECT && self.goal.object == UNNAMED_RESOURCE;
+        let goal = if is_resource { GoalKey { object, ..self.goal } } else { self.goal };
+        self.verifying = Some((object, Inquiry::open(&mut self.evaluator, goal)));
+    }
+
+    fn meet_goal(&mut self, goal: GoalKey, met: Met) {
+        let plans = self.snapshot.plans;
+        if self.subject_member == Some(goal.member) {
+            self.name(goal.object, met);
+        }
+        let before = self.goals.entry(goal).or_insert(Met::Never);
+        if *before < met {
+            *before = met;
+            self.open.push(Item::Node { node: plans.node_of(goal.member), object: goal.object, met });
+        }
+    }
+
+    fn name(&mut self, object: u32, met: Met) {
+        let named = match object {
+            UNNAMED_RESOURCE => &mut self.named_resource,
+            object => match self.named.get_mut(object as usize) {
+                Some(named) => named,
+                None => return,
+            },
+        };
+        *named = met.max(*named);
+    }
+
+    /// Walks down until nothing is open (`true`) or the cost reaches `end`.
+    fn walk(&mut self, end: u64) -> Result<bool, EngineError> {
+        while let Some(item) = self.open.pop() {
+            self.evaluator.charge(1)?;
+            match item {
+                Item::Node { node, object, met } => self.walk_node(node, object, met),
+                Item::Edges { .. } => self.walk_edges(item, end)?,
+            }
+            if self.evaluator.cost() >= end && !self.open.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn walk_node(&mut self, node: NodeIndex, object: u32, met: Met) {
+        let plans = self.snapshot.plans;
+        match &plans.plan.nodes[node as usize] {
+            PlanNode::Nil => {}
+            PlanNode::SelfObject(object_type) => {
+                if self.subject_member.is_none() && *object_type == self.subject_type {
+                    self.name(object, met);
+                }
+            }
+            PlanNode::Member(member) => self.meet_goal(GoalKey { member: *member, object }, met),
+            PlanNode::Union(children) => {
+                self.open.extend(children.iter().map(|&node| Item::Node { node, object, met }));
+            }
+            PlanNode::Intersection(children) => {
+                let met = met.min(Met::Possible);
+                self.open.extend(children.iter().map(|&node| Item::Node { node, object, met }));
+            }
+            PlanNode::Exclusion(base, excluded) => {
+                self.open.push(Item::Node { node: *base, object, met: met.min(Met::Possible) });
+                self.open.push(Item::Node { node: *excluded, object, met: Met::Named });
+            }
+            PlanNode::Relation(classes) => {
+                for &class in classes {
+                    self.open_class(class, object, met);
+                }
+            }
+            PlanNode::Arrow { kind, steps, .. } => {
+                let met = if *kind == ArrowKind::All { met.min(Met::Possible) } else { met };
+                for step in steps {
+                    let target = Some(step.target);
+                    self.open.push(Item::Edges { class: step.class, object, met, position: 0, target });
+                }
+            }
+        }
+    }
+
+    fn open_class(&mut self, class: ClassIndex, object: u32, met: Met) {
+        let plan_class = &self.snapshot.plans.plan.classes[class as usize];
+        let is_asked = plan_class.subject_type == self.subject_type && self.subject_member.is_none();
+        match plan_class.subject {
+            PlanSubject::Object if is_asked => {
+                self.open.push(Item::Edges { class, object, met, position: 0, target: None });
+            }
+            PlanSubject::Wildcard if is_asked => {
+                let wildcard = self.snapshot.object(plan_class.subject_type, WILDCARD);
+                self.has_wildcard |= wildcard.is_some_and(|w| self.evaluator.holds(class, object, w));
+            }
+            PlanSubject::Userset(target) => {
+                self.open.push(Item::Edges { class, object, met, position: 0, target: Some(target) });
+            }
+            _ => {}
+        }
+    }
+
+    fn walk_edges(&mut self, item: Item, end: u64) -> Result<(), EngineError> {
+        let Item::Edges { class, object, met, mut position, target } = item else { return Ok(()) };
+        if object >= UNNAMED_RESOURCE {
+            return Ok(());
+        }
+        let run = self.snapshot.root.subjects(self.snapshot.plans.class_ids[class as usize], object);
+        while let Some(subject) = run.get(position as usize) {
+            position += 1;
+            self.evaluator.charge(1)?;
+            let edge = self.evaluator.conditions.whole_edge(class, object, subject);
+            let steps = self.evaluator.conditions.take_steps();
+            self.evaluator.charge(steps)?;
+            if let Some(edge) = edge.filter(|edge| *edge != Bounds::NO) {
+                let met = if edge == Bounds::HAS { met } else { met.min(Met::Possible) };
+                match target {
+                    Some(member) => self.meet_goal(GoalKey { member, object: subject }, met),
+                    None => self.name(subject, met),
+                }
+            }
+            if self.evaluator.cost() >= end {
+                self.open.push(Item::Edges { class, object, met, position, target });
+                break;
+            }
+        }
+        Ok(())
+    }
+}
