@@ -4,11 +4,18 @@ use std::sync::Arc;
 
 use idhini_caveat::Caveat;
 
+use crate::mistake::Mistake;
+use crate::{canonical, check, parser};
+
 /// A checked schema; immutable. Definitions, caveats and members are sorted by name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schema {
     pub(crate) definitions: Vec<Definition>,
     pub(crate) caveats: Vec<Arc<Caveat>>,
+    /// One per caveat.
+    pub(crate) caveat_comments: Vec<Vec<String>>,
+    /// Whether declared subject types were asked to be checked.
+    pub(crate) typechecking: bool,
 }
 
 /// One object type.
@@ -22,6 +29,15 @@ pub struct Definition {
     pub relations: Vec<Relation>,
     /// Computed members, sorted by name.
     pub permissions: Vec<Permission>,
+    /// All members in the order they were written.
+    pub(crate) order: Vec<Member>,
+}
+
+/// A member of a definition, by its index among the relations or the permissions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Member {
+    Relation(u32),
+    Permission(u32),
 }
 
 /// A stored member.
@@ -135,44 +151,139 @@ pub struct SchemaError {
 }
 
 impl Schema {
-    /// Parses and checks.
+    /// The schema that defines nothing.
+    #[must_use]
+    pub fn empty() -> Schema {
+        Schema {
+            definitions: Vec::new(),
+            caveats: Vec::new(),
+            caveat_comments: Vec::new(),
+            typechecking: false,
+        }
+    }
+
+    /// Parses and checks one text; `import` is refused.
     ///
     /// # Errors
     /// [`SchemaError`] with the place of the first mistake.
-    pub fn parse(_text: &str) -> Result<Schema, SchemaError> { todo!() }
+    pub fn parse(text: &str) -> Result<Schema, SchemaError> {
+        let file = parser::parse_file(text, 0).map_err(|mistake| mistake.at(text))?;
+        if let Some(import) = file.imports.first() {
+            let message =
+                "a server reads no files: write the schema with the command line, which resolves `import`";
+            return Err(Mistake::syntax(import.place, message.to_owned()).at(text));
+        }
+        check::check(&[file]).map_err(|mistake| mistake.at(text))
+    }
+
+    /// Whether nothing is defined.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.definitions.is_empty() && self.caveats.is_empty()
+    }
+
     /// Sorted by name.
-    #[must_use] pub fn definitions(&self) -> &[Definition] { &self.definitions }
+    #[must_use]
+    pub fn definitions(&self) -> &[Definition] {
+        &self.definitions
+    }
+
     /// Sorted by name.
-    #[must_use] pub fn caveats(&self) -> &[Arc<Caveat>] { &self.caveats }
+    #[must_use]
+    pub fn caveats(&self) -> &[Arc<Caveat>] {
+        &self.caveats
+    }
+
     /// By name.
-    #[must_use] pub fn definition(&self, name: &str) -> Option<&Definition> {
+    #[must_use]
+    pub fn definition(&self, name: &str) -> Option<&Definition> {
         self.definitions.binary_search_by(|d| d.name.as_str().cmp(name)).ok().map(|i| &self.definitions[i])
     }
+
     /// By name.
-    #[must_use] pub fn caveat(&self, name: &str) -> Option<&Arc<Caveat>> {
-        self.caveats.binary_search_by(|c| c.name().cmp(name)).ok().map(|i| &self.caveats[i])
+    #[must_use]
+    pub fn caveat(&self, name: &str) -> Option<&Arc<Caveat>> {
+        self.caveat_index(name).map(|i| &self.caveats[i])
     }
+
+    /// The comments above a caveat.
+    #[must_use]
+    pub fn caveat_comments(&self, name: &str) -> &[String] {
+        self.caveat_index(name).map_or(&[], |i| &self.caveat_comments[i])
+    }
+
     /// All edge classes, sorted, none twice.
-    #[must_use] pub fn classes(&self) -> Vec<ClassKey> {
-        let mut classes: Vec<ClassKey> = self.definitions.iter().flat_map(|d| d.relations.iter().flat_map(move |r| r.subjects.iter().map(move |s| ClassKey {
-            resource_type: d.name.clone(), relation: r.name.clone(), subject_type: s.subject_type.clone(), subject: s.kind.clone() }))).collect();
+    #[must_use]
+    pub fn classes(&self) -> Vec<ClassKey> {
+        let mut classes: Vec<ClassKey> = Vec::new();
+        for definition in &self.definitions {
+            for relation in &definition.relations {
+                classes.extend(relation.subjects.iter().map(|subject| ClassKey {
+                    resource_type: definition.name.clone(),
+                    relation: relation.name.clone(),
+                    subject_type: subject.subject_type.clone(),
+                    subject: subject.kind.clone(),
+                }));
+            }
+        }
         classes.sort();
         classes.dedup();
         classes
     }
+
+    /// Whether some relation allows subjects with an expiration.
+    #[must_use]
+    pub fn uses_expiration(&self) -> bool {
+        self.definitions.iter().flat_map(|d| &d.relations).flat_map(|r| &r.subjects).any(|s| s.expiration)
+    }
+
+    /// Whether some permission names `self`, the object itself.
+    #[must_use]
+    pub fn uses_self(&self) -> bool {
+        self.definitions.iter().flat_map(|d| &d.permissions).any(|p| p.expression.names_self())
+    }
+
     /// The text that `ReadSchema` answers: caveats, then definitions, each sorted by name, comments kept.
-    #[must_use] pub fn canonical_text(&self) -> String { todo!() }
+    #[must_use]
+    pub fn canonical_text(&self) -> String {
+        canonical::text(self)
+    }
+
+    fn caveat_index(&self, name: &str) -> Option<usize> {
+        self.caveats.binary_search_by(|c| c.name().cmp(name)).ok()
+    }
 }
 
 impl Definition {
     /// By name.
-    #[must_use] pub fn relation(&self, name: &str) -> Option<&Relation> {
+    #[must_use]
+    pub fn relation(&self, name: &str) -> Option<&Relation> {
         self.relations.binary_search_by(|r| r.name.as_str().cmp(name)).ok().map(|i| &self.relations[i])
     }
+
     /// By name.
-    #[must_use] pub fn permission(&self, name: &str) -> Option<&Permission> {
+    #[must_use]
+    pub fn permission(&self, name: &str) -> Option<&Permission> {
         self.permissions.binary_search_by(|p| p.name.as_str().cmp(name)).ok().map(|i| &self.permissions[i])
     }
+
     /// Whether a relation or permission has this name.
-    #[must_use] pub fn has_member(&self, name: &str) -> bool { self.relation(name).is_some() || self.permission(name).is_some() }
+    #[must_use]
+    pub fn has_member(&self, name: &str) -> bool {
+        self.relation(name).is_some() || self.permission(name).is_some()
+    }
+}
+
+impl Expression {
+    /// Recursion is bounded by the parser's limit on nesting.
+    fn names_self(&self) -> bool {
+        match self {
+            Expression::SelfObject => true,
+            Expression::Nil | Expression::Member(_) | Expression::Arrow { .. } => false,
+            Expression::Union(terms) | Expression::Intersection(terms) => {
+                terms.iter().any(Expression::names_self)
+            }
+            Expression::Exclusion(base, excluded) => base.names_self() || excluded.names_self(),
+        }
+    }
 }

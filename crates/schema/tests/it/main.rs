@@ -1,0 +1,3 @@
+//! The schema language, asked from outside.
+
+mod conformance;
