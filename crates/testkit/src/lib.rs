@@ -1,5 +1,6 @@
 //! Tests only: the reference evaluator, generators of worlds, and the comparison of both with the engine.
 
+pub mod compare;
 pub mod export;
 pub mod generate;
 pub mod reference;

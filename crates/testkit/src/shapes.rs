@@ -150,6 +150,14 @@ impl Shapes {
         }
     }
 
+    /// The shapes below a member of any object of the type.
+    #[must_use]
+    pub fn of_type(&self, tables: &Tables, resource_type: &str, member: &str) -> ShapeSet {
+        let Ok(member) = tables.member(resource_type, member) else { return ShapeSet::default() };
+        let masks = tables.objects_of(resource_type).map(|o| self.nodes[self.variable(o, member)].mask);
+        ShapeSet(masks.fold(0, |a, b| a | b))
+    }
+
     fn variable(&self, object: Object, member: Member) -> usize {
         object as usize * self.members_max + member as usize
     }

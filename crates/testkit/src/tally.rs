@@ -85,7 +85,7 @@ impl From<&Refusal> for RefusalKind {
             Refusal::UnknownDefinition(_) | Refusal::UnknownMember { .. } => RefusalKind::UnknownName,
             Refusal::WildcardSubject => RefusalKind::WildcardSubject,
             Refusal::CaveatFailed => RefusalKind::CaveatFailed,
-            Refusal::Cycle => RefusalKind::Cycle,
+            Refusal::Cycle | Refusal::Undefined => RefusalKind::Cycle,
         }
     }
 }

@@ -122,4 +122,10 @@ impl World {
     pub fn write_plan(&self, rng: &mut Rng) -> WritePlan {
         writes::plan(rng, self)
     }
+
+    /// Changes on top of the world's data, to be undone again.
+    #[must_use]
+    pub fn disturbance(&self, rng: &mut Rng) -> WritePlan {
+        writes::disturbance(rng, self)
+    }
 }

@@ -67,7 +67,39 @@ pub(super) fn plan(rng: &mut Rng, world: &World) -> WritePlan {
         }
     }
     updates.extend(last);
-    let mut state = State::default();
+    batched(State::default(), updates, batch_max)
+}
+
+/// A few entries that delete, replace and create.
+pub(super) fn disturbance(rng: &mut Rng, world: &World) -> WritePlan {
+    let state = State { present: world.relationships.clone() };
+    let mut updates = Vec::new();
+    for _ in 0..rng.between(1, 12) {
+        if world.relationships.is_empty() {
+            break;
+        }
+        let mut relationship = rng.pick(&world.relationships).clone();
+        updates.push(match rng.below(4) {
+            0 => Update::Delete(relationship),
+            1 => {
+                relationship.expires_at = Some(Timestamp::from_seconds(1));
+                Update::Touch(relationship)
+            }
+            2 => {
+                relationship.resource.object_id = format!("new{}", rng.below(5));
+                Update::Touch(relationship)
+            }
+            _ => {
+                relationship.caveat = None;
+                Update::Touch(relationship)
+            }
+        });
+    }
+    let batch_max = rng.between(1, 6);
+    batched(state, updates, batch_max)
+}
+
+fn batched(mut state: State, updates: Vec<Update>, batch_max: usize) -> WritePlan {
     let mut plan = WritePlan::default();
     let mut batch: Vec<Change> = Vec::new();
     for update in updates {

@@ -78,6 +78,8 @@ pub enum Refusal {
     CaveatFailed,
     /// The answer depends on itself through the right side of an exclusion.
     Cycle,
+    /// Both of a failing caveat and of such a cycle stand in the way: either may be named.
+    Undefined,
 }
 
 /// The answer of a lookup of subjects.
@@ -214,11 +216,12 @@ impl View<'_> {
 
     fn subject(&self, subject: &SubjectRef, names: &mut tables::Names<'_>) -> Result<Target, Refusal> {
         self.tables.definition(&subject.object_type)?;
+        let member = subject.relation.as_deref().map(|r| self.tables.member(&subject.object_type, r));
+        let member = member.transpose()?;
         if subject.is_wildcard() {
             return Err(Refusal::WildcardSubject);
         }
-        let member = subject.relation.as_deref().map(|r| self.tables.member(&subject.object_type, r));
-        Ok((names.object(&subject.object_type, &subject.object_id)?, member.transpose()?))
+        Ok((names.object(&subject.object_type, &subject.object_id)?, member))
     }
 
     /// Objects of a type that stand in a live relationship, and `own`.

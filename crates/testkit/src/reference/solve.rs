@@ -71,11 +71,11 @@ pub(super) fn answer(
         let (low, high) = alternate(view, &nodes, Failing::Fixed(value));
         low[0] == high[0]
     };
-    if fails && settled(Value::No) && settled(Value::Has) {
-        Err(Refusal::CaveatFailed)
-    } else {
-        Err(Refusal::Cycle)
-    }
+    Err(match fails {
+        false => Refusal::Cycle,
+        true if settled(Value::No) && settled(Value::Has) => Refusal::CaveatFailed,
+        true => Refusal::Undefined,
+    })
 }
 
 fn list(view: &View<'_>, names: &Names<'_>, goal: (Object, Member), subject: Target) -> Vec<Node> {

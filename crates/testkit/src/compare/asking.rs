@@ -1,0 +1,306 @@
+//! Asks the engine in the reference's words.
+
+use std::collections::BTreeMap;
+
+use idhini_engine::{
+    Check, CheckBulk, EngineError, Limits, LookupResources, LookupSubjects, Permissionship, Plans, Position,
+    Progress, Snapshot,
+};
+use idhini_graph::Root;
+use idhini_model::{Context, WILDCARD};
+
+use super::{Difference, Wanted};
+use crate::generate::{Ask, Question, World};
+use crate::reference::{Answer, Refusal, Subjects, Value, Wildcard};
+use crate::rng::Rng;
+
+/// Entries of a lookup by id.
+pub type Found = BTreeMap<String, Answer>;
+
+/// Portions of fuel that one question may take; far more than any generated world needs.
+const PORTIONS_MAX: usize = 1_000_000;
+
+/// One question to one root.
+pub(super) struct Asking<'a> {
+    pub(super) snapshot: Snapshot<'a>,
+    pub(super) question: &'a Question,
+    pub(super) world: &'a World,
+    pub(super) context: &'a Context,
+    fuel: u64,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn new(
+        world: &'a World,
+        root: &'a Root,
+        plans: &'a Plans,
+        question: &'a Question,
+        rng: &mut Rng,
+    ) -> Asking<'a> {
+        let snapshot = Snapshot { root, plans, instant: world.instants[question.instant] };
+        let context = &world.contexts[question.context];
+        let fuel = *rng.pick(&[u64::MAX, u64::MAX, u64::MAX, 1, 5, 30]);
+        Asking { snapshot, question, world, context, fuel }
+    }
+
+    pub(super) fn differs(&self, what: &'static str, wanted: String, got: String) -> Box<Difference> {
+        Box::new(Difference { what, question: Some(self.question.clone()), wanted, got })
+    }
+
+    /// Asks and compares; lookups whole and by pages.
+    pub(super) fn holds(&self, wanted: &Wanted) -> Result<(), Box<Difference>> {
+        match (&self.question.ask, wanted) {
+            (Ask::Check { .. }, Wanted::Check(want)) => {
+                let got = self.check();
+                if !agree(want, &got) {
+                    return Err(self.differs("check", format!("{want:?}"), format!("{got:?}")));
+                }
+            }
+            (Ask::Resources { page, .. }, Wanted::Resources(want)) => {
+                for (what, page) in [("lookup of resources", usize::MAX), ("pages of resources", *page)] {
+                    let got = self.resources(page)?;
+                    if !agree_on_lookup(want, &got, |want, got| want == got) {
+                        return Err(self.differs(what, format!("{want:?}"), format!("{got:?}")));
+                    }
+                }
+            }
+            (Ask::Subjects { page, .. }, Wanted::Subjects(want)) => {
+                for (what, page) in [("lookup of subjects", usize::MAX), ("pages of subjects", *page)] {
+                    let got = self.subjects(page)?;
+                    if !agree_on_lookup(want, &got, same_subjects) {
+                        return Err(self.differs(what, format!("{want:?}"), format!("{got:?}")));
+                    }
+                }
+            }
+            _ => return Err(self.differs("harness", format!("{wanted:?}"), "another kind".into())),
+        }
+        Ok(())
+    }
+
+    pub(super) fn open_check(&self) -> Result<Check<'a>, EngineError> {
+        let Ask::Check { resource, permission, subject } = &self.question.ask else {
+            return Err(EngineError::Budget { cost_max: 0 });
+        };
+        let question = idhini_engine::Question { resource, permission, subject, context: self.context };
+        Check::open(self.snapshot, question, Limits::default())
+    }
+
+    pub(super) fn check(&self) -> Result<Answer, Refused> {
+        let mut check = self.open_check().map_err(refused)?;
+        for _ in 0..PORTIONS_MAX {
+            match check.advance(self.fuel) {
+                Ok(Progress::Done(answer)) => return Ok(converted(answer)),
+                Ok(Progress::More) => {}
+                Err(error) => return Err(refused(error)),
+            }
+        }
+        Err(Refused::Other("does not end".into()))
+    }
+
+    fn resources(&self, page: usize) -> Result<Result<Found, Refused>, Box<Difference>> {
+        let Ask::Resources { resource_type, permission, subject, .. } = &self.question.ask else {
+            return Ok(Err(Refused::Other("not a lookup of resources".into())));
+        };
+        let mut found = Found::new();
+        let mut after: Option<Position> = None;
+        loop {
+            let lookup = LookupResources::open(
+                self.snapshot,
+                (resource_type, permission),
+                subject,
+                self.context,
+                after,
+                Limits::default(),
+            );
+            let mut lookup = match lookup {
+                Ok(lookup) => lookup,
+                Err(error) => return Ok(Err(refused(error))),
+            };
+            let mut left = page;
+            for _ in 0..PORTIONS_MAX {
+                match lookup.advance(self.fuel) {
+                    Ok(Progress::More) => {}
+                    Ok(Progress::Done(None)) => return Ok(Ok(found)),
+                    Ok(Progress::Done(Some(next))) => {
+                        after = Some(next.position);
+                        if found.insert(next.object_id.clone(), converted(next.answer)).is_some() {
+                            return Err(self.differs(
+                                "resource answered twice",
+                                "once".into(),
+                                next.object_id,
+                            ));
+                        }
+                        left -= 1;
+                        if left == 0 {
+                            break;
+                        }
+                    }
+                    Err(error) => return Ok(Err(refused(error))),
+                }
+            }
+            if left > 0 {
+                return Ok(Err(Refused::Other("does not end".into())));
+            }
+        }
+    }
+
+    fn subjects(&self, page: usize) -> Result<Result<Subjects, Refused>, Box<Difference>> {
+        let Ask::Subjects { resource, permission, subject_type, subject_relation, .. } = &self.question.ask
+        else {
+            return Ok(Err(Refused::Other("not a lookup of subjects".into())));
+        };
+        let mut found = Subjects::default();
+        let mut after: Option<Position> = None;
+        loop {
+            let lookup = LookupSubjects::open(
+                self.snapshot,
+                (resource, permission),
+                (subject_type, subject_relation.as_deref()),
+                self.context,
+                after,
+                Limits::default(),
+            );
+            let mut lookup = match lookup {
+                Ok(lookup) => lookup,
+                Err(error) => return Ok(Err(refused(error))),
+            };
+            let mut left = page;
+            for _ in 0..PORTIONS_MAX {
+                match lookup.advance(self.fuel) {
+                    Ok(Progress::More) => {}
+                    Ok(Progress::Done(None)) => return Ok(Ok(found)),
+                    Ok(Progress::Done(Some(next))) => {
+                        after = Some(next.position);
+                        let is_wildcard = next.object_id == WILDCARD;
+                        let id = next.object_id.clone();
+                        let excluded: Vec<_> =
+                            next.excluded.into_iter().map(|e| (e.object_id, converted(e.answer))).collect();
+                        let answer = converted(next.answer);
+                        let count = excluded.len();
+                        let excluded: Found = excluded.into_iter().collect();
+                        let repeats = excluded.len() != count
+                            || if is_wildcard {
+                                found.wildcard.replace(Wildcard { answer, excluded }).is_some()
+                            } else {
+                                !excluded.is_empty() || found.required.insert(id.clone(), answer).is_some()
+                            };
+                        if repeats {
+                            return Err(self.differs("subject answered twice", "once".into(), id));
+                        }
+                        left -= 1;
+                        if left == 0 {
+                            break;
+                        }
+                    }
+                    Err(error) => return Ok(Err(refused(error))),
+                }
+            }
+            if left > 0 {
+                return Ok(Err(Refused::Other("does not end".into())));
+            }
+        }
+    }
+}
+
+/// Asks checks in one bulk call.
+pub(super) fn bulk_holds(
+    world: &World,
+    root: &Root,
+    plans: &Plans,
+    questions: &[&Question],
+    wanted: &[&Wanted],
+    rng: &mut Rng,
+) -> Result<(), Box<Difference>> {
+    let Some(first) = questions.first() else { return Ok(()) };
+    let asking = Asking::new(world, root, plans, first, rng);
+    let asked = questions.iter().filter_map(|question| match &question.ask {
+        Ask::Check { resource, permission, subject } => Some(idhini_engine::Question {
+            resource,
+            permission,
+            subject,
+            context: &world.contexts[question.context],
+        }),
+        _ => None,
+    });
+    let mut bulk = CheckBulk::open(asking.snapshot, asked.collect(), Limits::default());
+    let answers = (0..PORTIONS_MAX).find_map(|_| match bulk.advance(asking.fuel) {
+        Progress::Done(answers) => Some(answers),
+        Progress::More => None,
+    });
+    let answers = answers.unwrap_or_default();
+    if answers.len() != questions.len() {
+        let count = format!("{} answers", questions.len());
+        return Err(asking.differs("bulk check", count, format!("{} answers", answers.len())));
+    }
+    for ((answer, want), question) in answers.into_iter().zip(wanted).zip(questions) {
+        let got = answer.map(converted).map_err(refused);
+        if let Wanted::Check(want) = want
+            && !agree(want, &got)
+        {
+            let asking = Asking { question, ..asking };
+            return Err(asking.differs("bulk check", format!("{want:?}"), format!("{got:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// Why the engine gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refused {
+    Reason(Refusal),
+    Other(String),
+}
+
+fn refused(error: EngineError) -> Refused {
+    Refused::Reason(match error {
+        EngineError::UnknownDefinition { definition } => Refusal::UnknownDefinition(definition),
+        EngineError::UnknownMember { definition, member } => Refusal::UnknownMember { definition, member },
+        EngineError::WildcardSubject => Refusal::WildcardSubject,
+        EngineError::Caveat(_) => Refusal::CaveatFailed,
+        EngineError::Cycle { .. } => Refusal::Cycle,
+        other => return Refused::Other(other.to_string()),
+    })
+}
+
+pub(super) fn value(permissionship: Permissionship) -> Value {
+    match permissionship {
+        Permissionship::No => Value::No,
+        Permissionship::Conditional => Value::Conditional,
+        Permissionship::Has => Value::Has,
+    }
+}
+
+fn converted(answer: idhini_engine::Answer) -> Answer {
+    Answer { value: value(answer.permissionship), missing: answer.missing }
+}
+
+fn agree<T: PartialEq>(want: &Result<T, Refusal>, got: &Result<T, Refused>) -> bool {
+    match (want, got) {
+        (Ok(want), Ok(got)) => want == got,
+        (Err(Refusal::Undefined), Err(Refused::Reason(Refusal::CaveatFailed | Refusal::Cycle))) => true,
+        (Err(want), Err(Refused::Reason(got))) => want == got,
+        _ => false,
+    }
+}
+
+/// Which of several undefined candidates a lookup meets first is its own affair.
+fn agree_on_lookup<T>(
+    want: &Result<T, Refusal>,
+    got: &Result<T, Refused>,
+    same: impl Fn(&T, &T) -> bool,
+) -> bool {
+    let undefined = |r: &Refusal| matches!(r, Refusal::CaveatFailed | Refusal::Cycle | Refusal::Undefined);
+    match (want, got) {
+        (Ok(want), Ok(got)) => same(want, got),
+        (Err(want), Err(Refused::Reason(got))) => want == got || (undefined(want) && undefined(got)),
+        _ => false,
+    }
+}
+
+/// All required entries, any of the optional ones, and the same wildcard.
+fn same_subjects(want: &Subjects, got: &Subjects) -> bool {
+    let allowed = |id: &String| want.required.get(id).or_else(|| want.optional.get(id));
+    want.wildcard == got.wildcard
+        && want.required.keys().all(|id| got.required.contains_key(id))
+        && got.required.iter().all(|(id, answer)| allowed(id) == Some(answer))
+}
