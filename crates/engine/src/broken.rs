@@ -43,6 +43,66 @@ variants! {
     LookupForgetsWildcards,
     /// A wildcard is answered without its exclusions.
     LookupForgetsExclusions,
+    /// Lookups lose subjects that stand under an intersection.
+    LookupDropsIntersectedSubjects,
+    /// Each page of a lookup begins one object too late.
+    PagesSkipOne,
+    /// `+` is taken for `&`.
+    UnionIsIntersection,
+    /// `&` is taken for `+`.
+    IntersectionIsUnion,
+    /// The last branch of a union decides, whatever came before.
+    LastBranchWins,
+    /// A condition on one edge is carried over to the next.
+    BranchConditionLeaks,
+    /// `a - b` is `a`.
+    ExclusionTakesNothing,
+    /// `a - b` is `a` where an arrow leads to it.
+    ExclusionUnderArrowTakesNothing,
+    /// What is excluded under a condition is not excluded.
+    ConditionalExclusionTakesNothing,
+    /// What is excluded under a condition is excluded.
+    ConditionalExclusionTakesAll,
+    /// An exclusion on a cycle reads what it is about to change.
+    ExclusionInCycleReadsItself,
+    /// What has no answer is denied.
+    NoAnswerIsDenial,
+    /// `.all` is taken for `.any`.
+    AllIsAny,
+    /// `.all` holds where there is nothing to follow.
+    AllOfNothingHolds,
+    /// `.all` passes over edges whose condition is false.
+    AllSkipsFalseConditions,
+    /// A condition on an arrow's edge is taken for true.
+    ArrowDropsItsCondition,
+    /// An arrow does not follow edges to usersets.
+    ArrowMindsSubjectRelations,
+    /// A condition on a userset's edge is taken for true.
+    UsersetDropsItsCondition,
+    /// Usersets that name a permission grant nothing.
+    UsersetOfPermissionIsMissed,
+    /// A wildcard grants to nobody.
+    WildcardGrantsNobody,
+    /// A condition on a wildcard is taken for true.
+    WildcardDropsItsCondition,
+    /// A conditional edge is taken for unconditional.
+    ConditionsGrant,
+    /// What a caveat said for one stored context is taken for all of its name.
+    OutcomesAreKeptByName,
+    /// The request's context wins over the stored one.
+    RequestContextWins,
+    /// A failing caveat grants.
+    FailedCaveatGrants,
+    /// A failing caveat denies.
+    FailedCaveatDenies,
+    /// Expired relationships count.
+    ExpirationIsIgnored,
+    /// A relationship counts at the instant of its expiration.
+    ExpirationIsLate,
+    /// `nil` grants.
+    NilGrants,
+    /// The second of two equal items of a bulk check is denied.
+    BulkDeniesRepeats,
 }
 
 #[cfg(feature = "broken")]

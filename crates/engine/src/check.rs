@@ -125,6 +125,9 @@ impl<'a> CheckBulk<'a> {
         loop {
             let Some(group) = &mut self.running else {
                 let Some(open) = self.groups.pop() else {
+                    if is_broken(Variant::BulkDeniesRepeats) {
+                        self.deny_repeats();
+                    }
                     return Progress::Done(std::mem::take(&mut self.answers).into_iter().flatten().collect());
                 };
                 self.begin(open);
@@ -153,6 +156,18 @@ impl<'a> CheckBulk<'a> {
             if fuel == 0 {
                 return Progress::More;
             }
+        }
+    }
+
+    /// What a batch must not do; see [`Variant::BulkDeniesRepeats`].
+    fn deny_repeats(&mut self) {
+        let is_repeat = |at: usize| {
+            let asked = |q: &Question<'_>| (q.resource.clone(), q.permission.to_owned(), q.subject.clone());
+            self.questions[..at].iter().any(|q| asked(q) == asked(&self.questions[at]))
+        };
+        for at in (0..self.questions.len()).filter(|at| is_repeat(*at)).collect::<Vec<_>>() {
+            let missing = Default::default();
+            self.answers[at] = Some(Ok(Answer { permissionship: crate::Permissionship::No, missing }));
         }
     }
 

@@ -7,6 +7,7 @@
 //! * A caveat that fails bounds its edge by no and has: it fails the question only if the answer depends on it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use idhini_caveat::{Budget, EvaluationError, Outcome};
@@ -16,6 +17,7 @@ use idhini_schema::ClassIndex;
 use rustc_hash::FxBuildHasher;
 
 use crate::Snapshot;
+use crate::broken::{Variant, is_broken};
 use crate::value::Bounds;
 
 /// What one evaluation of one caveat may spend.
@@ -53,7 +55,10 @@ impl Condition {
         match self {
             Condition::True => Bounds::HAS,
             Condition::False => Bounds::NO,
+            Condition::Missing(_) if is_broken(Variant::ConditionsGrant) => Bounds::HAS,
             Condition::Missing(_) => Bounds::CONDITIONAL,
+            Condition::Failed(_) if is_broken(Variant::FailedCaveatGrants) => Bounds::HAS,
+            Condition::Failed(_) if is_broken(Variant::FailedCaveatDenies) => Bounds::NO,
             Condition::Failed(_) => Bounds::UNKNOWN,
         }
     }
@@ -94,6 +99,10 @@ impl<'a> Conditions<'a> {
         }
         let attributes = self.snapshot.root.attributes(class, resource, subject);
         match attributes.and_then(|a| a.expires_at) {
+            Some(_) if is_broken(Variant::ExpirationIsIgnored) => Some(attributes),
+            Some(at) if at == self.snapshot.instant && is_broken(Variant::ExpirationIsLate) => {
+                Some(attributes)
+            }
             Some(at) if at <= self.snapshot.instant => None,
             _ => Some(attributes),
         }
@@ -121,11 +130,17 @@ impl<'a> Conditions<'a> {
 
     /// What a stored caveat says under this context.
     pub(crate) fn condition(&mut self, caveat: &Arc<CaveatUse>) -> &Condition {
-        let key = Arc::as_ptr(caveat) as usize;
+        let key = match is_broken(Variant::OutcomesAreKeptByName) {
+            true => FxBuildHasher.hash_one(&caveat.name) as usize,
+            false => Arc::as_ptr(caveat) as usize,
+        };
         let (snapshot, context, steps) = (self.snapshot, self.context, &mut self.steps);
         self.outcomes.entry(key).or_insert_with(|| {
             let mut budget = CAVEAT_BUDGET;
             let outcome = match snapshot.plans.schema.caveat(&caveat.name) {
+                Some(compiled) if is_broken(Variant::RequestContextWins) => {
+                    compiled.evaluate(context, &caveat.context, &mut budget)
+                }
                 Some(compiled) => compiled.evaluate(&caveat.context, context, &mut budget),
                 // INVARIANT: a schema entry that drops a caveat in use is refused.
                 None => Err(EvaluationError::Failed {

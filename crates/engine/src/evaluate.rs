@@ -13,10 +13,12 @@
 //! Cost: O(edges visited).
 //! Source: Zanzibar (USENIX ATC 2019), section 3.2.3; Tarjan, "Depth-first search and linear graph algorithms" (1972).
 
+mod step;
+
 use std::collections::HashMap;
 
 use idhini_model::{Context, WILDCARD};
-use idhini_schema::{ArrowKind, ArrowStep, ClassIndex, MemberIndex, NodeIndex, PlanNode, PlanSubject};
+use idhini_schema::{ClassIndex, MemberIndex, NodeIndex, PlanNode, PlanSubject};
 use rustc_hash::FxBuildHasher;
 
 use crate::broken::{Variant, is_broken};
@@ -304,6 +306,7 @@ impl<'a> Evaluator<'a> {
         }
         match (plan_class.subject, self.subject.member) {
             (PlanSubject::Object, None) => Some(self.subject.object),
+            (PlanSubject::Wildcard, None) if is_broken(Variant::WildcardGrantsNobody) => None,
             (PlanSubject::Wildcard, None) => self.snapshot.object(plan_class.subject_type, WILDCARD),
             (PlanSubject::Wildcard, Some(_)) if is_broken(Variant::WildcardMatchesUsersets) => {
                 self.snapshot.object(plan_class.subject_type, WILDCARD)
@@ -336,7 +339,16 @@ impl<'a> Evaluator<'a> {
         }
         let edge = self.conditions.edge(class, resource, subject, pass);
         self.cost += self.conditions.take_steps();
-        edge
+        let is_wildcard = self.snapshot.plans.plan.classes[class as usize].subject == PlanSubject::Wildcard;
+        match edge {
+            Edge::Counts(_) if is_wildcard && is_broken(Variant::WildcardDropsItsCondition) => {
+                Edge::Counts(Bounds::HAS)
+            }
+            Edge::Counts(_) if !is_wildcard && is_broken(Variant::DirectDropsItsCondition) => {
+                Edge::Counts(Bounds::HAS)
+            }
+            edge => edge,
+        }
     }
 
     fn resolve(&mut self, key: GoalKey) -> Resolved {
@@ -368,9 +380,8 @@ impl<'a> Evaluator<'a> {
     }
 
     fn frame(&self, node: NodeIndex, object: u32, goal: u32, mark: GatesMark) -> Frame {
-        let start = match &self.snapshot.plans.plan.nodes[node as usize] {
-            PlanNode::Intersection(_) | PlanNode::Exclusion(..) => Bounds::HAS,
-            PlanNode::Arrow { kind: ArrowKind::All, .. } => Bounds::HAS,
+        let start = match self.kind_of(node) {
+            GateKind::And => Bounds::HAS,
             _ => Bounds::NO,
         };
         Frame {
@@ -389,266 +400,6 @@ impl<'a> Evaluator<'a> {
             scratch_start: index(self.scratch.len()),
             unfinished_start: index(self.unfinished.len()),
             mark,
-        }
-    }
-
-    /// Works on a frame until it is complete, needs a child, or the portion ends.
-    fn step(&mut self, frame: &mut Frame) -> Step {
-        self.cost += 1;
-        let plans = self.snapshot.plans;
-        match &plans.plan.nodes[frame.node as usize] {
-            PlanNode::Nil => Step::Complete,
-            PlanNode::SelfObject(object_type) => {
-                let is_object = self.subject.member.is_none() || is_broken(Variant::SelfMatchesUsersets);
-                let is_same = self.subject.object == frame.object && self.subject.object_type == *object_type;
-                if is_object && is_same && !is_broken(Variant::SelfIsNil) {
-                    frame.bounds = Bounds::HAS;
-                }
-                Step::Complete
-            }
-            PlanNode::Member(_) => self.step_children(frame, &[frame.node]),
-            PlanNode::Union(children) | PlanNode::Intersection(children) => {
-                self.step_children(frame, children)
-            }
-            PlanNode::Exclusion(base, excluded) => self.step_children(frame, &[*base, *excluded]),
-            PlanNode::Relation(classes) => self.step_relation(frame, classes),
-            PlanNode::Arrow { kind, steps, .. } => self.step_arrow(frame, *kind, steps),
-        }
-    }
-
-    fn step_children(&mut self, frame: &mut Frame, children: &[NodeIndex]) -> Step {
-        while !self.is_decided(frame) {
-            let Some(&child) = children.get(frame.position as usize) else { break };
-            frame.position += 1;
-            let resolved = match &self.snapshot.plans.plan.nodes[child as usize] {
-                PlanNode::Member(member) => self.resolve(GoalKey { member: *member, object: frame.object }),
-                _ => Resolved::Fresh(self.frame(child, frame.object, NO_GOAL, self.gates.mark())),
-            };
-            match resolved {
-                Resolved::Known(returned) => self.receive(frame, returned),
-                Resolved::Fresh(child) => return Step::Ask(child),
-            }
-        }
-        Step::Complete
-    }
-
-    fn step_relation(&mut self, frame: &mut Frame, classes: &[ClassIndex]) -> Step {
-        let plans = self.snapshot.plans;
-        while !self.is_decided(frame) {
-            let Some(&class) = classes.get(frame.position as usize) else {
-                if self.turns_to_conditional(frame) {
-                    continue;
-                }
-                break;
-            };
-            if frame.edge_position == 0 {
-                match self.direct(class, frame.object, frame.pass) {
-                    Edge::Counts(edge) => {
-                        frame.edge =
-                            if is_broken(Variant::DirectDropsItsCondition) { Bounds::HAS } else { edge };
-                        self.receive(frame, Returned { bounds: Bounds::HAS, gate: None, lowest: NO_GOAL });
-                    }
-                    Edge::Deferred => frame.has_deferred = true,
-                    Edge::Skipped => {}
-                }
-            }
-            let PlanSubject::Userset(target) = plans.plan.classes[class as usize].subject else {
-                frame.position += 1;
-                continue;
-            };
-            let step = self.step_edges(frame, class, target, ArrowKind::Any);
-            if !matches!(step, Step::Complete) {
-                return step;
-            }
-        }
-        Step::Complete
-    }
-
-    fn step_arrow(&mut self, frame: &mut Frame, kind: ArrowKind, steps: &[ArrowStep]) -> Step {
-        while !self.is_decided(frame) {
-            let Some(&ArrowStep { class, target }) = steps.get(frame.position as usize) else {
-                if self.turns_to_conditional(frame) {
-                    continue;
-                }
-                break;
-            };
-            if is_broken(Variant::ArrowFollowsFirstTypeOnly) && frame.position > 0 {
-                break;
-            }
-            let step = self.step_edges(frame, class, target, kind);
-            if !matches!(step, Step::Complete) {
-                return step;
-            }
-        }
-        Step::Complete
-    }
-
-    /// Follows the edges of one class to their targets; `Complete` when the class is done or the frame decided.
-    fn step_edges(
-        &mut self,
-        frame: &mut Frame,
-        class: ClassIndex,
-        target: MemberIndex,
-        kind: ArrowKind,
-    ) -> Step {
-        let class_id = self.snapshot.plans.class_ids[class as usize];
-        // An object without a number has no edges.
-        let run =
-            (frame.object < UNNAMED_RESOURCE).then(|| self.snapshot.root.subjects(class_id, frame.object));
-        while let Some(subject) = run.and_then(|run| run.get(frame.edge_position as usize)) {
-            frame.edge_position += 1;
-            self.cost += 1;
-            let edge = self.conditions.edge(class, frame.object, subject, frame.pass);
-            self.cost += self.conditions.take_steps();
-            match edge {
-                Edge::Skipped => {}
-                Edge::Deferred => frame.has_deferred = true,
-                Edge::Counts(edge) if edge == Bounds::NO && kind == ArrowKind::Any => {}
-                Edge::Counts(edge) => {
-                    frame.has_met = true;
-                    frame.edge = edge;
-                    match self.resolve(GoalKey { member: target, object: subject }) {
-                        Resolved::Known(returned) => self.receive(frame, returned),
-                        Resolved::Fresh(child) => return Step::Ask(child),
-                    }
-                    if self.is_decided(frame) {
-                        return Step::Complete;
-                    }
-                }
-            }
-            if self.cost >= self.pause_at {
-                return Step::Pause;
-            }
-        }
-        frame.position += 1;
-        frame.edge_position = 0;
-        Step::Complete
-    }
-
-    /// Starts over with the edges that have caveats, if there are any.
-    fn turns_to_conditional(&self, frame: &mut Frame) -> bool {
-        if frame.pass == Pass::Conditional || !frame.has_deferred {
-            return false;
-        }
-        frame.pass = Pass::Conditional;
-        frame.position = 0;
-        frame.edge_position = 0;
-        true
-    }
-
-    fn kind_of(&self, node: NodeIndex) -> GateKind {
-        match &self.snapshot.plans.plan.nodes[node as usize] {
-            PlanNode::Intersection(_) | PlanNode::Exclusion(..) => GateKind::And,
-            PlanNode::Arrow { kind: ArrowKind::All, .. } => GateKind::And,
-            _ => GateKind::Or,
-        }
-    }
-
-    /// Whether no further child can change the frame's value.
-    fn is_decided(&self, frame: &Frame) -> bool {
-        match self.kind_of(frame.node) {
-            GateKind::And => frame.bounds.high == Permissionship::No,
-            _ => frame.bounds.low == Permissionship::Has,
-        }
-    }
-
-    /// Takes a child's value into its parent's frame.
-    fn receive(&mut self, frame: &mut Frame, returned: Returned) {
-        frame.lowest = frame.lowest.min(returned.lowest);
-        let Returned { mut bounds, mut gate, .. } = returned;
-        match &self.snapshot.plans.plan.nodes[frame.node as usize] {
-            PlanNode::Relation(_) | PlanNode::Arrow { .. } => {
-                bounds = frame.edge.and(bounds);
-                gate = gate.filter(|_| !bounds.is_point()).map(|target| match frame.edge {
-                    Bounds::HAS => target,
-                    edge => self.gates.add(GateKind::And, edge, &[target]),
-                });
-            }
-            PlanNode::Exclusion(..) if frame.position == 2 => {
-                bounds = bounds.negated();
-                gate = gate.map(|excluded| self.gates.add(GateKind::Not, Bounds::HAS, &[excluded]));
-            }
-            _ => {}
-        }
-        let join = match self.kind_of(frame.node) {
-            GateKind::And => Bounds::and,
-            _ => Bounds::or,
-        };
-        frame.bounds = join(frame.bounds, bounds);
-        match gate {
-            Some(gate) => self.scratch.push(gate),
-            None => frame.fixed = join(frame.fixed, bounds),
-        }
-    }
-
-    /// Ends a frame: its value goes to its parent, or it waits for its component.
-    fn complete(&mut self, mut frame: Frame) {
-        let is_all = matches!(
-            &self.snapshot.plans.plan.nodes[frame.node as usize],
-            PlanNode::Arrow { kind: ArrowKind::All, .. }
-        );
-        if is_all && !frame.has_met {
-            frame.bounds = Bounds::NO;
-        }
-        let children = &self.scratch[frame.scratch_start as usize..];
-        let is_final = frame.bounds.is_point() || children.is_empty();
-        let kind = self.kind_of(frame.node);
-        if frame.goal == NO_GOAL {
-            let gate = (!is_final).then(|| self.gates.add(kind, frame.fixed, children));
-            self.scratch.truncate(frame.scratch_start as usize);
-            return self.deliver(Returned { bounds: frame.bounds, gate, lowest: frame.lowest });
-        }
-        let goal = &mut self.goals[frame.goal as usize];
-        goal.bounds = frame.bounds;
-        if is_final {
-            goal.state = GoalState::Done;
-            self.clock += 1;
-            goal.rank = self.clock;
-            self.gates.fill(goal.gate, GateKind::Or, frame.bounds, &[]);
-        } else {
-            goal.state = GoalState::Pending;
-            self.gates.fill(goal.gate, kind, frame.fixed, children);
-            self.unfinished.push(frame.goal);
-        }
-        let gate = (!is_final).then_some(goal.gate);
-        self.scratch.truncate(frame.scratch_start as usize);
-        let is_head = frame.lowest >= frame.goal;
-        if is_head && self.unfinished.len() > frame.unfinished_start as usize {
-            // The frame stays until its component is solved.
-            let (solver, cost) = Solver::new(&self.gates, frame.mark.gates);
-            self.cost += cost;
-            self.solver = Some(solver);
-            self.frames.push(frame);
-            return;
-        }
-        if is_head {
-            self.gates.truncate(frame.mark);
-        }
-        let lowest = if is_head { NO_GOAL } else { frame.lowest };
-        self.deliver(Returned { bounds: frame.bounds, gate, lowest });
-    }
-
-    fn close_component(&mut self, solver: &Solver) {
-        let Some(frame) = self.frames.pop() else { return };
-        for number in self.unfinished.drain(frame.unfinished_start as usize..) {
-            let goal = &mut self.goals[number as usize];
-            goal.bounds = solver.bounds(goal.gate);
-            goal.rank = self.clock + solver.stamp(goal.gate);
-            goal.state = GoalState::Done;
-        }
-        self.clock += solver.stamps_end();
-        self.gates.truncate(frame.mark);
-        let bounds = self.goals[frame.goal as usize].bounds;
-        self.deliver(Returned { bounds, gate: None, lowest: NO_GOAL });
-    }
-
-    fn deliver(&mut self, returned: Returned) {
-        match self.frames.pop() {
-            None => self.result = Some(returned.bounds),
-            Some(mut parent) => {
-                self.receive(&mut parent, returned);
-                self.frames.push(parent);
-            }
         }
     }
 }

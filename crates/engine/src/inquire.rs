@@ -58,6 +58,12 @@ impl Inquiry {
     ) -> Result<Progress<Answer>, EngineError> {
         if self.walk.is_none() {
             let Progress::Done(bounds) = evaluator.advance(fuel)? else { return Ok(Progress::More) };
+            if !bounds.is_point() && is_broken(Variant::NoAnswerIsDenial) {
+                return Ok(Progress::Done(Answer {
+                    permissionship: Permissionship::No,
+                    missing: BTreeSet::new(),
+                }));
+            }
             if !bounds.is_point() {
                 return Err(refusal(evaluator, self.goal));
             }

@@ -96,7 +96,8 @@ impl<'a> LookupResources<'a> {
             reached: vec![Reached::default(); snapshot.plans.plan.members.len()],
             open: Vec::new(),
             is_searched: false,
-            next: after.map_or(0, |Position(position)| position),
+            next: after
+                .map_or(0, |Position(position)| position + u64::from(is_broken(Variant::PagesSkipOne))),
             end: u64::from(snapshot.root.object_count(snapshot.plans.type_ids[object_type as usize])),
             inquiry: None,
         };

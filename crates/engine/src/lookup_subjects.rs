@@ -372,7 +372,8 @@ impl<'a> LookupSubjects<'a> {
                 self.open.extend(children.iter().map(|&node| Item::Node { node, object, met }));
             }
             PlanNode::Intersection(children) => {
-                let met = met.min(Met::Possible);
+                let is_dropped = is_broken(Variant::LookupDropsIntersectedSubjects);
+                let met = met.min(if is_dropped { Met::Never } else { Met::Possible });
                 self.open.extend(children.iter().map(|&node| Item::Node { node, object, met }));
             }
             PlanNode::Exclusion(base, excluded) => {

@@ -13,6 +13,7 @@
 //! Source: Van Gelder, "The alternating fixpoint of logic programs with negation", JCSS 47 (1993).
 
 use crate::Permissionship;
+use crate::broken::{Variant, is_broken};
 use crate::value::Bounds;
 
 /// Index of a gate.
@@ -227,7 +228,9 @@ impl Solver {
                 GateKind::Not => {
                     let child = (children[0] - self.base) as usize;
                     // Γ reads negations from the other interpretation.
-                    let other = if self.side == Side::Lower { &self.upper } else { &self.lower };
+                    let is_lower =
+                        self.side == Side::Lower && !is_broken(Variant::ExclusionInCycleReadsItself);
+                    let other = if is_lower { &self.upper } else { &self.lower };
                     other[child].negated()
                 }
             };
