@@ -1,0 +1,340 @@
+//! The root: everything that can be asked of the graph at one revision.
+
+use std::sync::Arc;
+
+use idhini_model::{Relationship, ResourceRef, Revision, SubjectRef};
+use idhini_schema::{ClassKey, Schema, SubjectKind};
+
+use crate::attributes::AttributeTable;
+use crate::catalog::{Catalog, ClassRecord, TypeRecord};
+use crate::edges::{Edges, Rows};
+use crate::memory::arc_bytes;
+use crate::names::Names;
+use crate::trie::Trie;
+use crate::vector::Vector;
+use crate::{Class, ClassId, EdgeAttributes, Memory, Run, TypeId};
+
+/// The graph at one revision; cloning shares everything.
+///
+/// Numbers and ids that a root did not give are answered as absent: an empty run, an empty id, `None`.
+#[derive(Debug, Clone)]
+pub struct Root {
+    pub(crate) revision: Revision,
+    pub(crate) schema: Option<Arc<Schema>>,
+    /// What the last schema entry recorded; empty if there is no schema.
+    pub(crate) schema_text: Arc<str>,
+    pub(crate) catalog: Arc<Catalog>,
+    /// By type number.
+    pub(crate) types: Vector<Arc<TypeTable>>,
+    /// By class number.
+    pub(crate) classes: Vector<ClassTable>,
+    pub(crate) relationships: u64,
+    /// Seed of the tables of ids.
+    pub(crate) seed: u64,
+    /// Object numbers are below this.
+    pub(crate) numbers_end: u32,
+}
+
+/// What a root holds of one type.
+#[derive(Debug, Clone)]
+pub(crate) struct TypeTable {
+    pub(crate) names: Names,
+    /// Resource to subjects.
+    pub(crate) forward: Trie,
+    /// Subject to resources.
+    pub(crate) reverse: Trie,
+}
+
+/// What a root holds of one class besides its edges.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ClassTable {
+    pub(crate) edges: u64,
+    pub(crate) attributes: Option<Arc<AttributeTable>>,
+}
+
+impl TypeTable {
+    pub(crate) fn new(seed: u64) -> TypeTable {
+        TypeTable { names: Names::new(seed), forward: Trie::new(), reverse: Trie::new() }
+    }
+}
+
+impl Default for Root {
+    fn default() -> Root {
+        Root::empty()
+    }
+}
+
+impl Root {
+    /// The graph before the first entry.
+    #[must_use]
+    pub fn empty() -> Root {
+        Root::empty_seeded(0)
+    }
+
+    /// As [`Root::empty`]; the seed spreads object ids in memory, so that nobody who does not know it can choose ids
+    /// that collide. No answer depends on it.
+    #[must_use]
+    pub fn empty_seeded(seed: u64) -> Root {
+        Root {
+            revision: Revision(0),
+            schema: None,
+            schema_text: Arc::from(""),
+            catalog: Arc::default(),
+            types: Vector::new(),
+            classes: Vector::new(),
+            relationships: 0,
+            seed,
+            numbers_end: u32::MAX,
+        }
+    }
+
+    /// The revision of the last entry.
+    #[must_use]
+    #[inline]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The schema in force.
+    #[must_use]
+    #[inline]
+    pub fn schema(&self) -> Option<&Arc<Schema>> {
+        self.schema.as_ref()
+    }
+
+    /// The text of the schema in force as the log records it; empty if there is none.
+    #[must_use]
+    pub fn schema_text(&self) -> &str {
+        &self.schema_text
+    }
+
+    /// The number of a type that any schema so far defined.
+    #[must_use]
+    #[inline]
+    pub fn type_id(&self, name: &str) -> Option<TypeId> {
+        self.catalog.type_id(name)
+    }
+
+    /// A type's name.
+    #[must_use]
+    pub fn type_name(&self, id: TypeId) -> &str {
+        self.catalog.types().get(id.0 as usize).map_or("", |record| &record.name)
+    }
+
+    /// All types that any schema so far defined, in the order of their numbers.
+    pub fn types(&self) -> impl ExactSizeIterator<Item = (TypeId, &str)> {
+        self.catalog.types().iter().enumerate().map(|(id, record)| (TypeId(id as u32), &*record.name))
+    }
+
+    /// The number of a class that any schema so far had.
+    #[must_use]
+    pub fn class_id(&self, key: &ClassKey) -> Option<ClassId> {
+        self.catalog.class_id(key)
+    }
+
+    /// The class that a relationship is an edge of; found without allocation.
+    #[must_use]
+    pub fn class_of(&self, relationship: &Relationship) -> Option<ClassId> {
+        self.catalog.class_of(relationship)
+    }
+
+    /// A class by its number.
+    ///
+    /// # Panics
+    /// If this root did not number the class.
+    #[must_use]
+    #[inline]
+    pub fn class(&self, id: ClassId) -> &Class {
+        &self.catalog.classes()[id.0 as usize].class
+    }
+
+    /// All classes that any schema so far had, in the order of their numbers.
+    pub fn classes(&self) -> impl ExactSizeIterator<Item = (ClassId, &Class)> {
+        self.catalog.classes().iter().enumerate().map(|(id, record)| (ClassId(id as u32), &record.class))
+    }
+
+    /// Whether the schema in force has this class.
+    #[must_use]
+    pub fn class_is_current(&self, id: ClassId) -> bool {
+        self.catalog.class(id).is_some_and(|record| record.current)
+    }
+
+    /// How many edges a class has.
+    #[must_use]
+    pub fn class_edges(&self, id: ClassId) -> u64 {
+        self.classes.item(id.0 as usize).map_or(0, |table| table.edges)
+    }
+
+    /// The number of an object; the wildcard `*` is numbered like any other object id.
+    #[must_use]
+    #[inline]
+    pub fn object(&self, object_type: TypeId, id: &str) -> Option<u32> {
+        self.table(object_type)?.names.number(id)
+    }
+
+    /// The id of an object.
+    #[must_use]
+    pub fn object_id(&self, object_type: TypeId, number: u32) -> &str {
+        self.table(object_type).map_or("", |table| table.names.id(number))
+    }
+
+    /// Numbers of this type are below this.
+    #[must_use]
+    pub fn object_count(&self, object_type: TypeId) -> u32 {
+        self.table(object_type).map_or(0, |table| table.names.count())
+    }
+
+    /// Whether any relationship names this object, as resource or as subject.
+    #[must_use]
+    pub fn has_edges(&self, object_type: TypeId, number: u32) -> bool {
+        self.table(object_type)
+            .is_some_and(|table| table.forward.has_row(number) || table.reverse.has_row(number))
+    }
+
+    /// The subjects that stand in this class's relation to a resource.
+    #[must_use]
+    #[inline]
+    pub fn subjects(&self, class: ClassId, resource: u32) -> Run<'_> {
+        match self.forward(class) {
+            Some((trie, record)) => trie.run(resource, record.forward_local),
+            None => Run::EMPTY,
+        }
+    }
+
+    /// The resources to which a subject stands in this class's relation.
+    #[must_use]
+    #[inline]
+    pub fn resources(&self, class: ClassId, subject: u32) -> Run<'_> {
+        let Some(record) = self.catalog.class(class) else { return Run::EMPTY };
+        match self.table(record.class.subject_type) {
+            Some(table) => table.reverse.run(subject, record.reverse_local),
+            None => Run::EMPTY,
+        }
+    }
+
+    /// Whether any edge of the class has a caveat or expires.
+    #[must_use]
+    #[inline]
+    pub fn has_attributes(&self, class: ClassId) -> bool {
+        self.classes.item(class.0 as usize).is_some_and(|table| table.attributes.is_some())
+    }
+
+    /// What an edge has besides existing; `None` if it has nothing, or does not exist.
+    #[must_use]
+    #[inline]
+    pub fn attributes(&self, class: ClassId, resource: u32, subject: u32) -> Option<&EdgeAttributes> {
+        self.classes.item(class.0 as usize)?.attributes.as_deref()?.attributes(resource, subject)
+    }
+
+    /// All edges of a class that have attributes, in ascending (resource, subject).
+    pub fn attributed_edges(&self, class: ClassId) -> impl Iterator<Item = (u32, u32, &EdgeAttributes)> {
+        let table = self.classes.item(class.0 as usize).and_then(|table| table.attributes.as_deref());
+        table.into_iter().flat_map(AttributeTable::iter)
+    }
+
+    /// All edges of a class in ascending (resource, subject), from this resource on.
+    #[must_use]
+    pub fn edges(&self, class: ClassId, from_resource: u32) -> Edges<'_> {
+        Edges::new(self.rows(class, from_resource))
+    }
+
+    /// The resources of a class, from this one on, with their subjects; none is empty.
+    pub fn rows_from(&self, class: ClassId, from_resource: u32) -> impl Iterator<Item = (u32, Run<'_>)> {
+        self.rows(class, from_resource)
+    }
+
+    fn rows(&self, class: ClassId, from_resource: u32) -> Rows<'_> {
+        let (trie, local) =
+            self.forward(class).map_or((None, 0), |(trie, record)| (Some(trie), record.forward_local));
+        Rows::new(trie, local, from_resource)
+    }
+
+    /// The stored relationship of an edge, if present.
+    #[must_use]
+    pub fn relationship(&self, class: ClassId, resource: u32, subject: u32) -> Option<Relationship> {
+        if !self.subjects(class, resource).contains(subject) {
+            return None;
+        }
+        let Class { key, resource_type, subject_type } = self.class(class);
+        let attributes = self.attributes(class, resource, subject);
+        Some(Relationship {
+            resource: ResourceRef::new(&*key.resource_type, self.object_id(*resource_type, resource)),
+            relation: key.relation.clone(),
+            subject: SubjectRef {
+                object_type: key.subject_type.clone(),
+                object_id: self.object_id(*subject_type, subject).to_owned(),
+                relation: match &key.subject {
+                    SubjectKind::Userset(relation) => Some(relation.clone()),
+                    SubjectKind::Object | SubjectKind::Wildcard => None,
+                },
+            },
+            caveat: attributes.and_then(|attributes| attributes.caveat.as_deref().cloned()),
+            expires_at: attributes.and_then(|attributes| attributes.expires_at),
+        })
+    }
+
+    /// The stored form of this relationship (same identity), if present.
+    #[must_use]
+    pub fn find(&self, relationship: &Relationship) -> Option<Relationship> {
+        let (class, resource, subject) = self.edge_of(relationship)?;
+        self.relationship(class, resource, subject)
+    }
+
+    /// The edge that a relationship names, whether or not it is present; `None` if a part has no number.
+    #[must_use]
+    pub fn edge_of(&self, relationship: &Relationship) -> Option<(ClassId, u32, u32)> {
+        let class = self.class_of(relationship)?;
+        let Class { resource_type, subject_type, .. } = self.class(class);
+        let resource = self.object(*resource_type, &relationship.resource.object_id)?;
+        Some((class, resource, self.object(*subject_type, &relationship.subject.object_id)?))
+    }
+
+    /// How many relationships there are, expired ones included.
+    #[must_use]
+    pub fn relationship_count(&self) -> u64 {
+        self.relationships
+    }
+
+    /// What this root holds, by part. Walks everything.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        let mut memory = Memory {
+            catalog_bytes: self.catalog.bytes()
+                + self.types.bytes()
+                + self.classes.bytes()
+                + arc_bytes::<Catalog>(),
+            ..Memory::default()
+        };
+        for table in self.types.iter() {
+            let (names, births) = table.names.bytes_held();
+            memory.names_bytes += names + births;
+            memory.births_bytes += births;
+            memory.forward_bytes += table.forward.bytes();
+            memory.reverse_bytes += table.reverse.bytes();
+            memory.catalog_bytes += arc_bytes::<TypeTable>();
+        }
+        let tables = self.classes.iter().filter_map(|table| table.attributes.as_deref());
+        memory.attributes_bytes = tables.map(AttributeTable::bytes).sum();
+        memory
+    }
+
+    #[inline]
+    pub(crate) fn table(&self, id: TypeId) -> Option<&TypeTable> {
+        self.types.item(id.0 as usize).map(|table| &**table)
+    }
+
+    /// A type's table for changing.
+    pub(crate) fn table_mut(&mut self, id: TypeId) -> Option<&mut TypeTable> {
+        self.types.item_mut(id.0 as usize).map(Arc::make_mut)
+    }
+
+    #[inline]
+    fn forward(&self, class: ClassId) -> Option<(&Trie, &ClassRecord)> {
+        let record = self.catalog.class(class)?;
+        Some((&self.table(record.class.resource_type)?.forward, record))
+    }
+
+    pub(crate) fn type_record(&self, id: TypeId) -> &TypeRecord {
+        &self.catalog.types()[id.0 as usize]
+    }
+}

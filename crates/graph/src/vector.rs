@@ -1,0 +1,171 @@
+//! A persistent vector: how do two roots share a list of which one item changed?
+//!
+//! # Invariants
+//! * Items are dense; the tree is as low as its length allows.
+//! * What nobody else holds is changed in place.
+//!
+//! Cost: O(log₁₆ n) for access; a change behind a kept copy clones one node of 16 a level.
+//! Source: the radix-balanced vectors of Bagwell and Rompf (2011), without relaxation.
+
+use std::sync::Arc;
+
+use crate::memory::slice_bytes;
+
+const BITS: u32 = 4;
+const FANOUT: usize = 1 << BITS;
+
+#[derive(Debug, Clone)]
+enum Node<T> {
+    Empty,
+    Leaf(Arc<[T]>),
+    Branch(Arc<[Node<T>]>),
+}
+
+/// A list with O(1) clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Vector<T> {
+    root: Node<T>,
+    /// Bits of the index that the root's children leave to be resolved.
+    shift: u32,
+    len: usize,
+}
+
+impl<T: Clone> Vector<T> {
+    pub(crate) fn new() -> Vector<T> {
+        Vector { root: Node::Empty, shift: 0, len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub(crate) fn item(&self, index: usize) -> Option<&T> {
+        let mut node = &self.root;
+        let mut shift = self.shift;
+        if index >= self.len {
+            return None;
+        }
+        loop {
+            match node {
+                Node::Branch(children) => {
+                    node = children.get((index >> shift) & (FANOUT - 1))?;
+                    shift -= BITS;
+                }
+                Node::Leaf(items) => return items.get(index & (FANOUT - 1)),
+                Node::Empty => return None,
+            }
+        }
+    }
+
+    /// The item for changing: nodes on the way that others hold are cloned first.
+    pub(crate) fn item_mut(&mut self, index: usize) -> Option<&mut T> {
+        let mut node = &mut self.root;
+        let mut shift = self.shift;
+        if index >= self.len {
+            return None;
+        }
+        loop {
+            match node {
+                Node::Branch(children) => {
+                    node = Arc::make_mut(children).get_mut((index >> shift) & (FANOUT - 1))?;
+                    shift -= BITS;
+                }
+                Node::Leaf(items) => return Arc::make_mut(items).get_mut(index & (FANOUT - 1)),
+                Node::Empty => return None,
+            }
+        }
+    }
+
+    pub(crate) fn push(&mut self, item: T) {
+        if self.len == FANOUT << self.shift {
+            let root = std::mem::replace(&mut self.root, Node::Empty);
+            self.root = Node::Branch(Arc::from([root]));
+            self.shift += BITS;
+        }
+        push_into(&mut self.root, self.shift, self.len, item);
+        self.len += 1;
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let last = self.len.checked_sub(1)?;
+        let item = self.item(last)?.clone();
+        pop_from(&mut self.root, self.shift, last);
+        self.len = last;
+        while self.shift > 0 && self.len <= FANOUT << (self.shift - BITS) {
+            let Node::Branch(children) = &self.root else { break };
+            self.root = children.first().cloned().unwrap_or(Node::Empty);
+            self.shift -= BITS;
+        }
+        if self.len == 0 {
+            *self = Vector::new();
+        }
+        Some(item)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        (0..self.len).step_by(FANOUT).flat_map(|start| self.leaf(start))
+    }
+
+    fn leaf(&self, index: usize) -> &[T] {
+        let mut node = &self.root;
+        let mut shift = self.shift;
+        loop {
+            match node {
+                Node::Branch(children) => {
+                    node = &children[(index >> shift) & (FANOUT - 1)];
+                    shift -= BITS;
+                }
+                Node::Leaf(items) => return items,
+                Node::Empty => return &[],
+            }
+        }
+    }
+
+    /// Bytes of this vector's own allocations, items not followed.
+    pub(crate) fn bytes(&self) -> u64 {
+        fn of<T>(node: &Node<T>) -> u64 {
+            match node {
+                Node::Empty => 0,
+                Node::Leaf(items) => slice_bytes(items),
+                Node::Branch(children) => slice_bytes(children) + children.iter().map(of).sum::<u64>(),
+            }
+        }
+        of(&self.root)
+    }
+}
+
+// Both recurse once a level of the tree: at most 16 levels on 64-bit indexes.
+
+fn push_into<T: Clone>(node: &mut Node<T>, shift: u32, index: usize, item: T) {
+    if shift == 0 {
+        let items: &[T] = if let Node::Leaf(items) = node { items } else { &[] };
+        *node = Node::Leaf(items.iter().cloned().chain([item]).collect());
+        return;
+    }
+    let slot = (index >> shift) & (FANOUT - 1);
+    match node {
+        Node::Branch(children) if slot < children.len() => {
+            push_into(&mut Arc::make_mut(children)[slot], shift - BITS, index, item);
+        }
+        _ => {
+            let mut child = Node::Empty;
+            push_into(&mut child, shift - BITS, index, item);
+            let children: &[Node<T>] = if let Node::Branch(children) = node { children } else { &[] };
+            *node = Node::Branch(children.iter().cloned().chain([child]).collect());
+        }
+    }
+}
+
+fn pop_from<T: Clone>(node: &mut Node<T>, shift: u32, index: usize) {
+    let slot = (index >> shift) & (FANOUT - 1);
+    match node {
+        Node::Leaf(items) => *node = Node::Leaf(Arc::from(&items[..slot])),
+        // The child would be left empty: it goes as a whole.
+        Node::Branch(children) if index.trailing_zeros() >= shift => {
+            *node = Node::Branch(Arc::from(&children[..slot]));
+        }
+        Node::Branch(children) => pop_from(&mut Arc::make_mut(children)[slot], shift - BITS, index),
+        Node::Empty => {}
+    }
+}
