@@ -108,6 +108,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) snapshot: Snapshot<'a>,
     pub(crate) conditions: Conditions<'a>,
     subject: BoundSubject,
+    /// The number of `*` among the subject's type.
+    wildcard: Option<u32>,
     cost_max: u64,
     /// The cost at which the running question is over its budget, and at which the running portion ends.
     cost_end: u64,
@@ -139,6 +141,7 @@ impl<'a> Evaluator<'a> {
             snapshot,
             conditions: Conditions::new(snapshot, context),
             subject,
+            wildcard: snapshot.object(subject.object_type, WILDCARD),
             cost_max: limits.cost_max,
             cost_end: limits.cost_max,
             pause_at: 0,
@@ -170,7 +173,7 @@ impl<'a> Evaluator<'a> {
         self.cost
     }
 
-    /// Forgets all goals and turns to another subject; caveats' outcomes are kept.
+    /// Forgets all goals and turns to another subject of the same type; caveats' outcomes are kept.
     pub(crate) fn turn_to(&mut self, subject: BoundSubject) {
         self.subject = subject;
         if is_broken(Variant::MemoKeepsOtherSubject) {
@@ -307,10 +310,8 @@ impl<'a> Evaluator<'a> {
         match (plan_class.subject, self.subject.member) {
             (PlanSubject::Object, None) => Some(self.subject.object),
             (PlanSubject::Wildcard, None) if is_broken(Variant::WildcardGrantsNobody) => None,
-            (PlanSubject::Wildcard, None) => self.snapshot.object(plan_class.subject_type, WILDCARD),
-            (PlanSubject::Wildcard, Some(_)) if is_broken(Variant::WildcardMatchesUsersets) => {
-                self.snapshot.object(plan_class.subject_type, WILDCARD)
-            }
+            (PlanSubject::Wildcard, None) => self.wildcard,
+            (PlanSubject::Wildcard, Some(_)) if is_broken(Variant::WildcardMatchesUsersets) => self.wildcard,
             (PlanSubject::Userset(member), Some(of_subject)) if member == of_subject => {
                 Some(self.subject.object)
             }
