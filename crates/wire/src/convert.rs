@@ -239,3 +239,12 @@ pub fn type_name(name: String, field: &'static str) -> Result<String, Malformed>
     validate_type(&name).map_err(Malformed::name(field))?;
     Ok(name)
 }
+
+/// An object's id in a request, or the beginning of one.
+///
+/// # Errors
+/// [`Malformed::Name`] naming `field`.
+pub fn object_id(id: String, field: &'static str) -> Result<String, Malformed> {
+    validate_object_id(&id).map_err(Malformed::name(field))?;
+    Ok(id)
+}

@@ -1,0 +1,151 @@
+//! What can be said on the command line? Arguments are those of `zed` where `zed` has them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use idhini_model::{Context, Relationship, ResourceRef, SubjectRef, Timestamp};
+
+/// Who may do what: an authorization server after Google's Zanzibar, and its command line.
+#[derive(Debug, Parser)]
+#[command(name = "idhini", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which server is asked.
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// Where the server listens
+    #[arg(
+        long,
+        global = true,
+        env = "IDHINI_ADDR",
+        default_value = "127.0.0.1:50051",
+        value_name = "HOST:PORT"
+    )]
+    pub(crate) addr: String,
+    /// The server's preshared key; better set as IDHINI_TOKEN, where other users of the machine do not see it
+    #[arg(long, global = true, env = "IDHINI_TOKEN", hide_env_values = true, default_value = "")]
+    pub(crate) token: String,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a server
+    Serve(Serve),
+    /// Read or write the schema
+    #[command(subcommand)]
+    Schema(SchemaCommand),
+    /// Create, touch, delete or read relationships
+    #[command(subcommand)]
+    Relationship(RelationshipCommand),
+    /// Ask whether a subject has a permission: exit status 0 has, 1 no, 2 conditional
+    Check(Check),
+}
+
+/// Run a server.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Keep everything in memory; it is gone when the server stops
+    #[arg(long)]
+    pub(crate) ephemeral: bool,
+    /// Where to listen; loopback only, port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:50051", value_name = "IP:PORT")]
+    pub(crate) grpc_addr: SocketAddr,
+    /// The key that clients must bring; repeat it to change keys without a pause
+    #[arg(
+        long = "preshared-key",
+        env = "IDHINI_PRESHARED_KEY",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_name = "KEY"
+    )]
+    pub(crate) preshared_keys: Vec<String>,
+    /// A schema to start with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) schema: Option<PathBuf>,
+    /// Relationships to start with, one a line; `//` begins a comment
+    #[arg(long, value_name = "FILE", requires = "schema")]
+    pub(crate) relationships: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SchemaCommand {
+    /// Replace the schema with that of a file; `-` reads standard input
+    Write {
+        /// The file
+        file: PathBuf,
+    },
+    /// Print the schema
+    Read,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RelationshipCommand {
+    /// Create a relationship; refused if it exists
+    Create(RelationshipArguments),
+    /// Create a relationship or replace its caveat and expiration
+    Touch(RelationshipArguments),
+    /// Delete a relationship; absent is fine
+    Delete(RelationshipArguments),
+}
+
+/// One relationship.
+#[derive(Debug, Args)]
+pub(crate) struct RelationshipArguments {
+    /// The object, such as document:readme
+    pub(crate) resource: ResourceRef,
+    /// The relation, such as viewer
+    pub(crate) relation: String,
+    /// Who stands in it, such as user:tom, group:eng#member or user:*
+    pub(crate) subject: SubjectRef,
+    /// The condition under which it counts, such as only_on:{"day":"tuesday"}
+    #[arg(long, value_name = "NAME[:JSON]")]
+    pub(crate) caveat: Option<String>,
+    /// When it stops counting, such as 2030-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+/// One question.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The object, such as document:readme
+    pub(crate) resource: ResourceRef,
+    /// The permission or relation, such as view
+    pub(crate) permission: String,
+    /// Who asks, such as user:tom or group:eng#member
+    pub(crate) subject: SubjectRef,
+    /// Say why
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Values for caveats, such as {"day":"tuesday"}
+    #[arg(long, visible_alias = "caveat-context", value_name = "JSON", value_parser = Context::from_json)]
+    pub(crate) context: Option<Context>,
+    /// At least as fresh as this token of an earlier write
+    #[arg(long, value_name = "TOKEN", conflicts_with = "consistency_at_exactly")]
+    pub(crate) consistency_at_least: Option<String>,
+    /// Exactly at this token of an earlier write or answer
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) consistency_at_exactly: Option<String>,
+}
+
+impl RelationshipArguments {
+    /// The relationship named, its text read the way relationships are written.
+    pub(crate) fn relationship(&self) -> Result<Relationship, idhini_model::ParseError> {
+        let mut text = format!("{}#{}@{}", self.resource, self.relation, self.subject);
+        if let Some(caveat) = &self.caveat {
+            text.push_str(&format!("[{caveat}]"));
+        }
+        let mut relationship: Relationship = text.parse()?;
+        relationship.expires_at = self.expires_at;
+        Ok(relationship)
+    }
+}

@@ -1,0 +1,200 @@
+//! Commands that ask a server.
+
+use std::io::Read as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use idhini_model::Context;
+use idhini_wire::authzed::api::v1;
+use idhini_wire::authzed::api::v1::consistency::Requirement;
+use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
+use idhini_wire::authzed::api::v1::relationship_update::Operation;
+use idhini_wire::authzed::api::v1::schema_service_client::SchemaServiceClient;
+use idhini_wire::context_message;
+use serde_json::json;
+use tonic::Request;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::arguments::{
+    Check, Command, Connection, RelationshipArguments, RelationshipCommand, SchemaCommand,
+};
+use crate::failure::Failure;
+use crate::output::{self, Style, Verdict};
+
+/// How long a connection may take.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long a call may take.
+const CALL_MAX: Duration = Duration::from_secs(60);
+/// Longest message taken from the server: a schema of the longest kind and what is around it.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A server, reached.
+struct Server {
+    channel: Channel,
+    token: MetadataValue<Ascii>,
+    json: bool,
+    style: Style,
+}
+
+/// Runs a command that asks a server; answers the exit status.
+pub(crate) fn run(connection: &Connection, command: Command, style: Style) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::System { what: "a runtime", source })?;
+    runtime.block_on(async {
+        match command {
+            Command::Schema(SchemaCommand::Write { file }) => {
+                let schema = read_text(&file)?;
+                Server::connect(connection, style).await?.write_schema(schema).await.map(|()| 0)
+            }
+            Command::Schema(SchemaCommand::Read) => {
+                Server::connect(connection, style).await?.read_schema().await.map(|()| 0)
+            }
+            Command::Relationship(command) => {
+                let (operation, arguments) = match &command {
+                    RelationshipCommand::Create(arguments) => (Operation::Create, arguments),
+                    RelationshipCommand::Touch(arguments) => (Operation::Touch, arguments),
+                    RelationshipCommand::Delete(arguments) => (Operation::Delete, arguments),
+                };
+                write_relationship(connection, style, operation, arguments).await.map(|()| 0)
+            }
+            Command::Check(check) => Server::connect(connection, style).await?.check(check).await,
+            // The caller runs servers itself.
+            Command::Serve(_) => Ok(0),
+        }
+    })
+}
+
+async fn write_relationship(
+    connection: &Connection,
+    style: Style,
+    operation: Operation,
+    arguments: &RelationshipArguments,
+) -> Result<(), Failure> {
+    let relationship = arguments.relationship()?;
+    let server = Server::connect(connection, style).await?;
+    let update = v1::RelationshipUpdate {
+        operation: operation as i32,
+        relationship: Some(relationship.clone().into()),
+    };
+    let request = v1::WriteRelationshipsRequest { updates: vec![update], ..Default::default() };
+    let answer = server.permissions().write_relationships(server.request(request)).await?.into_inner();
+    server.written(&relationship.to_string(), answer.written_at);
+    Ok(())
+}
+
+impl Server {
+    async fn connect(connection: &Connection, style: Style) -> Result<Server, Failure> {
+        let address = connection.addr.clone();
+        if !is_loopback(&address)? {
+            return Err(Failure::Plaintext { address });
+        }
+        if connection.token.is_empty() {
+            return Err(Failure::NoToken);
+        }
+        let token = format!("Bearer {}", connection.token).parse().map_err(|_| Failure::NoToken)?;
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|_| Failure::Address { address: address.clone() })?;
+        let channel = endpoint
+            .connect_timeout(CONNECT_MAX)
+            .timeout(CALL_MAX)
+            .connect()
+            .await
+            .map_err(|source| Failure::Connect { address, source })?;
+        Ok(Server { channel, token, json: connection.json, style })
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("authorization", self.token.clone());
+        request
+    }
+
+    fn permissions(&self) -> PermissionsServiceClient<Channel> {
+        PermissionsServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    fn schemas(&self) -> SchemaServiceClient<Channel> {
+        SchemaServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    fn written(&self, what: &str, at: Option<v1::ZedToken>) {
+        let token = at.unwrap_or_default().token;
+        match self.json {
+            true => output::json(&json!({ "written": what, "written_at": token })),
+            false => output::line(&format!("{what}\n{token}")),
+        }
+    }
+
+    async fn write_schema(&self, schema: String) -> Result<(), Failure> {
+        let request = self.request(v1::WriteSchemaRequest { schema });
+        let answer = self.schemas().write_schema(request).await?.into_inner();
+        self.written("schema", answer.written_at);
+        Ok(())
+    }
+
+    async fn read_schema(&self) -> Result<(), Failure> {
+        let answer = self.schemas().read_schema(self.request(v1::ReadSchemaRequest {})).await?.into_inner();
+        match self.json {
+            true => output::json(&json!({
+                "schema": answer.schema_text, "read_at": answer.read_at.unwrap_or_default().token,
+            })),
+            false => output::line(answer.schema_text.trim_end()),
+        }
+        Ok(())
+    }
+
+    async fn check(&self, check: Check) -> Result<u8, Failure> {
+        let question = format!("{}#{}@{}", check.resource, check.permission, check.subject);
+        let request = v1::CheckPermissionRequest {
+            consistency: Some(consistency(check.consistency_at_least, check.consistency_at_exactly)),
+            resource: Some(check.resource.into()),
+            permission: check.permission,
+            subject: Some(check.subject.into()),
+            context: check.context.map(|context: Context| context_message(context)),
+            with_tracing: check.explain,
+        };
+        let answer = self.permissions().check_permission(self.request(request)).await?.into_inner();
+        let verdict =
+            Verdict::of(answer.permissionship).ok_or(Failure::Answer { missing: "permissionship" })?;
+        match self.json {
+            true => output::json(&output::check_json(verdict, &answer)),
+            false => output::check(&question, verdict, &answer, self.style),
+        }
+        Ok(verdict.exit_status())
+    }
+}
+
+/// Without a token, the newest: a person who asks wants to see what was just written.
+fn consistency(at_least: Option<String>, exactly: Option<String>) -> v1::Consistency {
+    let requirement = match (at_least, exactly) {
+        (_, Some(token)) => Requirement::AtExactSnapshot(v1::ZedToken { token }),
+        (Some(token), None) => Requirement::AtLeastAsFresh(v1::ZedToken { token }),
+        (None, None) => Requirement::FullyConsistent(true),
+    };
+    v1::Consistency { requirement: Some(requirement) }
+}
+
+fn is_loopback(address: &str) -> Result<bool, Failure> {
+    let malformed = || Failure::Address { address: address.to_owned() };
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return Ok(address.ip().is_loopback());
+    }
+    let (host, port) = address.rsplit_once(':').ok_or_else(malformed)?;
+    port.parse::<u16>().map_err(|_| malformed())?;
+    Ok(host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()))
+}
+
+/// A file's text, or standard input's for `-`.
+pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
+    let failed = |source| Failure::File { path: PathBuf::from(path), source };
+    if path.as_os_str() != "-" {
+        return std::fs::read_to_string(path).map_err(failed);
+    }
+    let mut text = String::new();
+    std::io::stdin().lock().read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}

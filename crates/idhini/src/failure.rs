@@ -1,0 +1,159 @@
+//! Why did the command not do its work, and what helps?
+//!
+//! # Invariants
+//! * Every failure names the next step.
+//! * No failure has the exit status of an answer.
+
+use std::path::PathBuf;
+
+use idhini_replica::ReplicaError;
+use idhini_server::ListenError;
+use idhini_wire::google;
+use prost::Message as _;
+use tonic::{Code, Status};
+
+/// The request is malformed.
+pub(crate) const STATUS_MALFORMED: u8 = 3;
+/// The server refused it.
+pub(crate) const STATUS_REFUSED: u8 = 4;
+/// The server cannot be reached, or does not answer in time.
+pub(crate) const STATUS_UNREACHABLE: u8 = 5;
+/// The server cannot start.
+pub(crate) const STATUS_NOT_SERVING: u8 = 6;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Durable storage was asked for.
+    #[error("durable storage comes with the next release; this one keeps everything in memory")]
+    NotDurable,
+    /// A file cannot be read.
+    #[error("cannot read `{}`: {source}", path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    /// A line of a file is not a relationship.
+    #[error("`{}`, line {line}: {source}", path.display())]
+    Line { path: PathBuf, line: usize, source: idhini_model::ParseError },
+    /// An argument is not a relationship.
+    #[error("the arguments are not a relationship: {0}")]
+    Relationship(#[from] idhini_model::ParseError),
+    /// What the server was to start with does not fit.
+    #[error("`{}`: {source}", path.display())]
+    Bootstrap { path: PathBuf, source: ReplicaError },
+    /// The address is not one.
+    #[error("`{address}` is not an address such as 127.0.0.1:50051")]
+    Address { address: String },
+    /// The token would travel readable.
+    #[error(
+        "`{address}` is beyond this machine, and this version has no TLS: the token could be read on the way"
+    )]
+    Plaintext { address: String },
+    /// No token.
+    #[error("no token: the server answers only to those who bring its preshared key")]
+    NoToken,
+    /// The server is not there.
+    #[error("cannot reach a server at {address}: {source}")]
+    Connect { address: String, source: tonic::transport::Error },
+    /// The server refused the call.
+    #[error("{} ({:?}{})", .0.message(), .0.code(), reason(.0).map(|r| format!(", {r}")).unwrap_or_default())]
+    Refused(#[from] Status),
+    /// The server answered something that this version does not know.
+    #[error("the server's answer has no {missing}")]
+    Answer { missing: &'static str },
+    /// The server cannot start.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system refuses randomness, threads or signals.
+    #[error("the system refuses {what}: {source}")]
+    System { what: &'static str, source: std::io::Error },
+}
+
+impl Failure {
+    /// The exit status.
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            Failure::File { .. }
+            | Failure::Line { .. }
+            | Failure::Relationship(_)
+            | Failure::Address { .. } => STATUS_MALFORMED,
+            Failure::Refused(status) => match status.code() {
+                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
+                    STATUS_UNREACHABLE
+                }
+                _ => STATUS_REFUSED,
+            },
+            Failure::NoToken | Failure::Plaintext { .. } => STATUS_MALFORMED,
+            Failure::Connect { .. } | Failure::Answer { .. } => STATUS_UNREACHABLE,
+            Failure::NotDurable | Failure::Bootstrap { .. } | Failure::Listen(_) | Failure::System { .. } => {
+                STATUS_NOT_SERVING
+            }
+        }
+    }
+
+    /// What helps.
+    pub(crate) fn next_step(&self) -> String {
+        match self {
+            Failure::NotDurable => "add --ephemeral to try it without".to_owned(),
+            Failure::File { .. } => "name a file that exists and that you may read".to_owned(),
+            Failure::Line { .. } => {
+                "write relationships as document:readme#viewer@user:tom, one a line".to_owned()
+            }
+            Failure::Relationship(_) => {
+                "idhini relationship create document:readme viewer user:tom".to_owned()
+            }
+            Failure::Bootstrap { .. } => "correct the file and start again".to_owned(),
+            Failure::Address { .. } => "set --addr or IDHINI_ADDR to HOST:PORT".to_owned(),
+            Failure::Plaintext { .. } => {
+                "run the command on the server's machine, or through a tunnel such as ssh -L".to_owned()
+            }
+            Failure::NoToken => "set IDHINI_TOKEN to the server's preshared key".to_owned(),
+            Failure::Connect { .. } => {
+                "start one with `idhini serve --ephemeral --preshared-key KEY`, or set --addr or IDHINI_ADDR"
+                    .to_owned()
+            }
+            Failure::Refused(status) => refused_next_step(status).to_owned(),
+            Failure::Answer { .. } => "use the command line of the server's own version".to_owned(),
+            Failure::Listen(ListenError::NeedsKey) => {
+                "add --preshared-key KEY, or set IDHINI_PRESHARED_KEY".to_owned()
+            }
+            Failure::Listen(ListenError::Bind { .. }) => {
+                "choose another port with --grpc-addr 127.0.0.1:PORT".to_owned()
+            }
+            Failure::Listen(_) => "leave --grpc-addr out, or choose a loopback address".to_owned(),
+            Failure::System { .. } => "look at the machine's limits and logs".to_owned(),
+        }
+    }
+}
+
+fn refused_next_step(status: &Status) -> &'static str {
+    match (status.code(), reason(status).as_deref()) {
+        (Code::Unauthenticated | Code::PermissionDenied, _) => {
+            "set IDHINI_TOKEN to the server's preshared key"
+        }
+        (Code::Unavailable | Code::DeadlineExceeded | Code::Unknown, _) => {
+            "see whether the server runs; then try again"
+        }
+        (Code::NotFound, _) => "write a schema with `idhini schema write FILE`",
+        (Code::AlreadyExists, _) => "use `idhini relationship touch` to replace it",
+        (_, Some("ERROR_REASON_SCHEMA_PARSE_ERROR" | "ERROR_REASON_SCHEMA_TYPE_ERROR")) => {
+            "correct the schema and write it again"
+        }
+        (
+            Code::FailedPrecondition,
+            Some("ERROR_REASON_UNKNOWN_DEFINITION" | "ERROR_REASON_UNKNOWN_RELATION_OR_PERMISSION"),
+        ) => "compare the name with `idhini schema read`",
+        (Code::InvalidArgument, _) => {
+            "correct the argument that the message names; `idhini schema read` shows what fits"
+        }
+        (Code::Unimplemented, _) => "ask a server that has this call",
+        _ => "read the message; the server's documentation explains each reason",
+    }
+}
+
+/// The contract's reason, if the server sent one.
+pub(crate) fn reason(status: &Status) -> Option<String> {
+    let details = google::rpc::Status::decode(status.details()).ok()?.details;
+    details
+        .iter()
+        .find_map(|d| google::rpc::ErrorInfo::decode(d.value.as_slice()).ok())
+        .map(|info| info.reason)
+}

@@ -1,0 +1,47 @@
+//! `idhini`: the command line, and the only place where a clock and randomness are real.
+//!
+//! Exit status: 0 done (a check: has), 1 a check: no, 2 a check: conditional; 3 the request is malformed, 4 the server
+//! refused it, 5 the server cannot be reached or was not understood, 6 the server cannot start.
+
+mod arguments;
+mod client;
+mod failure;
+mod output;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::arguments::{Arguments, Command};
+use crate::failure::Failure;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let status = if error.use_stderr() { failure::STATUS_MALFORMED } else { 0 };
+            // A closed pipe is the reader's wish, not a failure.
+            let _ = error.print();
+            return ExitCode::from(status);
+        }
+    };
+    let style = output::Style::of_terminal();
+    match run(arguments, style) {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => {
+            output::failure(&failure, style);
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+fn run(arguments: Arguments, style: output::Style) -> Result<u8, Failure> {
+    match arguments.command {
+        Command::Serve(options) => serve::run(&options, style).map(|()| 0),
+        command => client::run(&arguments.connection, command, style),
+    }
+}

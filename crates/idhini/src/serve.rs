@@ -1,0 +1,106 @@
+//! Running a server: the real clock, real randomness, a namespace in memory.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use idhini_model::{Relationship, Timestamp};
+use idhini_replica::Namespace;
+use idhini_server::{Keys, Limits, Listener, Options, SealOptions};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::arguments::Serve;
+use crate::client::read_text;
+use crate::failure::Failure;
+use crate::output::{self, Style};
+
+/// The namespace of a server that has one.
+const NAMESPACE: &str = "root";
+
+/// Serves until told to stop.
+pub(crate) fn run(serve: &Serve, _style: Style) -> Result<(), Failure> {
+    if !serve.ephemeral {
+        return Err(Failure::NotDurable);
+    }
+    let keys = Keys::new(serve.preshared_keys.iter().map(String::as_str));
+    let options = Options { keys, limits: Limits::default(), seal: seal()? };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::System { what: "threads", source })?;
+    runtime.block_on(async {
+        let listener = Listener::bind(serve.grpc_addr).await?;
+        let namespace = Arc::new(Namespace::new(Box::new(now), idhini_replica::Options::default()));
+        load(&namespace, serve)?;
+        let signals = |kind| signal(kind).map_err(|source| Failure::System { what: "signals", source });
+        let stop = stopped(signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
+        if !options.keys.is_empty() {
+            output::line(&format!(
+                "listening on {} (ephemeral: all is gone when it stops)",
+                listener.address()
+            ));
+        }
+        Ok(listener.serve(namespace, &options, stop).await?)
+    })
+}
+
+async fn stopped(mut interrupt: Signal, mut terminate: Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// What the server starts with.
+fn load(namespace: &Namespace, serve: &Serve) -> Result<(), Failure> {
+    let fits = |path: &Path, loaded: Result<_, _>| {
+        loaded.map(|_| ()).map_err(|source| Failure::Bootstrap { path: path.to_owned(), source })
+    };
+    if let Some(path) = &serve.schema {
+        fits(path, namespace.write_schema(&read_text(path)?))?;
+    }
+    if let Some(path) = &serve.relationships {
+        let mut relationships = Vec::new();
+        for (at, line) in read_text(path)?.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with("//") {
+                continue;
+            }
+            let malformed = |source| Failure::Line { path: path.clone(), line: at + 1, source };
+            relationships.push(line.parse::<Relationship>().map_err(malformed)?);
+        }
+        fits(path, namespace.import(relationships))?;
+    }
+    Ok(())
+}
+
+/// A store of this process's own: its tokens mean nothing to the next.
+fn seal() -> Result<SealOptions, Failure> {
+    let mut random = [0u8; 44];
+    getrandom::fill(&mut random)
+        .map_err(|error| Failure::System { what: "randomness", source: std::io::Error::other(error) })?;
+    let mut key = [0; 32];
+    let mut key_id = [0; 4];
+    let mut store = [0; 8];
+    key.copy_from_slice(&random[..32]);
+    key_id.copy_from_slice(&random[32..36]);
+    store.copy_from_slice(&random[36..]);
+    Ok(SealOptions {
+        key,
+        key_id: u32::from_be_bytes(key_id),
+        store: u64::from_be_bytes(store),
+        timeline: 1,
+        namespace: NAMESPACE.to_owned(),
+    })
+}
+
+/// The real clock.
+#[expect(clippy::disallowed_methods, reason = "main builds the real clock; everyone else is handed it")]
+fn now() -> Timestamp {
+    let now = SystemTime::now();
+    let (seconds, nanos) = match now.duration_since(UNIX_EPOCH) {
+        Ok(after) => (i64::try_from(after.as_secs()).unwrap_or(i64::MAX), after.subsec_nanos()),
+        Err(before) => (-i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX), 0),
+    };
+    Timestamp::new(seconds, i64::from(nanos)).unwrap_or_else(|_| Timestamp::from_seconds(seconds))
+}

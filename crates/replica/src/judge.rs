@@ -1,0 +1,176 @@
+//! What would this request change? Judged against one revision; nothing is applied here.
+//!
+//! # Invariants
+//! * A change names the attributes that the graph holds, expired or not, so that it applies and can be undone.
+//! * No relationship occurs twice among the changes of one request.
+//!
+//! Cost: O(updates), beside what the preconditions' and the delete's filters read.
+
+use std::collections::HashSet;
+
+use idhini_model::{Change, Relationship, ResourceRef, SubjectRef, Timestamp};
+use idhini_schema::{Schema, SubjectKind};
+
+use crate::admission::Admission as _;
+use crate::published::Portion;
+use crate::{Delete, Filter, Operation, Precondition, Published, ReplicaError, Update, Write};
+
+/// Relationships that a delete reads at a time.
+const DELETE_PORTION_ROWS: usize = 4096;
+
+type Identity<'a> = (&'a ResourceRef, &'a str, &'a SubjectRef);
+
+/// Judges a write.
+pub(crate) fn write(head: &Published, now: Timestamp, request: Write) -> Result<Vec<Change>, ReplicaError> {
+    refuse_duplicates(&request.updates)?;
+    check_filters(head, &request.preconditions)?;
+    for update in &request.updates {
+        admit(head, update)?;
+    }
+    hold(head, now, &request.preconditions)?;
+    let mut changes = Vec::with_capacity(request.updates.len());
+    for update in request.updates {
+        changes.extend(effect(head, now, update)?);
+    }
+    Ok(changes)
+}
+
+/// Judges an import: creations, each at most once.
+pub(crate) fn import(
+    head: &Published,
+    now: Timestamp,
+    relationships: Vec<Relationship>,
+) -> Result<Vec<Change>, ReplicaError> {
+    let schema = head.schema().map(AsRef::as_ref);
+    let mut seen = HashSet::with_capacity(relationships.len());
+    for relationship in &relationships {
+        schema_or_unknown(schema, &relationship.resource.object_type)?.validate_relationship(relationship)?;
+        if !seen.insert(identity(relationship)) {
+            return Err(ReplicaError::AlreadyExists { relationship: relationship.clone() });
+        }
+    }
+    drop(seen);
+    let mut changes = Vec::with_capacity(relationships.len());
+    for relationship in relationships {
+        changes.extend(effect(head, now, Update { operation: Operation::Create, relationship })?);
+    }
+    Ok(changes)
+}
+
+/// Judges a delete: the changes, and whether more match than its limit.
+pub(crate) fn delete(
+    head: &Published,
+    now: Timestamp,
+    request: &Delete,
+) -> Result<(Vec<Change>, bool), ReplicaError> {
+    request.filter.check(head.schema().map(AsRef::as_ref))?;
+    check_filters(head, &request.preconditions)?;
+    hold(head, now, &request.preconditions)?;
+    let limit = request.limit.map_or(usize::MAX, |l| usize::try_from(l).unwrap_or(usize::MAX));
+    let mut changes = Vec::new();
+    let mut after = None;
+    loop {
+        let portion = Portion { rows_max: DELETE_PORTION_ROWS, edges_max: u64::MAX };
+        let page = head.read(&request.filter, now, after, portion);
+        for row in page.rows {
+            if changes.len() < limit {
+                changes.push(Change::Deleted(row.relationship));
+            } else if request.allow_partial {
+                return Ok((changes, true));
+            } else {
+                let limit = request.limit.unwrap_or(u64::MAX);
+                let resource_type = request.filter.resource_type.clone();
+                return Err(ReplicaError::TooManyToDelete { limit, resource_type });
+            }
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok((changes, false)),
+        }
+    }
+}
+
+/// Whether the relationship does not count at this moment.
+pub(crate) fn is_expired(relationship: &Relationship, now: Timestamp) -> bool {
+    relationship.expires_at.is_some_and(|at| at <= now)
+}
+
+fn identity(relationship: &Relationship) -> Identity<'_> {
+    (&relationship.resource, &relationship.relation, &relationship.subject)
+}
+
+fn refuse_duplicates(updates: &[Update]) -> Result<(), ReplicaError> {
+    let mut seen = HashSet::with_capacity(updates.len());
+    match updates.iter().find(|u| !seen.insert(identity(&u.relationship))) {
+        Some(update) => Err(ReplicaError::DuplicateUpdate { relationship: update.relationship.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn check_filters(head: &Published, preconditions: &[Precondition]) -> Result<(), ReplicaError> {
+    preconditions.iter().try_for_each(|p| p.filter().check(head.schema().map(AsRef::as_ref)))
+}
+
+fn hold(head: &Published, now: Timestamp, preconditions: &[Precondition]) -> Result<(), ReplicaError> {
+    for precondition in preconditions {
+        let holds = match precondition {
+            Precondition::MustMatch(filter) => any(head, now, filter),
+            Precondition::MustNotMatch(filter) => !any(head, now, filter),
+        };
+        if !holds {
+            return Err(ReplicaError::PreconditionFailed { precondition: Box::new(precondition.clone()) });
+        }
+    }
+    Ok(())
+}
+
+fn any(head: &Published, now: Timestamp, filter: &Filter) -> bool {
+    !head.read(filter, now, None, Portion { rows_max: 1, edges_max: u64::MAX }).rows.is_empty()
+}
+
+fn schema_or_unknown<'s>(schema: Option<&'s Schema>, definition: &str) -> Result<&'s Schema, ReplicaError> {
+    schema.ok_or_else(|| ReplicaError::UnknownDefinition { definition: definition.to_owned() })
+}
+
+/// Whether the schema has a place for the relationship. A delete names no attributes, so only its class is looked at.
+fn admit(head: &Published, update: &Update) -> Result<(), ReplicaError> {
+    let relationship = &update.relationship;
+    let schema = schema_or_unknown(head.schema().map(AsRef::as_ref), &relationship.resource.object_type)?;
+    if update.operation == Operation::Delete {
+        let mut bare = relationship.clone();
+        (bare.caveat, bare.expires_at) = (None, None);
+        if has_class(schema, &bare) {
+            return Ok(());
+        }
+        return Ok(schema.validate_relationship(&bare)?);
+    }
+    Ok(schema.validate_relationship(relationship)?)
+}
+
+fn has_class(schema: &Schema, relationship: &Relationship) -> bool {
+    let kind = match &relationship.subject.relation {
+        Some(relation) => SubjectKind::Userset(relation.clone()),
+        None if relationship.subject.is_wildcard() => SubjectKind::Wildcard,
+        None => SubjectKind::Object,
+    };
+    schema
+        .definition(&relationship.resource.object_type)
+        .and_then(|d| d.relation(&relationship.relation))
+        .is_some_and(|r| {
+            r.subjects.iter().any(|s| s.subject_type == relationship.subject.object_type && s.kind == kind)
+        })
+}
+
+fn effect(head: &Published, now: Timestamp, update: Update) -> Result<Option<Change>, ReplicaError> {
+    let Update { operation, relationship } = update;
+    let stored = head.root().find(&relationship);
+    Ok(match (operation, stored) {
+        (Operation::Delete, stored) => stored.map(Change::Deleted),
+        (_, None) => Some(Change::Created(relationship)),
+        (Operation::Create, Some(stored)) if !is_expired(&stored, now) => {
+            return Err(ReplicaError::AlreadyExists { relationship });
+        }
+        (_, Some(stored)) if stored == relationship => None,
+        (_, Some(stored)) => Some(Change::Replaced { new: relationship, old: stored.attributes() }),
+    })
+}

@@ -1,0 +1,197 @@
+//! The running namespace: who writes, and which revision does a reader get?
+//!
+//! # Invariants
+//! * One writer at a time; it judges against the newest revision and publishes the next.
+//! * The newest revision is always kept; older ones while the budget of [`Options`] allows.
+//!
+//! Cost: pinning a revision is a shared lock and a reference count.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use idhini_graph::Root;
+use idhini_model::{Change, Entry, EntryKind, Relationship, Revision, Timestamp};
+use idhini_schema::Schema;
+
+use crate::judge;
+use crate::schema_change;
+use crate::{Delete, Deleted, Published, ReplicaError, Write};
+
+/// Tells the time.
+pub type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// How much history a namespace keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Revisions that can be asked for, the newest included; at least one is kept.
+    pub history_revisions_max: usize,
+    /// Changed relationships between the oldest and the newest of them: what kept roots cost in memory.
+    pub history_changes_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { history_revisions_max: 4096, history_changes_max: 100_000 }
+    }
+}
+
+/// A tenant's relationships and schema, running.
+pub struct Namespace {
+    history: RwLock<History>,
+    writer: Mutex<()>,
+    clock: Clock,
+    options: Options,
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Namespace").field("head", &self.head().revision()).finish_non_exhaustive()
+    }
+}
+
+/// Dense revisions, oldest first, never empty, each with the number of changes that led to it.
+struct History {
+    kept: VecDeque<(Arc<Published>, u64)>,
+    newest: Arc<Published>,
+    changes: u64,
+}
+
+impl Namespace {
+    /// An empty namespace.
+    #[must_use]
+    pub fn new(clock: Clock, options: Options) -> Namespace {
+        let newest = Arc::new(Published::new(Root::empty(), None));
+        let kept = VecDeque::from([(Arc::clone(&newest), 0)]);
+        let history = RwLock::new(History { kept, newest, changes: 0 });
+        Namespace { history, writer: Mutex::new(()), clock, options }
+    }
+
+    /// The moment, by the clock that was passed in.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// The newest revision.
+    #[must_use]
+    pub fn head(&self) -> Arc<Published> {
+        Arc::clone(&self.history.read().unwrap_or_else(PoisonError::into_inner).newest)
+    }
+
+    /// Exactly this revision.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Expired`] if it is no longer kept, [`ReplicaError::NotYet`] if it is still to come.
+    pub fn at(&self, asked: Revision) -> Result<Arc<Published>, ReplicaError> {
+        let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
+        let applied = history.newest.revision();
+        let oldest = history.kept.front().map_or(applied, |(p, _)| p.revision());
+        if asked > applied {
+            return Err(ReplicaError::NotYet { asked, applied });
+        }
+        let offset = asked.0.checked_sub(oldest.0).and_then(|o| usize::try_from(o).ok());
+        let found = offset.and_then(|o| history.kept.get(o)).map(|(p, _)| Arc::clone(p));
+        found.ok_or(ReplicaError::Expired { asked, oldest })
+    }
+
+    /// The newest revision, if it is this one or later.
+    ///
+    /// # Errors
+    /// [`ReplicaError::NotYet`].
+    pub fn at_least(&self, asked: Revision) -> Result<Arc<Published>, ReplicaError> {
+        let head = self.head();
+        if head.revision() < asked {
+            return Err(ReplicaError::NotYet { asked, applied: head.revision() });
+        }
+        Ok(head)
+    }
+
+    /// Writes relationships, all or none; answers the revision that has them.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]; nothing has changed.
+    pub fn write(&self, request: Write) -> Result<Revision, ReplicaError> {
+        let _one = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = self.head();
+        let changes = judge::write(&head, self.now(), request)?;
+        self.commit(&head, changes)
+    }
+
+    /// Creates relationships, all or none, as one entry.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]; nothing has changed.
+    pub fn import(&self, relationships: Vec<Relationship>) -> Result<Revision, ReplicaError> {
+        let _one = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = self.head();
+        let changes = judge::import(&head, self.now(), relationships)?;
+        self.commit(&head, changes)
+    }
+
+    /// Deletes what matches a filter, as one entry.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]; nothing has changed.
+    pub fn delete(&self, request: &Delete) -> Result<Deleted, ReplicaError> {
+        let _one = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = self.head();
+        let (changes, is_partial) = judge::delete(&head, self.now(), request)?;
+        let count = changes.len() as u64;
+        Ok(Deleted { revision: self.commit(&head, changes)?, count, is_partial })
+    }
+
+    /// Replaces the schema. Relationships that have expired and would have no place go with it.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Schema`] if the text is not a schema, [`ReplicaError::Orphans`] if relationships stand in its
+    /// way; nothing has changed.
+    pub fn write_schema(&self, text: &str) -> Result<Revision, ReplicaError> {
+        let schema = Schema::parse(text)?;
+        let new = schema.canonical_text();
+        let _one = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = self.head();
+        let old = head.schema().map(|s| s.canonical_text()).unwrap_or_default();
+        if new == old {
+            return Ok(head.revision());
+        }
+        let swept = schema_change::judge(&head, self.now(), &schema)?;
+        self.commit(&head, swept)?;
+        self.publish(&self.head(), EntryKind::Schema { new, old }, 1)
+    }
+
+    fn commit(&self, head: &Published, changes: Vec<Change>) -> Result<Revision, ReplicaError> {
+        if changes.is_empty() {
+            return Ok(head.revision());
+        }
+        let count = changes.len() as u64;
+        self.publish(head, EntryKind::Relationships(changes), count)
+    }
+
+    /// Applies an entry and lets readers see it. Called by the one writer only.
+    fn publish(&self, head: &Published, kind: EntryKind, changes: u64) -> Result<Revision, ReplicaError> {
+        let entry = Entry { revision: head.revision().next(), kind };
+        let mut root = head.root().clone();
+        root.apply(&entry)?;
+        let next = Arc::new(Published::new(root, Some(head)));
+        let mut dropped = Vec::new();
+        {
+            let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
+            history.kept.push_back((Arc::clone(&next), changes));
+            history.changes += changes;
+            history.newest = next;
+            while history.kept.len() > 1
+                && (history.kept.len() > self.options.history_revisions_max
+                    || history.changes > self.options.history_changes_max)
+            {
+                // Leaving the oldest revision forgets the changes that led to the next.
+                dropped.extend(history.kept.pop_front());
+                let forgotten = history.kept.front().map_or(0, |(_, changes)| *changes);
+                history.changes = history.changes.saturating_sub(forgotten);
+            }
+        }
+        // Old roots are freed here, where no reader waits.
+        drop(dropped);
+        Ok(entry.revision)
+    }
+}

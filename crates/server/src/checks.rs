@@ -1,0 +1,226 @@
+//! Check, bulk check and expand: one question or many, answered from one snapshot.
+
+use idhini_engine::{
+    Answer, Check, CheckBulk, EngineError, ExpandKind, ExpandTree, Limits, Permissionship, Question,
+};
+use idhini_model::{Context, ResourceRef, SubjectRef};
+use idhini_wire::authzed::api::v1;
+use idhini_wire::authzed::api::v1::ErrorReason;
+use tonic::{Request, Response, Status};
+
+use crate::deadline::Deadline;
+use crate::meta::Cost;
+use crate::pin::{Pinned, Shared};
+use crate::refusal::Refusal;
+use crate::requests;
+use crate::trace;
+
+/// One question, with what it names.
+struct Asked {
+    resource: ResourceRef,
+    permission: String,
+    subject: SubjectRef,
+    context: Context,
+}
+
+impl Asked {
+    fn question(&self) -> Question<'_> {
+        Question {
+            resource: &self.resource,
+            permission: &self.permission,
+            subject: &self.subject,
+            context: &self.context,
+        }
+    }
+}
+
+/// CheckPermission.
+pub(crate) async fn check(
+    shared: &Shared,
+    request: Request<v1::CheckPermissionRequest>,
+) -> Result<Response<v1::CheckPermissionResponse>, Status> {
+    let deadline = Deadline::of(request.metadata());
+    let message = request.into_inner();
+    let asked = Asked {
+        resource: requests::required(message.resource, "resource")?.try_into().map_err(Refusal::from)?,
+        permission: requests::permission(message.permission)?,
+        subject: requests::one_subject(message.subject, "subject.object_id", "check the permission")?,
+        context: requests::context(message.context)?,
+    };
+    let pinned = shared.pin(message.consistency)?;
+    let limits = Limits { cost_max: shared.limits.cost_max };
+    let (answer, debug_trace, cost) = answer(&pinned, &asked, limits, message.with_tracing, deadline).await?;
+    let mut response = Response::new(v1::CheckPermissionResponse {
+        checked_at: pinned.zed_token(),
+        permissionship: permissionship(answer.permissionship) as i32,
+        partial_caveat_info: partial_caveat_info(&answer),
+        debug_trace,
+        optional_expires_at: None,
+    });
+    response.extensions_mut().insert(Cost(cost));
+    Ok(response)
+}
+
+async fn answer(
+    pinned: &Pinned,
+    asked: &Asked,
+    limits: Limits,
+    with_tracing: bool,
+    deadline: Deadline,
+) -> Result<(Answer, Option<v1::DebugInformation>, u64), Refusal> {
+    let snapshot = pinned.snapshot(&asked.resource.object_type)?;
+    let mut check = Check::open(snapshot, asked.question(), limits)?;
+    let answer = deadline.drive(|fuel| check.advance(fuel)).await?;
+    let debug = match with_tracing {
+        true => Some(trace::debug_information(&check.explain()?, snapshot.plans.schema(), &asked.subject)),
+        false => None,
+    };
+    Ok((answer, debug, check.cost()))
+}
+
+/// CheckBulkPermissions.
+pub(crate) async fn check_bulk(
+    shared: &Shared,
+    request: Request<v1::CheckBulkPermissionsRequest>,
+) -> Result<Response<v1::CheckBulkPermissionsResponse>, Status> {
+    let deadline = Deadline::of(request.metadata());
+    let message = request.into_inner();
+    let (count, max) = (message.items.len(), shared.limits.bulk_items_max);
+    if count > max {
+        return Err(Refusal::invalid(format!(
+            "check count of {count} is greater than maximum allowed of {max}"
+        ))
+        .because(ErrorReason::TooManyChecksInRequest)
+        .with("check_count", count)
+        .with("maximum_checks_allowed", max)
+        .into());
+    }
+    let asked = message.items.iter().map(asked_in_bulk).collect::<Result<Vec<_>, _>>()?;
+    let pinned = shared.pin(message.consistency)?;
+    let limits = Limits { cost_max: shared.limits.cost_max };
+    let mut pairs = Vec::with_capacity(count);
+    let responses = match message.with_tracing {
+        true => traced(&pinned, &asked, limits, deadline).await?,
+        false => untraced(&pinned, &asked, limits, deadline).await?,
+    };
+    for (request, response) in message.items.into_iter().zip(responses) {
+        pairs.push(v1::CheckBulkPermissionsPair { request: Some(request), response: Some(response) });
+    }
+    Ok(Response::new(v1::CheckBulkPermissionsResponse { checked_at: pinned.zed_token(), pairs }))
+}
+
+type BulkResponse = v1::check_bulk_permissions_pair::Response;
+
+async fn untraced(
+    pinned: &Pinned,
+    asked: &[Asked],
+    limits: Limits,
+    deadline: Deadline,
+) -> Result<Vec<BulkResponse>, Refusal> {
+    let Some(snapshot) = pinned.published.snapshot(pinned.instant) else {
+        let unknown =
+            |a: &Asked| bulk_response(Err(Refusal::unknown_definition(&a.resource.object_type)), None);
+        return Ok(asked.iter().map(unknown).collect());
+    };
+    let mut bulk = CheckBulk::open(snapshot, asked.iter().map(Asked::question).collect(), limits);
+    let answers = deadline.drive(|fuel| Ok::<_, EngineError>(bulk.advance(fuel))).await?;
+    Ok(answers.into_iter().map(|a| bulk_response(a.map_err(Refusal::from), None)).collect())
+}
+
+/// Explaining wants each item's own evaluation.
+async fn traced(
+    pinned: &Pinned,
+    asked: &[Asked],
+    limits: Limits,
+    deadline: Deadline,
+) -> Result<Vec<BulkResponse>, Refusal> {
+    let mut responses = Vec::with_capacity(asked.len());
+    for asked in asked {
+        responses.push(match answer(pinned, asked, limits, true, deadline).await {
+            Ok((answer, debug, _)) => bulk_response(Ok(answer), debug),
+            Err(refusal) => bulk_response(Err(refusal), None),
+        });
+        deadline.pause().await?;
+    }
+    Ok(responses)
+}
+
+fn asked_in_bulk(item: &v1::CheckBulkPermissionsRequestItem) -> Result<Asked, Refusal> {
+    let item = item.clone();
+    Ok(Asked {
+        resource: requests::required(item.resource, "items.resource")?.try_into()?,
+        permission: requests::permission(item.permission)?,
+        // A wildcard is that item's error, which the engine tells.
+        subject: requests::required(item.subject, "items.subject")?.try_into()?,
+        context: requests::context(item.context)?,
+    })
+}
+
+fn bulk_response(answer: Result<Answer, Refusal>, debug_trace: Option<v1::DebugInformation>) -> BulkResponse {
+    match answer {
+        Ok(answer) => BulkResponse::Item(v1::CheckBulkPermissionsResponseItem {
+            permissionship: permissionship(answer.permissionship) as i32,
+            partial_caveat_info: partial_caveat_info(&answer),
+            debug_trace,
+        }),
+        Err(refusal) => BulkResponse::Error(refusal.into_message()),
+    }
+}
+
+pub(crate) fn permissionship(value: Permissionship) -> v1::check_permission_response::Permissionship {
+    use v1::check_permission_response::Permissionship as Wire;
+    match value {
+        Permissionship::No => Wire::NoPermission,
+        Permissionship::Conditional => Wire::ConditionalPermission,
+        Permissionship::Has => Wire::HasPermission,
+    }
+}
+
+pub(crate) fn partial_caveat_info(answer: &Answer) -> Option<v1::PartialCaveatInfo> {
+    (answer.permissionship == Permissionship::Conditional)
+        .then(|| v1::PartialCaveatInfo { missing_required_context: answer.missing.iter().cloned().collect() })
+}
+
+/// ExpandPermissionTree.
+pub(crate) fn expand(
+    shared: &Shared,
+    request: Request<v1::ExpandPermissionTreeRequest>,
+) -> Result<Response<v1::ExpandPermissionTreeResponse>, Status> {
+    let message = request.into_inner();
+    let resource: ResourceRef =
+        requests::required(message.resource, "resource")?.try_into().map_err(Refusal::from)?;
+    let permission = requests::permission(message.permission)?;
+    let pinned = shared.pin(message.consistency)?;
+    let snapshot = pinned.snapshot(&resource.object_type)?;
+    let limits = Limits { cost_max: shared.limits.cost_max };
+    let tree = idhini_engine::expand(snapshot, &resource, &permission, limits).map_err(Refusal::from)?;
+    Ok(Response::new(v1::ExpandPermissionTreeResponse {
+        expanded_at: pinned.zed_token(),
+        tree_root: Some(expansion(tree)),
+    }))
+}
+
+/// Recursion is bounded by the engine's `EXPAND_DEPTH_MAX`.
+fn expansion(tree: ExpandTree) -> v1::PermissionRelationshipTree {
+    use v1::algebraic_subject_set::Operation;
+    use v1::permission_relationship_tree::TreeType;
+    let set = |operation: Operation, children: Vec<ExpandTree>| {
+        TreeType::Intermediate(v1::AlgebraicSubjectSet {
+            operation: operation as i32,
+            children: children.into_iter().map(expansion).collect(),
+        })
+    };
+    let tree_type = match tree.kind {
+        ExpandKind::Leaf(subjects) => TreeType::Leaf(v1::DirectSubjectSet {
+            subjects: subjects.into_iter().map(|s| s.subject.into()).collect(),
+        }),
+        ExpandKind::Union(children) => set(Operation::Union, children),
+        ExpandKind::Intersection(children) => set(Operation::Intersection, children),
+        ExpandKind::Exclusion(children) => set(Operation::Exclusion, children),
+    };
+    v1::PermissionRelationshipTree {
+        expanded_object: Some(tree.resource.into()),
+        expanded_relation: tree.member,
+        tree_type: Some(tree_type),
+    }
+}

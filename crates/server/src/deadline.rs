@@ -1,0 +1,87 @@
+//! How long may a call take? Evaluation in portions, with a look at the deadline between them.
+//!
+//! A client that goes away needs no look: its call's future is dropped at the next pause.
+
+use std::time::Duration;
+
+use idhini_engine::{EngineError, Progress};
+use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
+
+use crate::refusal::Refusal;
+
+/// Edges visited between two pauses: a millisecond or so.
+pub(crate) const FUEL: u64 = 10_000;
+/// The longest deadline that is kept; `grpc-timeout` can say centuries.
+const DEADLINE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// When a call is over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// From a call's metadata.
+    pub(crate) fn of(metadata: &MetadataMap) -> Deadline {
+        let asked = metadata.get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(timeout);
+        Deadline(asked.map(|after| Instant::now() + after.min(DEADLINE_MAX)))
+    }
+
+    /// Lets others run.
+    ///
+    /// # Errors
+    /// When the deadline has passed.
+    pub(crate) async fn pause(self) -> Result<(), Refusal> {
+        tokio::task::yield_now().await;
+        if self.0.is_some_and(|at| Instant::now() >= at) { Err(Refusal::out_of_time()) } else { Ok(()) }
+    }
+
+    /// Advances an evaluation to its end, portion by portion.
+    pub(crate) async fn drive<T>(
+        self,
+        mut advance: impl FnMut(u64) -> Result<Progress<T>, EngineError>,
+    ) -> Result<T, Refusal> {
+        loop {
+            if let Progress::Done(answer) = advance(FUEL)? {
+                return Ok(answer);
+            }
+            self.pause().await?;
+        }
+    }
+}
+
+/// `grpc-timeout`: at most eight digits and a unit.
+fn timeout(text: &str) -> Option<Duration> {
+    const DIGITS_MAX: usize = 8;
+    let unit = text.chars().last()?;
+    let digits = text.strip_suffix(unit)?;
+    if digits.is_empty() || digits.len() > DIGITS_MAX || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    Some(match unit {
+        'H' => Duration::from_secs(value * 3600),
+        'M' => Duration::from_secs(value * 60),
+        'S' => Duration::from_secs(value),
+        'm' => Duration::from_millis(value),
+        'u' => Duration::from_micros(value),
+        'n' => Duration::from_nanos(value),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::timeout;
+
+    #[test]
+    fn timeouts_have_digits_and_a_unit() {
+        assert_eq!(timeout("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(timeout("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(timeout("250m"), Some(Duration::from_millis(250)));
+        for bad in ["", "S", "5", "5s", "-5S", "+5S", "123456789S", "5 S", "5é"] {
+            assert_eq!(timeout(bad), None, "{bad}");
+        }
+    }
+}

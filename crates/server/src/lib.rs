@@ -1,0 +1,32 @@
+//! The services: `authzed.api.v1` over a namespace, authenticated and limited.
+//!
+//! Bytes → wire → model → replica → engine → model → wire → bytes. Nothing is evaluated here.
+//!
+//! # Invariants
+//! * An error is never a denial, a denial never an error, and nothing defaults to allow.
+//! * Every listener is on loopback; anything else is refused before it is bound.
+//! * Only `refusal.rs` names status codes.
+
+mod auth;
+mod checks;
+mod deadline;
+mod inadmissible;
+mod listen;
+mod lookups;
+mod meta;
+mod options;
+mod pin;
+mod refusal;
+mod relationships;
+mod requests;
+mod schema;
+mod seal;
+mod service;
+mod trace;
+
+pub use auth::Keys;
+pub use listen::{ListenError, Listener};
+pub use options::{
+    CONTEXT_BYTES_MAX, Limits, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX, Options, SCHEMA_BYTES_MAX,
+};
+pub use seal::SealOptions;

@@ -1,0 +1,164 @@
+//! LookupResources and LookupSubjects: answers as they are found, no faster than the client takes them.
+//!
+//! # Invariants
+//! * A stream that ends well has answered everything up to its limit; whatever cuts it short is an error.
+
+use std::pin::Pin;
+
+use futures_core::Stream;
+use idhini_engine::{
+    Answer, ExcludedSubject, FoundSubject, Limits, LookupResources, LookupSubjects, Permissionship, Position,
+};
+use idhini_model::{ResourceRef, WILDCARD};
+use idhini_wire::authzed::api::v1;
+use idhini_wire::{member_name, type_name};
+use tonic::{Request, Response, Status};
+
+use crate::checks::partial_caveat_info;
+use crate::deadline::Deadline;
+use crate::pin::Shared;
+use crate::refusal::Refusal;
+use crate::requests;
+
+/// A stream of answers.
+pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// LookupResources.
+pub(crate) fn resources(
+    shared: &Shared,
+    request: Request<v1::LookupResourcesRequest>,
+) -> Result<Response<Answers<v1::LookupResourcesResponse>>, Status> {
+    let deadline = Deadline::of(request.metadata());
+    let mut message = request.into_inner();
+    let consistency = message.consistency.take();
+    let cursor = message.optional_cursor.take();
+    let limit = requests::limit(std::mem::take(&mut message.optional_limit), shared.limits.page_rows_max)?;
+    let (cursors, place) = shared.pin_page("LookupResources", &message, consistency, cursor)?;
+    let after = place.map(position).transpose()?;
+    let resource_type =
+        type_name(message.resource_object_type, "resource_object_type").map_err(Refusal::from)?;
+    let permission = requests::permission(message.permission)?;
+    let subject = requests::one_subject(message.subject, "subject_id", "look up the resources")?;
+    let context = requests::context(message.context)?;
+    let limits = Limits { cost_max: shared.limits.cost_max };
+    let answers = async_stream::try_stream! {
+        let pinned = cursors.pinned();
+        let snapshot = pinned.snapshot(&resource_type)?;
+        let mut lookup =
+            LookupResources::open(snapshot, (&resource_type, &permission), &subject, &context, after, limits)
+                .map_err(Refusal::from)?;
+        let mut left = limit;
+        while left != Some(0) {
+            let Some(found) = deadline.drive(|fuel| lookup.advance(fuel)).await? else { break };
+            left = left.map(|l| l - 1);
+            yield v1::LookupResourcesResponse {
+                looked_up_at: pinned.zed_token(),
+                resource_object_id: found.object_id,
+                permissionship: lookup_permissionship(&found.answer) as i32,
+                partial_caveat_info: partial_caveat_info(&found.answer),
+                after_result_cursor: cursors.after(&found.position.0.to_be_bytes()),
+            };
+        }
+    };
+    Ok(Response::new(Box::pin(answers)))
+}
+
+/// LookupSubjects.
+pub(crate) fn subjects(
+    shared: &Shared,
+    request: Request<v1::LookupSubjectsRequest>,
+) -> Result<Response<Answers<v1::LookupSubjectsResponse>>, Status> {
+    use v1::lookup_subjects_request::WildcardOption;
+    let deadline = Deadline::of(request.metadata());
+    let mut message = request.into_inner();
+    let consistency = message.consistency.take();
+    let cursor = message.optional_cursor.take();
+    let limit =
+        requests::limit(std::mem::take(&mut message.optional_concrete_limit), shared.limits.page_rows_max)?;
+    let with_wildcard = message.wildcard_option() != WildcardOption::ExcludeWildcards;
+    let (cursors, place) = shared.pin_page("LookupSubjects", &message, consistency, cursor)?;
+    let after = place.map(position).transpose()?;
+    let resource: ResourceRef =
+        requests::required(message.resource, "resource")?.try_into().map_err(Refusal::from)?;
+    let permission = requests::permission(message.permission)?;
+    let subject_type =
+        type_name(message.subject_object_type, "subject_object_type").map_err(Refusal::from)?;
+    let relation = match message.optional_subject_relation {
+        relation if relation.is_empty() || relation == "..." => None,
+        relation => Some(member_name(relation, "optional_subject_relation").map_err(Refusal::from)?),
+    };
+    let context = requests::context(message.context)?;
+    let limits = Limits { cost_max: shared.limits.cost_max };
+    let answers = async_stream::try_stream! {
+        let pinned = cursors.pinned();
+        let snapshot = pinned.snapshot(&resource.object_type)?;
+        let (of, subjects) = ((&resource, permission.as_str()), (subject_type.as_str(), relation.as_deref()));
+        let mut lookup =
+            LookupSubjects::open(snapshot, of, subjects, &context, after, limits).map_err(Refusal::from)?;
+        let mut left = limit;
+        while left != Some(0) {
+            let Some(found) = deadline.drive(|fuel| lookup.advance(fuel)).await? else { break };
+            if found.object_id == WILDCARD {
+                if !with_wildcard {
+                    continue;
+                }
+            } else {
+                // The limit counts concrete subjects.
+                left = left.map(|l| l - 1);
+            }
+            let cursor = cursors.after(&found.position.0.to_be_bytes());
+            yield subject_response(found, pinned.zed_token(), cursor);
+        }
+    };
+    Ok(Response::new(Box::pin(answers)))
+}
+
+/// Fills the older fields too, which old clients read.
+fn subject_response(
+    found: FoundSubject,
+    looked_up_at: Option<v1::ZedToken>,
+    after_result_cursor: Option<v1::Cursor>,
+) -> v1::LookupSubjectsResponse {
+    let subject = v1::ResolvedSubject {
+        subject_object_id: found.object_id,
+        permissionship: lookup_permissionship(&found.answer) as i32,
+        partial_caveat_info: partial_caveat_info(&found.answer),
+    };
+    v1::LookupSubjectsResponse {
+        looked_up_at,
+        subject_object_id: subject.subject_object_id.clone(),
+        excluded_subject_ids: found.excluded.iter().map(|e| e.object_id.clone()).collect(),
+        permissionship: subject.permissionship,
+        partial_caveat_info: subject.partial_caveat_info.clone(),
+        subject: Some(subject),
+        excluded_subjects: found.excluded.into_iter().map(excluded).collect(),
+        after_result_cursor,
+    }
+}
+
+/// On the wire an exclusion is definite, or conditional where the subject has the permission under a condition.
+fn excluded(subject: ExcludedSubject) -> v1::ResolvedSubject {
+    let is_definite = subject.answer.permissionship == Permissionship::No;
+    v1::ResolvedSubject {
+        subject_object_id: subject.object_id,
+        permissionship: match is_definite {
+            true => v1::LookupPermissionship::HasPermission,
+            false => v1::LookupPermissionship::ConditionalPermission,
+        } as i32,
+        partial_caveat_info: partial_caveat_info(&subject.answer),
+    }
+}
+
+fn lookup_permissionship(answer: &Answer) -> v1::LookupPermissionship {
+    match answer.permissionship {
+        Permissionship::Has => v1::LookupPermissionship::HasPermission,
+        Permissionship::Conditional => v1::LookupPermissionship::ConditionalPermission,
+        Permissionship::No => v1::LookupPermissionship::Unspecified,
+    }
+}
+
+fn position(place: Vec<u8>) -> Result<Position, Refusal> {
+    let bytes =
+        <[u8; 8]>::try_from(place).map_err(|_| Refusal::cursor(crate::seal::SealError::Unreadable))?;
+    Ok(Position(u64::from_be_bytes(bytes)))
+}

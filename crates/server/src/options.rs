@@ -1,0 +1,64 @@
+//! What can an operator set? Limits, each with its unit and default.
+
+use idhini_engine::COST_MAX;
+
+use crate::auth::Keys;
+use crate::seal::SealOptions;
+
+/// Longest schema, in bytes.
+pub const SCHEMA_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest message of a client, in bytes: the longest schema and what is around it.
+pub const MESSAGE_BYTES_MAX: usize = SCHEMA_BYTES_MAX + 1024 * 1024;
+/// Longest transaction metadata, in bytes of JSON.
+pub const METADATA_BYTES_MAX: usize = 65_000;
+/// Longest context of a request, in bytes of protobuf.
+pub const CONTEXT_BYTES_MAX: usize = 4_096;
+/// About the longest message that is streamed to a client, in bytes; clients refuse more than 4 MiB unless told.
+pub(crate) const STREAMED_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// What one request may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Updates of one write.
+    pub updates_max: usize,
+    /// Preconditions of one write or delete.
+    pub preconditions_max: usize,
+    /// The `limit` field of reads, lookups and deletes.
+    pub page_rows_max: u32,
+    /// The `limit` field of exports.
+    pub export_rows_max: u32,
+    /// Items of one bulk check.
+    pub bulk_items_max: usize,
+    /// The context stored with one relationship, in bytes of protobuf.
+    pub relationship_context_bytes_max: usize,
+    /// Relationships of one import.
+    pub import_relationships_max: usize,
+    /// What one question may visit, in edges.
+    pub cost_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            updates_max: 1_000,
+            preconditions_max: 1_000,
+            page_rows_max: 1_000,
+            export_rows_max: 10_000,
+            bulk_items_max: 10_000,
+            relationship_context_bytes_max: 25_000,
+            import_relationships_max: 20_000_000,
+            cost_max: COST_MAX,
+        }
+    }
+}
+
+/// How the services behave.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Who may call.
+    pub keys: Keys,
+    /// What requests may ask for.
+    pub limits: Limits,
+    /// What tells our tokens from others'.
+    pub seal: SealOptions,
+}

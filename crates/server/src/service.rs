@@ -1,0 +1,137 @@
+//! Which calls are answered? The services of the contract, each call handed to the module that answers it.
+
+use idhini_wire::authzed::api::v1;
+use idhini_wire::authzed::api::v1::permissions_service_server::PermissionsService;
+use idhini_wire::authzed::api::v1::schema_service_server::SchemaService;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use crate::lookups::Answers;
+use crate::pin::Shared;
+use crate::{checks, lookups, relationships, schema};
+
+/// `PermissionsService` over one namespace.
+#[derive(Debug, Clone)]
+pub(crate) struct Permissions(pub(crate) Shared);
+
+/// `SchemaService` over one namespace.
+#[derive(Debug, Clone)]
+pub(crate) struct Schemas(pub(crate) Shared);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[async_trait]
+impl PermissionsService for Permissions {
+    type ReadRelationshipsStream = Answers<v1::ReadRelationshipsResponse>;
+    type LookupResourcesStream = Answers<v1::LookupResourcesResponse>;
+    type LookupSubjectsStream = Answers<v1::LookupSubjectsResponse>;
+    type ExportBulkRelationshipsStream = Answers<v1::ExportBulkRelationshipsResponse>;
+
+    async fn read_relationships(
+        &self,
+        request: Request<v1::ReadRelationshipsRequest>,
+    ) -> Answer<Self::ReadRelationshipsStream> {
+        relationships::read(&self.0, request)
+    }
+
+    async fn write_relationships(
+        &self,
+        request: Request<v1::WriteRelationshipsRequest>,
+    ) -> Answer<v1::WriteRelationshipsResponse> {
+        relationships::write(&self.0, request).await
+    }
+
+    async fn delete_relationships(
+        &self,
+        request: Request<v1::DeleteRelationshipsRequest>,
+    ) -> Answer<v1::DeleteRelationshipsResponse> {
+        relationships::delete(&self.0, request).await
+    }
+
+    async fn check_permission(
+        &self,
+        request: Request<v1::CheckPermissionRequest>,
+    ) -> Answer<v1::CheckPermissionResponse> {
+        checks::check(&self.0, request).await
+    }
+
+    async fn check_bulk_permissions(
+        &self,
+        request: Request<v1::CheckBulkPermissionsRequest>,
+    ) -> Answer<v1::CheckBulkPermissionsResponse> {
+        checks::check_bulk(&self.0, request).await
+    }
+
+    async fn expand_permission_tree(
+        &self,
+        request: Request<v1::ExpandPermissionTreeRequest>,
+    ) -> Answer<v1::ExpandPermissionTreeResponse> {
+        checks::expand(&self.0, request)
+    }
+
+    async fn lookup_resources(
+        &self,
+        request: Request<v1::LookupResourcesRequest>,
+    ) -> Answer<Self::LookupResourcesStream> {
+        lookups::resources(&self.0, request)
+    }
+
+    async fn lookup_subjects(
+        &self,
+        request: Request<v1::LookupSubjectsRequest>,
+    ) -> Answer<Self::LookupSubjectsStream> {
+        lookups::subjects(&self.0, request)
+    }
+
+    async fn import_bulk_relationships(
+        &self,
+        request: Request<Streaming<v1::ImportBulkRelationshipsRequest>>,
+    ) -> Answer<v1::ImportBulkRelationshipsResponse> {
+        relationships::import(&self.0, request).await
+    }
+
+    async fn export_bulk_relationships(
+        &self,
+        request: Request<v1::ExportBulkRelationshipsRequest>,
+    ) -> Answer<Self::ExportBulkRelationshipsStream> {
+        relationships::export(&self.0, request)
+    }
+}
+
+#[async_trait]
+impl SchemaService for Schemas {
+    async fn read_schema(&self, _request: Request<v1::ReadSchemaRequest>) -> Answer<v1::ReadSchemaResponse> {
+        schema::read(&self.0)
+    }
+
+    async fn write_schema(
+        &self,
+        request: Request<v1::WriteSchemaRequest>,
+    ) -> Answer<v1::WriteSchemaResponse> {
+        schema::write(&self.0, request).await
+    }
+
+    async fn reflect_schema(
+        &self,
+        request: Request<v1::ReflectSchemaRequest>,
+    ) -> Answer<v1::ReflectSchemaResponse> {
+        schema::reflect(&self.0, request)
+    }
+
+    async fn computable_permissions(
+        &self,
+        request: Request<v1::ComputablePermissionsRequest>,
+    ) -> Answer<v1::ComputablePermissionsResponse> {
+        schema::computable(&self.0, request)
+    }
+
+    async fn dependent_relations(
+        &self,
+        request: Request<v1::DependentRelationsRequest>,
+    ) -> Answer<v1::DependentRelationsResponse> {
+        schema::dependent(&self.0, request)
+    }
+
+    async fn diff_schema(&self, request: Request<v1::DiffSchemaRequest>) -> Answer<v1::DiffSchemaResponse> {
+        schema::diff(&self.0, request)
+    }
+}

@@ -1,0 +1,147 @@
+//! How did the answer come about, in the contract's shape? The engine's explanation as nested traces.
+//!
+//! A goal is one trace, and each relationship that it rests on is one below it, so that a trace reads as a chain of
+//! facts. A goal that several things rest on is told once; after that it is marked as known.
+//!
+//! # Invariants
+//! * At most [`TRACE_DEPTH_MAX`] traces deep and [`TRACES_MAX`] in all: clients refuse messages nested deeper than 100.
+
+use idhini_engine::{
+    ConditionOutcome, ExplainedCondition, ExplainedEdge, ExplainedRule, Explanation, Permissionship, RuleKind,
+};
+use idhini_model::SubjectRef;
+use idhini_schema::Schema;
+use idhini_wire::authzed::api::v1;
+use idhini_wire::authzed::api::v1::check_debug_trace::{
+    PermissionType, Permissionship as TracePermissionship, Resolution, SubProblems,
+};
+use idhini_wire::{context_message, timestamp_message};
+
+/// The deepest chain of traces; each nests two messages.
+pub(crate) const TRACE_DEPTH_MAX: usize = 44;
+/// The most traces of one answer.
+pub(crate) const TRACES_MAX: usize = 20_000;
+
+/// The trace of one check.
+pub(crate) fn debug_information(
+    explanation: &Explanation,
+    schema: &Schema,
+    subject: &SubjectRef,
+) -> v1::DebugInformation {
+    let told = vec![false; explanation.goals.len()];
+    let mut teller = Teller { explanation, schema, subject, told, traces: 0 };
+    let check = (!explanation.goals.is_empty()).then(|| teller.goal(0, 1));
+    v1::DebugInformation { check, schema_used: schema.canonical_text() }
+}
+
+struct Teller<'e> {
+    explanation: &'e Explanation,
+    schema: &'e Schema,
+    subject: &'e SubjectRef,
+    told: Vec<bool>,
+    traces: usize,
+}
+
+// Recursion is bounded by TRACE_DEPTH_MAX, and within a rule by the parser's limit on nesting.
+impl Teller<'_> {
+    fn goal(&mut self, at: usize, depth: usize) -> v1::CheckDebugTrace {
+        self.traces += 1;
+        let goal = &self.explanation.goals[at];
+        let definition = self.schema.definition(&goal.resource.object_type);
+        let is_permission = definition.is_some_and(|d| d.permission(&goal.member).is_some());
+        let mut trace = v1::CheckDebugTrace {
+            resource: Some(goal.resource.clone().into()),
+            permission: goal.member.clone(),
+            permission_type: permission_type(is_permission) as i32,
+            subject: Some(self.subject.clone().into()),
+            result: result(goal.rule.permissionship) as i32,
+            ..Default::default()
+        };
+        if std::mem::replace(&mut self.told[at], true) {
+            trace.resolution = Some(Resolution::WasCachedResult(true));
+            return trace;
+        }
+        let mut traces = Vec::new();
+        self.rule(&goal.rule, depth, &mut traces);
+        trace.resolution = sub_problems(traces);
+        trace
+    }
+
+    fn rule(&mut self, rule: &ExplainedRule, depth: usize, into: &mut Vec<v1::CheckDebugTrace>) {
+        if depth >= TRACE_DEPTH_MAX || self.traces >= TRACES_MAX {
+            return;
+        }
+        match &rule.kind {
+            RuleKind::Nil | RuleKind::SelfObject | RuleKind::IsSubject | RuleKind::Goal(None) => {}
+            RuleKind::Goal(Some(at)) => into.push(self.goal(*at, depth + 1)),
+            RuleKind::Relation(edges) | RuleKind::Arrow { edges, .. } => {
+                for edge in &edges.edges {
+                    if self.traces >= TRACES_MAX {
+                        return;
+                    }
+                    into.push(self.edge(edge, depth + 1));
+                }
+            }
+            RuleKind::Union(parts) | RuleKind::Intersection(parts) => {
+                parts.iter().for_each(|part| self.rule(part, depth, into));
+            }
+            RuleKind::Exclusion { base, excluded } => {
+                [base, excluded].into_iter().flatten().for_each(|part| self.rule(part, depth, into));
+            }
+        }
+    }
+
+    fn edge(&mut self, edge: &ExplainedEdge, depth: usize) -> v1::CheckDebugTrace {
+        self.traces += 1;
+        let relationship = &edge.relationship;
+        let target = edge.target.filter(|_| depth < TRACE_DEPTH_MAX);
+        let below = target.map(|at| self.goal(at, depth + 1));
+        v1::CheckDebugTrace {
+            resource: Some(relationship.resource.clone().into()),
+            permission: relationship.relation.clone(),
+            permission_type: PermissionType::Relation as i32,
+            subject: Some(relationship.subject.clone().into()),
+            result: result(edge.permissionship) as i32,
+            caveat_evaluation_info: edge.condition.as_ref().map(condition),
+            optional_expires_at: relationship.expires_at.map(timestamp_message),
+            source: relationship.to_string(),
+            resolution: sub_problems(below.into_iter().collect()),
+            ..Default::default()
+        }
+    }
+}
+
+fn sub_problems(traces: Vec<v1::CheckDebugTrace>) -> Option<Resolution> {
+    (!traces.is_empty()).then_some(Resolution::SubProblems(SubProblems { traces }))
+}
+
+fn permission_type(is_permission: bool) -> PermissionType {
+    if is_permission { PermissionType::Permission } else { PermissionType::Relation }
+}
+
+fn result(value: Option<Permissionship>) -> TracePermissionship {
+    match value {
+        None => TracePermissionship::Unspecified,
+        Some(Permissionship::No) => TracePermissionship::NoPermission,
+        Some(Permissionship::Conditional) => TracePermissionship::ConditionalPermission,
+        Some(Permissionship::Has) => TracePermissionship::HasPermission,
+    }
+}
+
+fn condition(condition: &ExplainedCondition) -> v1::CaveatEvalInfo {
+    use v1::caveat_eval_info::Result as Outcome;
+    let (outcome, missing) = match &condition.outcome {
+        ConditionOutcome::True => (Outcome::True, None),
+        ConditionOutcome::False => (Outcome::False, None),
+        ConditionOutcome::Missing(names) => (Outcome::MissingSomeContext, Some(names)),
+        ConditionOutcome::Failed(_) => (Outcome::Unevaluated, None),
+    };
+    v1::CaveatEvalInfo {
+        expression: condition.expression.clone(),
+        result: outcome as i32,
+        context: Some(context_message(condition.context.clone())),
+        partial_caveat_info: missing
+            .map(|names| v1::PartialCaveatInfo { missing_required_context: names.iter().cloned().collect() }),
+        caveat_name: condition.caveat.clone(),
+    }
+}
