@@ -1,0 +1,86 @@
+//! Lookups: wildcards with exclusions, pages, usersets, and what no relationship names.
+
+use crate::{CONDITIONAL, HAS, NO, World};
+
+const SCHEMA: &str = "caveat is_open(open bool) { open }
+    definition user {}
+    definition group { relation member: user | group#member }
+    definition doc {
+        relation viewer: user | user:* | group#member
+        relation banned: user | user with is_open | group#member
+        permission view = viewer - banned
+    }";
+
+fn world() -> World {
+    World::new(
+        SCHEMA,
+        "doc:open#viewer@user:*
+         doc:open#banned@user:bob
+         doc:open#banned@user:cay[is_open]
+         doc:open#viewer@user:ann
+         doc:team#viewer@group:eng#member
+         group:eng#member@user:ann
+         group:eng#member@group:ops#member
+         group:ops#member@user:bob
+         group:ops#member@user:dan",
+    )
+}
+
+#[test]
+fn a_wildcard_comes_first_with_all_its_exclusions() {
+    let world = world();
+    for page in [1, 2, 100] {
+        let found = world.subjects("doc:open", "view", "user", page);
+        assert_eq!(found[0].object_id, "*");
+        assert_eq!(found[0].answer.permissionship, HAS);
+        let excluded: Vec<_> =
+            found[0].excluded.iter().map(|e| (e.object_id.as_str(), e.answer.permissionship)).collect();
+        assert_eq!(excluded, [("bob", NO), ("cay", CONDITIONAL)]);
+        assert_eq!(found[0].excluded[1].answer.missing.iter().collect::<Vec<_>>(), ["open"]);
+        assert_eq!(found[1..].iter().map(|f| f.object_id.as_str()).collect::<Vec<_>>(), ["ann"]);
+    }
+}
+
+#[test]
+fn subjects_are_found_through_groups_and_usersets_through_themselves() {
+    let world = world();
+    let ids = |subject_type: &str| {
+        let mut ids: Vec<String> =
+            world.subjects("doc:team", "view", subject_type, 2).into_iter().map(|f| f.object_id).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids("user"), ["ann", "bob", "dan"]);
+    assert_eq!(ids("group#member"), ["eng", "ops"]);
+    assert_eq!(ids("doc#view"), ["team"]);
+}
+
+#[test]
+fn resources_are_found_through_groups_wildcards_and_exclusions() {
+    let world = world();
+    let ids = |subject: &str, page: usize| {
+        let mut found = world.resources("doc", "view", subject, page);
+        found.sort_by(|a, b| a.object_id.cmp(&b.object_id));
+        found.into_iter().map(|f| (f.object_id, f.answer.permissionship)).collect::<Vec<_>>()
+    };
+    for page in [1, 2, 100] {
+        assert_eq!(ids("user:bob", page), [("team".to_owned(), HAS)]);
+        assert_eq!(ids("user:cay", page), [("open".to_owned(), CONDITIONAL)]);
+        assert_eq!(ids("user:ann", page), [("open".to_owned(), HAS), ("team".to_owned(), HAS)]);
+        assert_eq!(ids("user:unheard_of", page), [("open".to_owned(), HAS)]);
+        assert_eq!(ids("group:ops#member", page), [("team".to_owned(), HAS)]);
+        assert_eq!(ids("doc:unheard_of#view", page), [("unheard_of".to_owned(), HAS)]);
+    }
+}
+
+#[test]
+fn recursive_targets_are_followed() {
+    let schema = "definition user {} definition folder { relation parent: folder\n relation viewer: user\n permission view = viewer + parent->view }";
+    let mut relationships = "folder:f0#viewer@user:ann\n".to_owned();
+    for i in 0..200 {
+        relationships += &format!("folder:f{}#parent@folder:f{i}\n", i + 1);
+    }
+    let world = World::new(schema, &relationships);
+    assert_eq!(world.resources("folder", "view", "user:ann", 7).len(), 201);
+    assert_eq!(world.subjects("folder:f200", "view", "user", 7).len(), 1);
+}

@@ -1,0 +1,131 @@
+//! The engine's rules by hand-written cases; generated ones are compared with the reference in the test kit.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod exclusion;
+mod lookups;
+mod portions;
+mod rules;
+mod shapes;
+
+use idhini_engine::{
+    Answer, Check, EngineError, FoundResource, FoundSubject, Limits, LookupResources, LookupSubjects,
+    Permissionship, Plans, Position, Progress, Question, Snapshot,
+};
+use idhini_graph::Root;
+use idhini_model::{Change, Context, Entry, EntryKind, Relationship, SubjectRef, Timestamp};
+
+pub const HAS: Permissionship = Permissionship::Has;
+pub const NO: Permissionship = Permissionship::No;
+pub const CONDITIONAL: Permissionship = Permissionship::Conditional;
+
+/// A schema and relationships, ready to be asked.
+pub struct World {
+    pub root: Root,
+    pub plans: Plans,
+}
+
+impl World {
+    pub fn new(schema: &str, relationships: &str) -> World {
+        let lines = relationships.lines().map(str::trim).filter(|line| !line.is_empty());
+        World::of(schema, lines.map(|line| line.parse().expect(line)).collect())
+    }
+
+    pub fn of(schema: &str, relationships: Vec<Relationship>) -> World {
+        let mut root = Root::empty();
+        let kind = EntryKind::Schema { new: schema.to_owned(), old: String::new() };
+        root.apply(&Entry { revision: root.revision().next(), kind }).unwrap();
+        let changes = relationships.into_iter().map(Change::Created).collect();
+        root.apply(&Entry { revision: root.revision().next(), kind: EntryKind::Relationships(changes) })
+            .unwrap();
+        let plans = Plans::compile(&root).unwrap();
+        World { root, plans }
+    }
+
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot { root: &self.root, plans: &self.plans, instant: instant() }
+    }
+
+    /// `resource permission subject`, optionally followed by ` with {json}`.
+    pub fn try_check(&self, text: &str) -> Result<Answer, EngineError> {
+        with_question(text, |question| Check::open(self.snapshot(), question, Limits::default())?.answer())
+    }
+
+    pub fn check(&self, text: &str) -> Permissionship {
+        self.try_check(text).expect(text).permissionship
+    }
+
+    /// All resources, in pages of `page`.
+    pub fn resources(
+        &self,
+        resource_type: &str,
+        permission: &str,
+        subject: &str,
+        page: usize,
+    ) -> Vec<FoundResource> {
+        let (subject, context): (SubjectRef, Context) = (subject.parse().unwrap(), Context::default());
+        let (mut found, mut after): (Vec<FoundResource>, Option<Position>) = (Vec::new(), None);
+        loop {
+            let asked = (resource_type, permission);
+            let mut lookup =
+                LookupResources::open(self.snapshot(), asked, &subject, &context, after, Limits::default())
+                    .unwrap();
+            let items = page_of(page, || lookup.advance(7).unwrap());
+            after = items.last().map(|item| item.position);
+            let is_last = items.len() < page;
+            found.extend(items);
+            if is_last {
+                return found;
+            }
+        }
+    }
+
+    /// All subjects, in pages of `page`.
+    pub fn subjects(
+        &self,
+        resource: &str,
+        permission: &str,
+        subject_type: &str,
+        page: usize,
+    ) -> Vec<FoundSubject> {
+        let (resource, context) = (resource.parse().unwrap(), Context::default());
+        let (mut found, mut after): (Vec<FoundSubject>, Option<Position>) = (Vec::new(), None);
+        loop {
+            let (asked, of) = ((&resource, permission), subject_type.split_once('#'));
+            let of = of.map_or((subject_type, None), |(name, relation)| (name, Some(relation)));
+            let mut lookup =
+                LookupSubjects::open(self.snapshot(), asked, of, &context, after, Limits::default()).unwrap();
+            let items = page_of(page, || lookup.advance(7).unwrap());
+            after = items.last().map(|item| item.position);
+            let is_last = items.len() < page;
+            found.extend(items);
+            if is_last {
+                return found;
+            }
+        }
+    }
+}
+
+pub fn instant() -> Timestamp {
+    "2030-01-01T00:00:00Z".parse().unwrap()
+}
+
+pub fn with_question<T>(text: &str, ask: impl FnOnce(Question<'_>) -> T) -> T {
+    let (asked, context) = text.split_once(" with ").unwrap_or((text, "{}"));
+    let [resource, permission, subject] = asked.split(' ').collect::<Vec<_>>()[..] else { panic!("{text}") };
+    let (resource, subject) = (resource.parse().unwrap(), subject.parse().unwrap());
+    let context = Context::from_json(context).unwrap();
+    ask(Question { resource: &resource, permission, subject: &subject, context: &context })
+}
+
+fn page_of<T>(page: usize, mut next: impl FnMut() -> Progress<Option<T>>) -> Vec<T> {
+    let mut items = Vec::new();
+    while items.len() < page {
+        match next() {
+            Progress::More => {}
+            Progress::Done(Some(item)) => items.push(item),
+            Progress::Done(None) => break,
+        }
+    }
+    items
+}
