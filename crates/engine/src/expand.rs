@@ -89,7 +89,15 @@ impl Expander<'_> {
             return Ok(self.tree(member, object, ExpandKind::Leaf(leaf)));
         }
         self.path.push((member, object));
-        let tree = self.node(plans.node_of(member), member, object, depth)?;
+        let node = plans.node_of(member);
+        let mut tree = self.node(node, member, object, depth)?;
+        // A permission is an operation even over one child, as SpiceDB's clients know it.
+        if matches!(
+            plans.plan.nodes[node as usize],
+            PlanNode::Nil | PlanNode::SelfObject(_) | PlanNode::Arrow { .. }
+        ) {
+            tree = self.tree(member, object, ExpandKind::Union(vec![tree]));
+        }
         self.path.pop();
         Ok(tree)
     }

@@ -17,14 +17,14 @@ fn a_userset_is_a_member_of_itself_without_any_relationship() {
 
 #[test]
 fn self_matches_the_object_and_not_its_usersets() {
-    let schema = "use self\ndefinition user { relation friend: user\n permission me = self\n permission known = self + friend }";
+    let schema = "use self\ndefinition user { relation friend: user\n permission myself = self\n permission known = self + friend }";
     let world = World::new(schema, "user:ann#friend@user:bob");
-    assert_eq!(world.check("user:ann me user:ann"), HAS);
-    assert_eq!(world.check("user:new me user:new"), HAS);
-    assert_eq!(world.check("user:new me user:other"), NO);
-    assert_eq!(world.check("user:ann me user:bob"), NO);
+    assert_eq!(world.check("user:ann myself user:ann"), HAS);
+    assert_eq!(world.check("user:new myself user:new"), HAS);
+    assert_eq!(world.check("user:new myself user:other"), NO);
+    assert_eq!(world.check("user:ann myself user:bob"), NO);
     assert_eq!(world.check("user:ann known user:bob"), HAS);
-    assert_eq!(world.check("user:ann me user:ann#friend"), NO);
+    assert_eq!(world.check("user:ann myself user:ann#friend"), NO);
 }
 
 #[test]
