@@ -1,0 +1,71 @@
+//! Asks a running SpiceDB and Idhini the same generated questions:
+//! `against_spicedb --addr HOST:PORT --token KEY [--questions 100000] [--seed 1] [--without-caveats] [--json] [--examples]`.
+//!
+//! Ends with 0 if every disagreement is in the ledger.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use idhini_differential::report::Report;
+use idhini_differential::reproduce::{minimal, narrate};
+use idhini_differential::run::{Findings, Plan, run};
+use idhini_differential::spicedb::SpiceDb;
+
+/// Unexplained disagreements that are shrunk and printed.
+const SHRUNK_MAX: usize = 12;
+/// Remarks that are printed.
+const REMARKS_MAX: usize = 40;
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let flag = |name: &str| arguments.iter().any(|a| a == name);
+    let value = |name: &str| {
+        let at = arguments.iter().position(|a| a == name);
+        at.and_then(|i| arguments.get(i + 1)).map(String::as_str)
+    };
+    let addr = value("--addr").ok_or("--addr HOST:PORT is missing")?;
+    let plan = Plan {
+        questions: value("--questions").unwrap_or("100000").parse()?,
+        seed: value("--seed").unwrap_or("1").parse()?,
+        without_caveats: flag("--without-caveats"),
+    };
+    let server = SpiceDb::connect(addr, value("--token").unwrap_or("differential")).await?;
+    let mut progress = |report: &Report| {
+        let (asked, open) = (report.questions(), report.unexplained);
+        let known: u64 = report.known.values().sum();
+        let _ = writeln!(io::stderr(), "{asked} asked, {known} known differences, {open} unexplained");
+    };
+    let mut findings = run(&server, plan, &mut progress).await?;
+    let mut out = io::stdout().lock();
+    for remark in findings.remarks.iter().take(REMARKS_MAX) {
+        writeln!(out, "{remark}")?;
+    }
+    explain(&server, &mut findings, flag("--examples"), &mut out).await?;
+    if flag("--json") {
+        writeln!(out, "{}", findings.report.json())?;
+    } else {
+        write!(out, "{}", findings.report)?;
+    }
+    Ok(if findings.report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Shrinks and prints what no entry explains, and on request an example of each entry.
+async fn explain(
+    server: &SpiceDb,
+    findings: &mut Findings,
+    with_examples: bool,
+    out: &mut impl Write,
+) -> Result<(), Box<dyn std::error::Error>> {
+    for disagreement in findings.unexplained.drain(..).take(SHRUNK_MAX) {
+        let (minimal, steps) = minimal(server, disagreement, None).await?;
+        writeln!(out, "--- unexplained ({steps} tries)\n{}", narrate(&minimal))?;
+    }
+    if with_examples {
+        for (id, disagreement) in findings.examples.drain(..) {
+            let (minimal, steps) = minimal(server, disagreement, Some(id)).await?;
+            writeln!(out, "--- {id} ({steps} tries)\n{}", narrate(&minimal))?;
+        }
+    }
+    Ok(())
+}

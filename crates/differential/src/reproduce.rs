@@ -1,0 +1,140 @@
+//! A disagreement asked again, alone in the server; and made as small as it gets.
+
+use std::fmt::Write as _;
+
+use idhini_model::Timestamp;
+use idhini_testkit::generate::INSTANT_SECONDS;
+use idhini_wire::authzed::api::v1::relationship_update::Operation;
+
+use crate::compare::{Checks, Difference, Disagreement, Evidence, check_of, difference};
+use crate::ledger;
+use crate::ours::Ours;
+use crate::query::{Case, Observed, Posed, Query, Reply};
+use crate::run::wipe;
+use crate::shrink::{asks_known_names, smaller};
+use crate::spicedb::{Broken, SpiceDb};
+
+/// Smaller cases tried for one disagreement.
+const TRIES_MAX: usize = 1500;
+/// How often a question is asked again, alone, to see whether the answer stays.
+pub(crate) const AGAIN: usize = 3;
+
+/// Asks one question of both servers, where the case's data is loaded already.
+pub(crate) async fn disagree(
+    server: &SpiceDb,
+    ours: &Ours,
+    case: &Case,
+    rename: impl Fn(&Posed) -> Posed,
+) -> Result<Option<(Reply, Reply, Difference, Evidence)>, Broken> {
+    let observed = match &case.asked.query {
+        Query::Check { .. } => {
+            let mut items: Vec<Posed> = case.company.iter().map(&rename).collect();
+            items.push(rename(&case.asked));
+            let mut replies = server.check_bulk(&items).await?;
+            let reply = replies.pop().ok_or(Broken::Unreadable { call: "bulk", what: "no reply" })?;
+            Observed { reply, repeated: Default::default() }
+        }
+        _ => server.ask(&rename(&case.asked)).await?,
+    };
+    let mine = ours.engine(&case.asked);
+    let repeats = (!observed.repeated.is_empty()).then(|| Difference::Repeats(observed.repeated.clone()));
+    let Some(differs) = difference(&observed.reply, &mine).or(repeats) else { return Ok(None) };
+    let evidence = evidence(server, ours, &case.asked, &differs, rename).await?;
+    Ok(Some((observed.reply, mine, differs, evidence)))
+}
+
+/// Asks the same again and alone, and checks what a lookup said.
+pub(crate) async fn evidence(
+    server: &SpiceDb,
+    ours: &Ours,
+    posed: &Posed,
+    differs: &Difference,
+    rename: impl Fn(&Posed) -> Posed,
+) -> Result<Evidence, Broken> {
+    let mut evidence = Evidence::default();
+    for _ in 0..AGAIN {
+        evidence.alone.push(server.ask(&rename(posed)).await?.reply);
+    }
+    for item in differs.items() {
+        let Some(check) = check_of(&posed.query, &item.id, &posed.context) else { continue };
+        let theirs = server.ask(&rename(&check)).await?.reply;
+        evidence.checks.insert(item.id.clone(), Checks { theirs, ours: ours.engine(&check) });
+    }
+    Ok(evidence)
+}
+
+/// Loads a case into the emptied server and asks; `None` if it is refused or both agree.
+///
+/// # Errors
+/// [`Broken`].
+pub async fn reproduce(server: &SpiceDb, seed: u64, case: &Case) -> Result<Option<Disagreement>, Broken> {
+    let text = case.sketch.text();
+    let instant = Timestamp::from_seconds(INSTANT_SECONDS);
+    let Ok(ours) = Ours::new(&text, &case.relationships, instant) else { return Ok(None) };
+    wipe(server).await?;
+    if server.write_schema(&text).await?.is_err()
+        || server.write(&case.relationships, Operation::Touch).await?.is_err()
+    {
+        return Ok(None);
+    }
+    let found = disagree(server, &ours, case, Posed::clone).await?;
+    Ok(found.map(|(theirs, ours, difference, evidence)| Disagreement {
+        seed,
+        case: case.clone(),
+        theirs,
+        ours,
+        difference,
+        evidence,
+    }))
+}
+
+/// The smallest case found that still disagrees in the same way and is explained by the same entry (or none); and how
+/// many were tried.
+///
+/// # Errors
+/// [`Broken`].
+pub async fn minimal(
+    server: &SpiceDb,
+    found: Disagreement,
+    entry: Option<&'static str>,
+) -> Result<(Disagreement, usize), Broken> {
+    let mut best = found;
+    let mut tries = 0;
+    'smaller: loop {
+        for case in smaller(&best.case) {
+            if tries >= TRIES_MAX {
+                break 'smaller;
+            }
+            if !asks_known_names(&case) && asks_known_names(&best.case) {
+                continue;
+            }
+            tries += 1;
+            let Some(again) = reproduce(server, best.seed, &case).await? else { continue };
+            let same = std::mem::discriminant(&again.difference) == std::mem::discriminant(&best.difference);
+            if same && ledger::explain(&again).map(|e| e.id) == entry {
+                best = again;
+                continue 'smaller;
+            }
+        }
+        break;
+    }
+    Ok((best, tries))
+}
+
+/// A disagreement as text.
+#[must_use]
+pub fn narrate(d: &Disagreement) -> String {
+    let mut text = format!("seed {}, {}\n{}", d.seed, d.difference.word(), d.case);
+    let _ = writeln!(text, "SpiceDB: {}\nours:    {}", d.theirs, d.ours);
+    for reply in &d.evidence.alone {
+        let _ = writeln!(text, "SpiceDB again: {reply}");
+    }
+    for (id, checks) in &d.evidence.checks {
+        let _ = writeln!(text, "check of `{id}`: SpiceDB {}, ours {}", checks.theirs, checks.ours);
+    }
+    if let Difference::Repeats(ids) = &d.difference {
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let _ = writeln!(text, "answered more than once: {}", ids.join(", "));
+    }
+    text
+}
