@@ -2,9 +2,9 @@
 
 use idhini_graph::ApplyError;
 use idhini_model::{Relationship, Revision};
-use idhini_schema::SchemaError;
+use idhini_schema::{RelationshipError, SchemaError};
 
-use crate::{Precondition, RelationshipError};
+use crate::Precondition;
 
 /// Why the namespace did not do what was asked. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -44,13 +44,13 @@ pub enum ReplicaError {
     #[error("`{relationship}` is updated more than once in this request; each relationship may occur once")]
     DuplicateUpdate {
         /// The second of them.
-        relationship: Relationship,
+        relationship: Box<Relationship>,
     },
     /// CREATE of what is there.
     #[error("`{relationship}` exists already; use TOUCH to replace it, or a precondition")]
     AlreadyExists {
         /// As asked.
-        relationship: Relationship,
+        relationship: Box<Relationship>,
     },
     /// A precondition does not hold.
     #[error("a precondition does not hold")]

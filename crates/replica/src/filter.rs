@@ -78,10 +78,10 @@ impl Filter {
         }
         if let Some(subject) = &self.subject {
             let definition = definition(schema, &subject.subject_type)?;
-            if let RelationFilter::Named(relation) = &subject.relation {
-                if !definition.has_member(relation) {
-                    return Err(unknown_member(&subject.subject_type, relation));
-                }
+            if let RelationFilter::Named(relation) = &subject.relation
+                && !definition.has_member(relation)
+            {
+                return Err(unknown_member(&subject.subject_type, relation));
             }
         }
         Ok(())

@@ -11,7 +11,6 @@ use std::collections::HashSet;
 use idhini_model::{Change, Relationship, ResourceRef, SubjectRef, Timestamp};
 use idhini_schema::{Schema, SubjectKind};
 
-use crate::admission::Admission as _;
 use crate::published::Portion;
 use crate::{Delete, Filter, Operation, Precondition, Published, ReplicaError, Update, Write};
 
@@ -46,7 +45,7 @@ pub(crate) fn import(
     for relationship in &relationships {
         schema_or_unknown(schema, &relationship.resource.object_type)?.validate_relationship(relationship)?;
         if !seen.insert(identity(relationship)) {
-            return Err(ReplicaError::AlreadyExists { relationship: relationship.clone() });
+            return Err(ReplicaError::AlreadyExists { relationship: Box::new(relationship.clone()) });
         }
     }
     drop(seen);
@@ -102,7 +101,9 @@ fn identity(relationship: &Relationship) -> Identity<'_> {
 fn refuse_duplicates(updates: &[Update]) -> Result<(), ReplicaError> {
     let mut seen = HashSet::with_capacity(updates.len());
     match updates.iter().find(|u| !seen.insert(identity(&u.relationship))) {
-        Some(update) => Err(ReplicaError::DuplicateUpdate { relationship: update.relationship.clone() }),
+        Some(update) => {
+            Err(ReplicaError::DuplicateUpdate { relationship: Box::new(update.relationship.clone()) })
+        }
         None => Ok(()),
     }
 }
@@ -168,7 +169,7 @@ fn effect(head: &Published, now: Timestamp, update: Update) -> Result<Option<Cha
         (Operation::Delete, stored) => stored.map(Change::Deleted),
         (_, None) => Some(Change::Created(relationship)),
         (Operation::Create, Some(stored)) if !is_expired(&stored, now) => {
-            return Err(ReplicaError::AlreadyExists { relationship });
+            return Err(ReplicaError::AlreadyExists { relationship: Box::new(relationship) });
         }
         (_, Some(stored)) if stored == relationship => None,
         (_, Some(stored)) => Some(Change::Replaced { new: relationship, old: stored.attributes() }),

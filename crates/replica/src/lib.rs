@@ -8,7 +8,6 @@
 //! * A request that is refused has changed nothing; an update that changes nothing makes no entry.
 //! * Expired relationships are absent to every judgement and every reading.
 
-mod admission;
 mod error;
 mod filter;
 mod judge;
@@ -17,7 +16,6 @@ mod published;
 mod request;
 mod schema_change;
 
-pub use admission::RelationshipError;
 pub use error::{ReplicaError, SchemaChange};
 pub use filter::{Filter, IdFilter, RelationFilter, SubjectFilter};
 pub use namespace::{Clock, Namespace, Options};

@@ -241,10 +241,10 @@ impl Scan<'_> {
     fn visit(&mut self, index: u32, class: ClassId, resource: u32, subject: u32) -> ControlFlow<Position> {
         let position = Position { class: index, resource, subject };
         self.edges += 1;
-        if self.matches(class, resource, subject) {
-            if let Some(relationship) = self.of.root.relationship(class, resource, subject) {
-                self.page.rows.push(Row { relationship, position });
-            }
+        if self.matches(class, resource, subject)
+            && let Some(relationship) = self.of.root.relationship(class, resource, subject)
+        {
+            self.page.rows.push(Row { relationship, position });
         }
         if self.page.rows.len() >= self.portion.rows_max || self.edges > self.portion.edges_max {
             return ControlFlow::Break(position);
@@ -255,10 +255,10 @@ impl Scan<'_> {
     /// Class, exact ids and subject are settled by where the scan looks.
     fn matches(&self, class: ClassId, resource: u32, subject: u32) -> bool {
         let root = &self.of.root;
-        if let Some(prefix @ IdFilter::StartsWith(_)) = &self.filter.resource_id {
-            if !prefix.admits(root.object_id(root.class(class).resource_type, resource)) {
-                return false;
-            }
+        if let Some(prefix @ IdFilter::StartsWith(_)) = &self.filter.resource_id
+            && !prefix.admits(root.object_id(root.class(class).resource_type, resource))
+        {
+            return false;
         }
         !root.has_attributes(class)
             || root

@@ -1,38 +1,46 @@
 //! May this schema replace that one? Not if relationships would be left without a place.
 //!
-//! Only classes whose alternatives changed are looked at, edge by edge with the rule that also judges writes, so what
-//! stays is exactly what could be written anew.
+//! The schema says which shapes and parameters would be lost; the relationships of those classes are looked at here.
 //!
-//! Cost: O(edges of the classes that lose alternatives, and of those that use a changed caveat).
+//! Cost: O(schemas + edges of the classes that lose a shape or use a caveat that loses a parameter).
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
 use idhini_model::{Change, Relationship, Timestamp};
-use idhini_schema::{AllowedSubject, ClassKey, Schema, SubjectKind};
+use idhini_schema::{AllowedSubject, ClassKey, LostParameter, RelationshipShape, Schema};
 
-use crate::admission::Admission as _;
 use crate::judge::is_expired;
 use crate::{Published, ReplicaError, SchemaChange};
 
 /// The expired relationships that must go first; or what stands in the way.
 pub(crate) fn judge(head: &Published, now: Timestamp, new: &Schema) -> Result<Vec<Change>, ReplicaError> {
     let Some(old) = head.schema() else { return Ok(Vec::new()) };
-    let changed = changed_parameters(old, new);
+    let losses = old.losses(new);
+    if losses.is_empty() {
+        return Ok(Vec::new());
+    }
+    let shapes: HashSet<&RelationshipShape> = losses.shapes.iter().collect();
+    let parameters: HashMap<(&str, &str), &LostParameter> =
+        losses.parameters.iter().map(|p| ((p.caveat.as_str(), p.parameter.as_str()), p)).collect();
     let mut orphans = Orphans { now, first: None, count: 0, expired: Vec::new() };
     for (key, class) in head.classes() {
-        let before = alternatives(old, key);
-        let after = alternatives(new, key);
-        let uses_changed =
-            before.iter().filter_map(|a| a.caveat.as_deref()).any(|c| changed.caveats.contains(c));
-        if before.is_subset(&after) && !uses_changed {
+        let loses_shape = losses.shapes.iter().any(|s| s.class == *key);
+        let loses_parameter = alternatives(old, key)
+            .any(|a| losses.parameters.iter().any(|p| a.caveat.as_ref() == Some(&p.caveat)));
+        if !loses_shape && !loses_parameter {
             continue;
         }
         for (resource, subject) in head.root().edges(*class, 0) {
             let Some(relationship) = head.root().relationship(*class, resource, subject) else { continue };
-            if let Some(change) = changed.of(&relationship) {
+            let shape = RelationshipShape {
+                class: key.clone(),
+                caveat: relationship.caveat.as_ref().map(|c| c.name.clone()),
+                expiration: relationship.expires_at.is_some(),
+            };
+            if shapes.contains(&shape) {
+                orphans.push(lost_shape(new, shape), relationship);
+            } else if let Some(change) = lost_parameter(&parameters, &relationship) {
                 orphans.push(change, relationship);
-            } else if new.validate_relationship(&relationship).is_err() {
-                orphans.push(lost(new, &relationship), relationship);
             }
         }
     }
@@ -53,8 +61,10 @@ impl Orphans {
             self.expired.push(Change::Deleted(relationship));
             return;
         }
-        let (first, _) = self.first.get_or_insert_with(|| (change.clone(), relationship));
-        self.count += u64::from(*first == change);
+        match &self.first {
+            None => (self.first, self.count) = (Some((change, relationship)), 1),
+            Some((first, _)) => self.count += u64::from(*first == change),
+        }
     }
 
     fn finish(self) -> Result<Vec<Change>, ReplicaError> {
@@ -67,91 +77,38 @@ impl Orphans {
     }
 }
 
-/// What a class admits, as a set.
-fn alternatives<'s>(schema: &'s Schema, key: &ClassKey) -> BTreeSet<&'s AllowedSubject> {
+/// What a class admits.
+fn alternatives<'s>(schema: &'s Schema, key: &ClassKey) -> impl Iterator<Item = &'s AllowedSubject> {
     let relation = schema.definition(&key.resource_type).and_then(|d| d.relation(&key.relation));
     let subjects = relation.map(|r| r.subjects.as_slice()).unwrap_or_default();
-    subjects.iter().filter(|s| s.subject_type == key.subject_type && s.kind == key.subject).collect()
+    subjects.iter().filter(|s| s.subject_type == key.subject_type && s.kind == key.subject)
 }
 
-/// What the new schema takes away from under a relationship.
-fn lost(new: &Schema, relationship: &Relationship) -> SchemaChange {
-    let definition = relationship.resource.object_type.clone();
-    let relation = relationship.relation.clone();
+/// The greatest thing that the new schema takes away from under a shape.
+fn lost_shape(new: &Schema, shape: RelationshipShape) -> SchemaChange {
+    let RelationshipShape { class, caveat, expiration } = shape;
+    let (definition, relation) = (class.resource_type, class.relation);
     match new.definition(&definition) {
         None => SchemaChange::Definition { definition },
         Some(d) if d.relation(&relation).is_none() => SchemaChange::Relation { definition, relation },
-        Some(_) => SchemaChange::AllowedSubject { allowed: allowed(relationship), definition, relation },
-    }
-}
-
-/// The alternative that a relationship stands under, as schemas write it.
-fn allowed(relationship: &Relationship) -> String {
-    let subject = &relationship.subject;
-    let kind = match &subject.relation {
-        Some(relation) => SubjectKind::Userset(relation.clone()),
-        None if subject.is_wildcard() => SubjectKind::Wildcard,
-        None => SubjectKind::Object,
-    };
-    let mut text = match kind {
-        SubjectKind::Object => subject.object_type.clone(),
-        SubjectKind::Wildcard => format!("{}:*", subject.object_type),
-        SubjectKind::Userset(relation) => format!("{}#{relation}", subject.object_type),
-    };
-    let traits = [
-        relationship.caveat.as_ref().map(|c| c.name.as_str()),
-        relationship.expires_at.map(|_| "expiration"),
-    ];
-    for (name, word) in traits.into_iter().flatten().zip([" with ", " and "]) {
-        text.push_str(word);
-        text.push_str(name);
-    }
-    text
-}
-
-/// Parameters that the new schema takes away from caveats, or retypes.
-struct ChangedParameters {
-    caveats: BTreeSet<String>,
-    removed: BTreeSet<(String, String)>,
-    retyped: BTreeSet<(String, String)>,
-}
-
-fn changed_parameters(old: &Schema, new: &Schema) -> ChangedParameters {
-    let mut changed =
-        ChangedParameters { caveats: BTreeSet::new(), removed: BTreeSet::new(), retyped: BTreeSet::new() };
-    for before in old.caveats() {
-        // Without the caveat the alternatives that name it are gone too.
-        let Some(after) = new.caveat(before.name()) else { continue };
-        for parameter in before.parameters() {
-            let named = (before.name().to_owned(), parameter.name.clone());
-            match after.parameters().iter().find(|p| p.name == parameter.name) {
-                Some(same) if same.value_type == parameter.value_type => continue,
-                Some(_) => changed.retyped.insert(named),
-                None => changed.removed.insert(named),
-            };
-            changed.caveats.insert(before.name().to_owned());
+        Some(_) => {
+            let allowed =
+                AllowedSubject { subject_type: class.subject_type, kind: class.subject, caveat, expiration };
+            SchemaChange::AllowedSubject { allowed: allowed.to_string(), definition, relation }
         }
     }
-    changed
 }
 
-impl ChangedParameters {
-    /// The changed parameter that a relationship stores a value for.
-    fn of(&self, relationship: &Relationship) -> Option<SchemaChange> {
-        let used = relationship.caveat.as_ref()?;
-        if !self.caveats.contains(&used.name) {
-            return None;
-        }
-        used.context.0.keys().find_map(|parameter| {
-            let named = (used.name.clone(), parameter.clone());
-            let (caveat, parameter) = named.clone();
-            if self.removed.contains(&named) {
-                Some(SchemaChange::ParameterRemoved { caveat, parameter })
-            } else if self.retyped.contains(&named) {
-                Some(SchemaChange::ParameterRetyped { caveat, parameter })
-            } else {
-                None
-            }
-        })
-    }
+/// The lost parameter that a relationship stores a value for.
+fn lost_parameter(
+    lost: &HashMap<(&str, &str), &LostParameter>,
+    relationship: &Relationship,
+) -> Option<SchemaChange> {
+    let used = relationship.caveat.as_ref()?;
+    let lost = used.context.0.keys().find_map(|name| lost.get(&(used.name.as_str(), name.as_str())))?;
+    let (caveat, parameter) = (lost.caveat.clone(), lost.parameter.clone());
+    Some(match lost.new_type {
+        None => SchemaChange::ParameterRemoved { caveat, parameter },
+        Some(_) => SchemaChange::ParameterRetyped { caveat, parameter },
+    })
 }

@@ -16,6 +16,7 @@ mod lookups;
 mod meta;
 mod options;
 mod pin;
+mod reflection;
 mod refusal;
 mod relationships;
 mod requests;

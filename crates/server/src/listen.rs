@@ -14,9 +14,9 @@ use idhini_wire::FILE_DESCRIPTOR_SET;
 use idhini_wire::authzed::api::v1::permissions_service_server::PermissionsServiceServer;
 use idhini_wire::authzed::api::v1::schema_service_server::SchemaServiceServer;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Status};
 use tower::Layer as _;
 
@@ -126,8 +126,9 @@ impl Listener {
             // Nobody listens only when serving has already ended.
             let _ = stopping.send(());
         };
+        // Small answers must not wait for acknowledgements of earlier ones.
+        let connections = TcpIncoming::from(self.listener).with_nodelay(Some(true));
         let serving = Server::builder()
-            .tcp_nodelay(true)
             .max_concurrent_streams(STREAMS_MAX)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -137,7 +138,7 @@ impl Listener {
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(self.listener), stop);
+            .serve_with_incoming_shutdown(connections, stop);
         tokio::select! {
             served = serving => Ok(served?),
             () = async { if stopped.await.is_ok() { tokio::time::sleep(DRAIN_MAX).await } else { std::future::pending().await } } => Ok(()),

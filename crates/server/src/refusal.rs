@@ -45,6 +45,7 @@ impl Refusal {
         self
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and texts alike, named at the call")]
     pub(crate) fn with(mut self, key: &'static str, value: impl ToString) -> Refusal {
         self.metadata.insert(key, value.to_string());
         self
