@@ -16,7 +16,7 @@ use crate::schema::Member;
 use crate::syntax::{MemberKind, Name, SyntaxCaveat, SyntaxFile, SyntaxMember, SyntaxSubject};
 use crate::{AllowedSubject, Definition, Permission, Relation, Schema, SubjectKind, canonical};
 
-mod permission;
+pub(crate) mod permission;
 mod subject_types;
 mod wildcard;
 
@@ -126,11 +126,13 @@ fn caveat(syntax: &SyntaxCaveat) -> Result<Caveat, Mistake> {
         let message = format!("caveat {} has no expression: write one between the braces", quoted(name));
         return Err(in_body(Position::START, message));
     }
-    let parameters = syntax
+    let mut parameters: Vec<Parameter> = syntax
         .parameters
         .iter()
         .map(|(name, value_type)| Parameter { name: name.text.clone(), value_type: value_type.clone() })
         .collect();
+    // Their order has no meaning, so each caveat gets one text.
+    parameters.sort_by(|a, b| a.name.cmp(&b.name));
     let caveat = Caveat::compile(name, parameters, &syntax.body).map_err(|e| {
         let inside = Position { line: e.line.max(1), column: e.column.max(1) };
         in_body(inside, format!("caveat {}: {}", quoted(name), e.message))

@@ -167,10 +167,12 @@ struct Compiler {
 // most 4 MiB; the look-ups below that skip what is not found therefore skip nothing.
 impl Compiler {
     fn new(schema: &Schema) -> Compiler {
-        let mut plan = Plan { types: Vec::new(), members: Vec::new(), classes: Vec::new(), nodes: Vec::new() };
+        let mut plan =
+            Plan { types: Vec::new(), members: Vec::new(), classes: Vec::new(), nodes: Vec::new() };
         for (type_index, definition) in schema.definitions().iter().enumerate() {
             let members_start = index(plan.members.len());
-            let mut names: Vec<(&str, bool)> = definition.relations.iter().map(|r| (r.name.as_str(), true)).collect();
+            let mut names: Vec<(&str, bool)> =
+                definition.relations.iter().map(|r| (r.name.as_str(), true)).collect();
             names.extend(definition.permissions.iter().map(|p| (p.name.as_str(), false)));
             names.sort_unstable();
             plan.members.extend(names.into_iter().map(|(name, is_relation)| PlanMember {
@@ -203,7 +205,9 @@ impl Compiler {
         let subject = match &key.subject {
             SubjectKind::Object => PlanSubject::Object,
             SubjectKind::Wildcard => PlanSubject::Wildcard,
-            SubjectKind::Userset(member) => PlanSubject::Userset(self.plan.member_index(subject_type, member)?),
+            SubjectKind::Userset(member) => {
+                PlanSubject::Userset(self.plan.member_index(subject_type, member)?)
+            }
         };
         let class = index(self.plan.classes.len());
         self.plan.classes.push(PlanClass { key, resource_type, relation, subject_type, subject });

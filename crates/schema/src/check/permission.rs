@@ -7,11 +7,16 @@ use crate::Expression;
 use crate::mistake::{Mistake, Place, quoted};
 use crate::syntax::MemberKind;
 
+/// Most steps of arrows in a schema: for each arrow, the alternatives of the relation that it follows. Everything that
+/// is compiled from a schema grows with them, and a short text can hold billions.
+pub const ARROW_STEPS_MAX: usize = 1_000_000;
+
 pub(super) fn check(drafts: &Drafts<'_>) -> Result<(), Mistake> {
+    let mut steps_left = ARROW_STEPS_MAX;
     for draft in &drafts.list {
         for member in &draft.members {
             if let MemberKind::Permission { expression, places, .. } = &member.kind {
-                check_names(draft, expression, &mut places.iter().copied())?;
+                check_names(draft, expression, &mut places.iter().copied(), &mut steps_left)?;
             }
         }
         refuse_alias_cycles(draft)?;
@@ -24,6 +29,7 @@ fn check_names(
     draft: &Draft<'_>,
     expression: &Expression,
     places: &mut impl Iterator<Item = Place>,
+    steps_left: &mut usize,
 ) -> Result<(), Mistake> {
     let mut place = || places.next().unwrap_or(draft.name.place);
     match expression {
@@ -36,7 +42,8 @@ fn check_names(
             let place = place();
             let member =
                 draft.by_name.get(relation.as_str()).ok_or_else(|| unknown(draft, relation, place))?;
-            if matches!(member.kind, MemberKind::Relation(_)) {
+            if let MemberKind::Relation(subjects) = &member.kind {
+                *steps_left = steps_left.checked_sub(subjects.len()).ok_or_else(|| too_many_steps(place))?;
                 return Ok(());
             }
             let message = format!(
@@ -46,13 +53,20 @@ fn check_names(
             Err(Mistake::of_types(place, message))
         }
         Expression::Union(terms) | Expression::Intersection(terms) => {
-            terms.iter().try_for_each(|term| check_names(draft, term, places))
+            terms.iter().try_for_each(|term| check_names(draft, term, places, steps_left))
         }
         Expression::Exclusion(base, excluded) => {
-            check_names(draft, base, places)?;
-            check_names(draft, excluded, places)
+            check_names(draft, base, places, steps_left)?;
+            check_names(draft, excluded, places, steps_left)
         }
     }
+}
+
+fn too_many_steps(place: Place) -> Mistake {
+    let message = format!(
+        "up to here, arrows lead to more than {ARROW_STEPS_MAX} types together: follow relations with fewer alternatives"
+    );
+    Mistake::of_types(place, message)
 }
 
 fn unknown(draft: &Draft<'_>, name: &str, place: Place) -> Mistake {
