@@ -1,6 +1,7 @@
 //! Asks the engine in the reference's words.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use idhini_engine::{
     Check, CheckBulk, EngineError, Limits, LookupResources, LookupSubjects, Permissionship, Plans, Position,
@@ -18,7 +19,7 @@ use crate::rng::Rng;
 pub type Found = BTreeMap<String, Answer>;
 
 /// Portions of fuel that one question may take; far more than any generated world needs.
-const PORTIONS_MAX: usize = 1_000_000;
+const PORTIONS_MAX: usize = 200_000;
 
 /// One question to one root.
 pub(super) struct Asking<'a> {
@@ -35,11 +36,11 @@ impl<'a> Asking<'a> {
         root: &'a Root,
         plans: &'a Plans,
         question: &'a Question,
-        rng: &mut Rng,
+        turn: u64,
     ) -> Asking<'a> {
         let snapshot = Snapshot { root, plans, instant: world.instants[question.instant] };
         let context = &world.contexts[question.context];
-        let fuel = *rng.pick(&[u64::MAX, u64::MAX, u64::MAX, 1, 5, 30]);
+        let fuel = *drawn(question, turn).pick(&[u64::MAX, u64::MAX, u64::MAX, 2, 5, 30]);
         Asking { snapshot, question, world, context, fuel }
     }
 
@@ -202,6 +203,13 @@ impl<'a> Asking<'a> {
     }
 }
 
+/// Draws from the question, so that it is asked in the same way when its world shrinks.
+pub(super) fn drawn(question: &Question, turn: u64) -> Rng {
+    let mut hasher = std::hash::DefaultHasher::new();
+    (&question.ask, turn).hash(&mut hasher);
+    Rng::new(hasher.finish())
+}
+
 /// Asks checks in one bulk call.
 pub(super) fn bulk_holds(
     world: &World,
@@ -209,10 +217,9 @@ pub(super) fn bulk_holds(
     plans: &Plans,
     questions: &[&Question],
     wanted: &[&Wanted],
-    rng: &mut Rng,
 ) -> Result<(), Box<Difference>> {
     let Some(first) = questions.first() else { return Ok(()) };
-    let asking = Asking::new(world, root, plans, first, rng);
+    let asking = Asking::new(world, root, plans, first, 0);
     let asked = questions.iter().filter_map(|question| match &question.ask {
         Ask::Check { resource, permission, subject } => Some(idhini_engine::Question {
             resource,

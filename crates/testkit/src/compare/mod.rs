@@ -21,12 +21,14 @@ use crate::reference::{Answer, Refusal, Subjects, Tables, Value, View};
 use crate::rng::Rng;
 use crate::shapes::{Shape, ShapeSet, Shapes};
 use crate::tally::{Call, Tally, Turnout};
-use asking::{Asking, Found};
+use asking::{Asking, Found, drawn};
 
 /// Questions of a world that are asked again of roots written in other ways.
 const ASKED_AGAIN_PERCENT: usize = 15;
 /// Questions of a world whose answers are also explained or expanded.
 const EXPLAINED_PERCENT: usize = 12;
+
+const EXPLAINED_TURN: u64 = 100;
 
 /// The engine and the reference disagree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +149,7 @@ impl Round<'_> {
         let mut asked = Asked::default();
         for question in &self.world.questions {
             let want = wanted_answer(&self.views[question.context][question.instant], &question.ask);
-            let asking = Asking::new(self.world, root, plans, question, &mut self.rng);
+            let asking = Asking::new(self.world, root, plans, question, 0);
             asking.holds(&want)?;
             let (call, mut shapes) = self.shapes_of(question);
             asked.mark(question, &mut shapes);
@@ -163,7 +165,7 @@ impl Round<'_> {
             }
             self.tally.count(call, turnout(&want), shapes);
             self.tally.comparisons += 1;
-            if self.rng.chance(EXPLAINED_PERCENT) {
+            if drawn(question, EXPLAINED_TURN).chance(EXPLAINED_PERCENT) {
                 self.explain(root, plans, question, &want)?;
             }
             wanted.push(want);
@@ -181,7 +183,7 @@ impl Round<'_> {
         let Wanted::Check(want) = want else { return Ok(()) };
         let (_, shapes) = self.shapes_of(question);
         let view = &self.views[question.context][question.instant];
-        let asking = Asking::new(self.world, root, plans, question, &mut self.rng);
+        let asking = Asking::new(self.world, root, plans, question, 0);
         explanation::holds(&asking, view, want)?;
         self.tally.count(Call::Explain, turnout(&Wanted::Check(want.clone())), shapes);
         self.tally.comparisons += 1;
@@ -202,13 +204,13 @@ impl Round<'_> {
                 continue;
             }
             let mut batch: Vec<usize> =
-                (0..self.rng.between(1, 24)).map(|_| *self.rng.pick(&checks)).collect();
+                (0..self.rng.between(1, 16)).map(|_| *self.rng.pick(&checks)).collect();
             if self.rng.chance(70) {
                 batch.push(batch[0]);
             }
             let questions: Vec<&Question> = batch.iter().map(|at| &self.world.questions[*at]).collect();
             let want: Vec<&Wanted> = batch.iter().map(|at| &wanted[*at]).collect();
-            asking::bulk_holds(self.world, root, plans, &questions, &want, &mut self.rng)?;
+            asking::bulk_holds(self.world, root, plans, &questions, &want)?;
             for (position, at) in batch.iter().enumerate() {
                 let (_, mut shapes) = self.shapes_of(&self.world.questions[*at]);
                 if batch.iter().enumerate().any(|(other, b)| other != position && b == at) {
@@ -230,14 +232,14 @@ impl Round<'_> {
     ) -> Result<(), Box<Difference>> {
         let other = write(schema, &self.world.write_plan(&mut self.rng))?;
         holds_exactly(&other, &self.world.relationships)?;
-        self.ask_some(&other, wanted)?;
+        self.ask_some(&other, wanted, 1)?;
         let mut changed = root.clone();
         let mut entries = Vec::new();
         for batch in self.world.disturbance(&mut self.rng).batches {
             entries.push(apply(&mut changed, EntryKind::Relationships(batch))?);
         }
         holds_exactly(root, &self.world.relationships)?;
-        self.ask_some(root, wanted)?;
+        self.ask_some(root, wanted, 2)?;
         for entry in entries.iter().rev() {
             changed.undo(entry).map_err(|e| graph_differs("entry undone", format!("{e:?}")))?;
         }
@@ -245,14 +247,14 @@ impl Round<'_> {
             return Err(graph_differs(&root.revision().to_string(), changed.revision().to_string()));
         }
         holds_exactly(&changed, &self.world.relationships)?;
-        self.ask_some(&changed, wanted)
+        self.ask_some(&changed, wanted, 3)
     }
 
-    fn ask_some(&mut self, root: &Root, wanted: &[Wanted]) -> Result<(), Box<Difference>> {
+    fn ask_some(&mut self, root: &Root, wanted: &[Wanted], turn: u64) -> Result<(), Box<Difference>> {
         let plans = compile(root)?;
         for (question, want) in self.world.questions.iter().zip(wanted) {
-            if self.rng.chance(ASKED_AGAIN_PERCENT) {
-                Asking::new(self.world, root, &plans, question, &mut self.rng).holds(want)?;
+            if drawn(question, turn + 1000).chance(ASKED_AGAIN_PERCENT) {
+                Asking::new(self.world, root, &plans, question, turn).holds(want)?;
                 self.tally.comparisons += 1;
             }
         }
@@ -325,7 +327,7 @@ fn page_of(ask: &Ask) -> usize {
     }
 }
 
-fn turnout(wanted: &Wanted) -> Turnout {
+pub(crate) fn turnout(wanted: &Wanted) -> Turnout {
     let best = |found: Option<Value>| Turnout::Value(found.unwrap_or(Value::No));
     let result = match wanted {
         Wanted::Check(Ok(answer)) => Ok(best(Some(answer.value))),

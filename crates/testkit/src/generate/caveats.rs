@@ -70,7 +70,7 @@ pub(super) fn some_caveats(rng: &mut Rng, count: usize) -> Vec<CaveatSketch> {
 
 /// What a relationship stores for this caveat: nothing, some of it, or all.
 pub(super) fn stored_context(rng: &mut Rng, caveat: &CaveatSketch) -> Context {
-    let share = *rng.pick(&[0, 0, 30, 60, 100]);
+    let share = *rng.pick(&[0, 0, 25, 50, 100]);
     let mut context = Context::default();
     for (name, _) in &caveat.parameters {
         if rng.chance(share) {
@@ -85,7 +85,7 @@ pub(super) fn stored_context(rng: &mut Rng, caveat: &CaveatSketch) -> Context {
 pub(super) fn request_contexts(rng: &mut Rng, count: usize, ill_typed: bool) -> Vec<Context> {
     let mut contexts = vec![Context::default()];
     while contexts.len() < count {
-        let share = *rng.pick(&[25, 50, 75, 100]);
+        let share = *rng.pick(&[15, 35, 60, 100]);
         let good = *rng.pick(&[30, 60, 90]);
         let fails = if rng.chance(25) { 15 } else { 0 };
         let wrong = if ill_typed && rng.chance(5) { 20 } else { 0 };

@@ -57,7 +57,7 @@ pub struct Question {
 }
 
 /// What is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Ask {
     /// Does the subject have the permission on the resource?
     Check {

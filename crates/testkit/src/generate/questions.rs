@@ -1,17 +1,24 @@
 //! Questions to a world: mostly about what its data names, some about what nothing names.
 
 use idhini_model::{ResourceRef, SubjectRef};
+use idhini_schema::Schema;
 
 use super::data::Objects;
 use super::{Ask, Question, World};
+use crate::compare::{Wanted, turnout, wanted_answer};
+use crate::reference::{Tables, View};
 use crate::rng::Rng;
+use crate::tally::Turnout;
 
 /// An id that no world's data uses.
 pub const NOBODY: &str = "nobody";
 
-/// Checks, lookups of resources and lookups of subjects per world.
-const CHECKS: usize = 90;
-const LOOKUPS: usize = 14;
+/// Most checks of a world by kind of answer (no, conditional, has, refused), and how many are drawn for them.
+const CHECK_QUOTAS: [usize; 4] = [26, 40, 28, 6];
+const CHECK_DRAWS: usize = 500;
+/// The same for lookups.
+const LOOKUP_QUOTAS: [usize; 4] = [4, 12, 10, 1];
+const LOOKUP_DRAWS: usize = 70;
 
 struct Asker<'a> {
     rng: &'a mut Rng,
@@ -21,28 +28,64 @@ struct Asker<'a> {
     usersets: Vec<SubjectRef>,
 }
 
+/// Random questions, picked so that each kind of answer has its share.
 pub(super) fn questions(rng: &mut Rng, world: &World, objects: &Objects) -> Vec<Question> {
     let subjects = world.relationships.iter().map(|r| &r.subject);
     let usersets = subjects.filter(|s| s.relation.is_some()).cloned().collect();
     let mut asker = Asker { rng, world, objects, usersets };
-    let mut questions: Vec<Question> = Vec::new();
-    while questions.len() < CHECKS {
-        let again = questions.last().filter(|_| asker.rng.chance(25)).cloned();
-        let question = match again {
+    // A world that is not valid is found out where it is compared.
+    let tables = Schema::parse(&world.sketch.text()).ok();
+    let tables = tables.and_then(|schema| Tables::new(&schema, &world.relationships).ok());
+    let Some(tables) = tables else { return Vec::new() };
+    let views: Vec<Vec<View<'_>>> = world
+        .contexts
+        .iter()
+        .map(|context| world.instants.iter().map(|at| tables.view(context, *at)).collect())
+        .collect();
+    let kind = |question: &Question| {
+        let view = &views[question.context][question.instant];
+        kind_of(&wanted_answer(view, &question.ask))
+    };
+    let mut questions = Vec::new();
+    let mut left = CHECK_QUOTAS;
+    let mut last: Option<Question> = None;
+    for _ in 0..CHECK_DRAWS {
+        let question = match last.take().filter(|_| asker.rng.chance(40)) {
             Some(question) => asker.varied(question),
             None => {
                 let ask = asker.check();
                 asker.posed(ask)
             }
         };
-        questions.push(question);
+        let quota = &mut left[kind(&question)];
+        if *quota > 0 {
+            *quota -= 1;
+            last = Some(question.clone());
+            questions.push(question);
+        }
+        if left == [0; 4] {
+            break;
+        }
     }
-    for number in 0..LOOKUPS {
-        let ask = if number % 2 == 0 { asker.resources() } else { asker.subjects() };
+    let mut left = LOOKUP_QUOTAS;
+    for draw in 0..LOOKUP_DRAWS {
+        let ask = if draw % 2 == 0 { asker.resources() } else { asker.subjects() };
         let question = asker.posed(ask);
-        questions.push(question);
+        let quota = &mut left[kind(&question)];
+        if *quota > 0 {
+            *quota -= 1;
+            questions.push(question);
+        }
     }
     questions
+}
+
+/// No, conditional, has, refused; of a lookup, the best of its entries.
+fn kind_of(wanted: &Wanted) -> usize {
+    match turnout(wanted) {
+        Turnout::Value(value) => value as usize,
+        Turnout::Refused(_) => 3,
+    }
 }
 
 impl Asker<'_> {
@@ -59,7 +102,7 @@ impl Asker<'_> {
         };
         match self.rng.below(4) {
             0 => question.instant = self.rng.below(self.world.instants.len()),
-            1 | 2 => question.context = self.rng.below(self.world.contexts.len()),
+            1 => question.context = self.rng.below(self.world.contexts.len()),
             _ => {
                 if let Ask::Check { subject, .. } = &mut question.ask {
                     let members = members(&subject.object_type);
@@ -83,7 +126,7 @@ impl Asker<'_> {
     fn resources(&mut self) -> Ask {
         let (resource, permission) = self.resource();
         let subject = self.subject(&resource, &permission);
-        let page = *self.rng.pick(&[1, 2, 3, 7]);
+        let page = *self.rng.pick(&[1, 1, 1, 2, 2, 3, 7]);
         Ask::Resources { resource_type: resource.object_type, permission, subject, page }
     }
 
@@ -91,7 +134,7 @@ impl Asker<'_> {
         let (resource, permission) = self.resource();
         let subject = self.subject(&resource, &permission);
         let (subject_type, subject_relation) = (subject.object_type, subject.relation);
-        let page = *self.rng.pick(&[1, 2, 3, 7]);
+        let page = *self.rng.pick(&[1, 1, 1, 2, 2, 3, 7]);
         Ask::Subjects { resource, permission, subject_type, subject_relation, page }
     }
 

@@ -1,8 +1,8 @@
 //! Random schemas with every operator in every position, valid by construction.
 //!
 //! # Invariants
-//! * No arrow leads over a relation that admits a wildcard, and no userset names a member that reaches one.
-//! * Every arrow's target is a member of at least one type that its relation admits.
+//! * No arrow leads over a relation that includes a wildcard, and no userset of another definition names one.
+//!   Usersets of the same definition and usersets that name permissions may reach wildcards.
 //! * With `Options::spicedb`, permissions of a definition refer only to earlier ones.
 
 use idhini_schema::SubjectKind;
@@ -47,16 +47,18 @@ pub(super) fn schema(rng: &mut Rng, options: &Options) -> Sketch {
             permissions: Vec::new(),
         });
     }
+    keep_wildcards_home(&mut sketch);
+    let including = including_wildcards(&sketch);
     for (number, definition) in frame.definitions.iter().enumerate() {
         for index in 0..definition.permissions.len() {
-            let mut rule = Rules { rng, frame: &frame, sketch: &sketch, options, number, index };
+            let mut rule = Rules { rng, frame: &frame, sketch: &sketch, including: &including, options, number, index };
             let depth = rule.rng.weighted(&[10, 45, 30, 15]);
-            let rule = rule.expression(depth);
             let name = definition.permissions[index].clone();
+            let rule = rule.expression(depth);
             sketch.definitions[number].permissions.push(PermissionSketch { name, rule });
         }
+        break_alias_cycles(&mut sketch.definitions[number]);
     }
-    drop_usersets_that_reach_wildcards(&mut sketch);
     sketch
 }
 
@@ -90,6 +92,7 @@ fn frame(rng: &mut Rng) -> Frame {
 fn alternatives(rng: &mut Rng, frame: &Frame, wildcard: bool, sketch: &Sketch) -> Vec<Alternative> {
     let mut found: Vec<Alternative> = Vec::new();
     let people = rng.chance(60);
+    let caveated = *rng.pick(&[0, 40, 60, 100]);
     let count = rng.between(1, 4);
     while found.len() < count {
         let definition =
@@ -98,13 +101,13 @@ fn alternatives(rng: &mut Rng, frame: &Frame, wildcard: bool, sketch: &Sketch) -
         if wildcard && rng.chance(35) {
             kind = SubjectKind::Wildcard;
         } else if rng.chance(35) {
-            let relations = definition.relations.iter().filter(|(_, w)| !w).map(|(name, _)| name);
+            let relations = definition.relations.iter().map(|(name, _)| name);
             let members: Vec<&String> = relations.chain(&definition.permissions).collect();
             if !members.is_empty() {
                 kind = SubjectKind::Userset((*rng.pick(&members)).clone());
             }
         }
-        let caveat = rng.chance(40).then(|| rng.pick(&sketch.caveats).name.clone());
+        let caveat = rng.chance(caveated).then(|| rng.pick(&sketch.caveats).name.clone());
         let expiration = rng.chance(18);
         let alternative = Alternative { subject_type: definition.name.clone(), kind, caveat, expiration };
         if found.contains(&alternative) {
@@ -121,6 +124,7 @@ struct Rules<'a> {
     rng: &'a mut Rng,
     frame: &'a Frame,
     sketch: &'a Sketch,
+    including: &'a [Place],
     options: &'a Options,
     number: usize,
     index: usize,
@@ -173,7 +177,9 @@ impl Rules<'_> {
         let relations = &self.sketch.definitions[self.number].relations;
         let followed: Vec<&RelationSketch> = relations
             .iter()
-            .filter(|r| r.subjects.iter().all(|s| s.kind != SubjectKind::Wildcard))
+            .enumerate()
+            .filter(|(r, _)| !self.including.contains(&(self.number, *r)))
+            .map(|(_, relation)| relation)
             .filter(|r| !targets(self.frame, r).is_empty())
             .collect();
         if followed.is_empty() {
@@ -181,9 +187,10 @@ impl Rules<'_> {
         }
         let relation = *self.rng.pick(&followed);
         let targets = targets(self.frame, relation);
-        let target = (*self.rng.pick(&targets)).to_owned();
+        let any = self.options.spicedb || self.rng.chance(96);
+        let target = if any { *self.rng.pick(&targets) } else { *self.rng.pick(PERMISSIONS) };
         let spelling = [Arrow::Plain, Arrow::Any, Arrow::All][self.rng.weighted(&[45, 10, 45])];
-        Some(Expr::Arrow(relation.name.clone(), spelling, target))
+        Some(Expr::Arrow(relation.name.clone(), spelling, target.to_owned()))
     }
 }
 
@@ -199,15 +206,52 @@ fn targets<'f>(frame: &'f Frame, relation: &RelationSketch) -> Vec<&'f str> {
     targets
 }
 
-/// A userset may name a permission only if no wildcard is reached through it.
-fn drop_usersets_that_reach_wildcards(sketch: &mut Sketch) {
+/// Definition and relation, by position.
+type Place = (usize, usize);
+
+/// Relations that admit a wildcard, themselves or through the usersets of relations that they admit.
+fn including_wildcards(sketch: &Sketch) -> Vec<Place> {
+    let mut found: Vec<Place> = Vec::new();
     loop {
+        let before = found.len();
+        for (d, definition) in sketch.definitions.iter().enumerate() {
+            for (r, relation) in definition.relations.iter().enumerate() {
+                let includes = relation.subjects.iter().any(|s| match &s.kind {
+                    SubjectKind::Object => false,
+                    SubjectKind::Wildcard => true,
+                    SubjectKind::Userset(member) => {
+                        place(sketch, &s.subject_type, member).is_some_and(|p| found.contains(&p))
+                    }
+                });
+                if includes && !found.contains(&(d, r)) {
+                    found.push((d, r));
+                }
+            }
+        }
+        if found.len() == before {
+            return found;
+        }
+    }
+}
+
+fn place(sketch: &Sketch, definition: &str, relation: &str) -> Option<Place> {
+    let d = sketch.definitions.iter().position(|d| d.name == definition)?;
+    let r = sketch.definitions[d].relations.iter().position(|r| r.name == relation)?;
+    Some((d, r))
+}
+
+/// A userset of another definition may not name a relation that includes a wildcard.
+fn keep_wildcards_home(sketch: &mut Sketch) {
+    loop {
+        let including = including_wildcards(sketch);
         let mut bad: Option<(usize, usize, usize)> = None;
         for (d, definition) in sketch.definitions.iter().enumerate() {
             for (r, relation) in definition.relations.iter().enumerate() {
                 for (s, subject) in relation.subjects.iter().enumerate() {
                     if let SubjectKind::Userset(member) = &subject.kind
-                        && reaches_wildcard(sketch, &subject.subject_type, member)
+                        && subject.subject_type != definition.name
+                        && place(sketch, &subject.subject_type, member)
+                            .is_some_and(|p| including.contains(&p))
                     {
                         bad = Some((d, r, s));
                     }
@@ -225,35 +269,20 @@ fn drop_usersets_that_reach_wildcards(sketch: &mut Sketch) {
     }
 }
 
-fn reaches_wildcard(sketch: &Sketch, definition: &str, member: &str) -> bool {
-    let mut seen: Vec<(&str, &str)> = Vec::new();
-    let mut pending = vec![(definition, member)];
-    while let Some((name, member)) = pending.pop() {
-        let Some(definition) = sketch.definition(name) else { continue };
-        if seen.contains(&(name, member)) {
-            continue;
-        }
-        seen.push((name, member));
-        if let Some(relation) = definition.relation(member) {
-            for subject in &relation.subjects {
-                match &subject.kind {
-                    SubjectKind::Wildcard => return true,
-                    SubjectKind::Userset(next) => pending.push((&subject.subject_type, next)),
-                    SubjectKind::Object => {}
-                }
+/// Permissions that are only other names of each other are refused; one of them gets something to hold.
+fn break_alias_cycles(definition: &mut DefinitionSketch) {
+    for start in 0..definition.permissions.len() {
+        let mut at = start;
+        for _ in 0..definition.permissions.len() {
+            let Expr::Member(next) = &definition.permissions[at].rule else { break };
+            let Some(position) = definition.permissions.iter().position(|p| p.name == *next) else { break };
+            at = position;
+            if at == start {
+                let relation = Expr::Member(definition.relations[0].name.clone());
+                let alias = definition.permissions[start].rule.clone();
+                definition.permissions[start].rule = Expr::Union(vec![alias, relation]);
+                break;
             }
         }
-        let rule = definition.permissions.iter().find(|p| p.name == member);
-        if let Some(permission) = rule {
-            permission.rule.walk(&mut |part| match part {
-                Expr::Member(next) => pending.push((name, next)),
-                Expr::Arrow(relation, _, target) => {
-                    let subjects = definition.relation(relation).map_or(&[][..], |r| &r.subjects);
-                    pending.extend(subjects.iter().map(|s| (s.subject_type.as_str(), target.as_str())));
-                }
-                _ => {}
-            });
-        }
     }
-    false
 }
