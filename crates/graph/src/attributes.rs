@@ -65,7 +65,7 @@ struct Uses {
 
 impl Item for Attributed {
     type Key = u64;
-    const LEAF_MAX: usize = 64;
+    const LEAF_MAX: usize = if cfg!(test) { 4 } else { 64 };
 
     fn key(&self) -> u64 {
         self.edge
@@ -74,7 +74,7 @@ impl Item for Attributed {
 
 impl Item for Uses {
     type Key = u64;
-    const LEAF_MAX: usize = 64;
+    const LEAF_MAX: usize = if cfg!(test) { 4 } else { 64 };
 
     fn key(&self) -> u64 {
         self.hash
@@ -152,21 +152,26 @@ impl AttributeTable {
         self.uses.iter().map(|uses| uses.uses.len()).sum()
     }
 
-    pub(crate) fn bytes(&self) -> u64 {
-        let of_use = |(caveat, _): &(Arc<CaveatUse>, u32)| {
-            let values: usize =
-                caveat.context.0.iter().map(|(key, value)| key.capacity() + value_bytes(value)).sum();
-            arc_bytes::<CaveatUse>() + (caveat.name.capacity() + values) as u64
+    /// Bytes that `base` does not share.
+    pub(crate) fn bytes(&self, base: Option<&AttributeTable>) -> u64 {
+        let shared = |hash: u64, caveat: &Arc<CaveatUse>| {
+            let uses = base.and_then(|base| base.uses.item(hash));
+            uses.is_some_and(|uses| uses.uses.iter().any(|(have, _)| Arc::ptr_eq(have, caveat)))
         };
         let of_uses = |uses: &Uses| {
-            let table = uses.uses.capacity() * size_of::<(Arc<CaveatUse>, u32)>();
-            table as u64 + uses.uses.iter().map(of_use).sum::<u64>()
+            let table = (uses.uses.capacity() * size_of::<(Arc<CaveatUse>, u32)>()) as u64;
+            let own = uses.uses.iter().filter(|(caveat, _)| !shared(uses.hash, caveat));
+            table + own.map(|(caveat, _)| caveat_bytes(caveat)).sum::<u64>()
         };
         arc_bytes::<AttributeTable>()
-            + self.edges.bytes()
-            + self.uses.bytes()
-            + self.uses.iter().map(of_uses).sum::<u64>()
+            + self.edges.bytes(base.map(|base| &base.edges), &|_| 0)
+            + self.uses.bytes(base.map(|base| &base.uses), &of_uses)
     }
+}
+
+fn caveat_bytes(caveat: &CaveatUse) -> u64 {
+    let values = caveat.context.0.iter().map(|(key, value)| key.capacity() + value_bytes(value));
+    arc_bytes::<CaveatUse>() + (caveat.name.capacity() + values.sum::<usize>()) as u64
 }
 
 /// Counts of caveat uses while a batch changes them.

@@ -20,14 +20,14 @@ use crate::tree::{Edit, Tree};
 
 /// Most objects of a leaf, as a power of two.
 pub(crate) const OBJECTS_BITS: u32 = 6;
-/// Most row words of a leaf.
-pub(crate) const WORDS_MAX: usize = 512;
+/// Most row words of a leaf. (Unit tests make leaves small, so that few edges split and spill them.)
+pub(crate) const WORDS_MAX: usize = if cfg!(test) { 24 } else { 512 };
 /// In a leaf that is too full, runs from this length on are spilled before it is split.
-pub(crate) const SPILL_MIN: usize = 128;
+pub(crate) const SPILL_MIN: usize = WORDS_MAX / 4;
 /// A spilled run that shrinks below this returns into its leaf.
 pub(crate) const RETURN_BELOW: usize = SPILL_MIN / 2;
 /// What a spilled run weighs in its leaf, in words.
-const SPILLED_WEIGHT: usize = 12;
+const SPILLED_WEIGHT: usize = if cfg!(test) { 2 } else { 12 };
 /// The class shift of a leaf in which everything fits: 64 classes, 67 million objects.
 const CLASS_SHIFT_USUAL: u32 = 26;
 

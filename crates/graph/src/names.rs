@@ -22,7 +22,7 @@ const CHUNK: usize = 64;
 /// Where each id of a chunk starts, two bytes each; at most 63 · 1,024.
 const STARTS_BYTES: usize = 2 * CHUNK;
 /// Average numbers in a bucket.
-const BUCKET_FILL: usize = 24;
+const BUCKET_FILL: usize = if cfg!(test) { 3 } else { 24 };
 
 /// `n` tags, then the low and then the high halves of `n` numbers.
 type Bucket = Arc<[u16]>;
@@ -53,7 +53,7 @@ pub(crate) struct Birth {
 
 impl Item for Birth {
     type Key = u64;
-    const LEAF_MAX: usize = 128;
+    const LEAF_MAX: usize = if cfg!(test) { 4 } else { 128 };
 
     fn key(&self) -> u64 {
         self.revision
@@ -221,13 +221,18 @@ impl Names {
         names
     }
 
-    /// Bytes of ids and index, and of births.
-    pub(crate) fn bytes_held(&self) -> (u64, u64) {
-        let chunks: u64 = self.sealed.iter().map(|chunk| slice_bytes(chunk)).sum();
-        let buckets: u64 = self.buckets.iter().map(|bucket| slice_bytes(bucket)).sum();
-        let tail =
-            arc_bytes::<Tail>() + (2 * self.tail.starts.capacity() + self.tail.bytes.capacity()) as u64;
-        (self.sealed.bytes() + self.buckets.bytes() + chunks + buckets + tail, self.births.bytes())
+    /// Bytes of ids and index, and of births, that `base` does not share.
+    pub(crate) fn bytes_held(&self, base: Option<&Names>) -> (u64, u64) {
+        fn slice<T>(own: &Arc<[T]>, base: Option<&Arc<[T]>>) -> u64 {
+            if base.is_some_and(|base| Arc::ptr_eq(own, base)) { 0 } else { slice_bytes(own) }
+        }
+        let sealed = self.sealed.bytes(base.map(|base| &base.sealed), &slice);
+        let buckets = self.buckets.bytes(base.map(|base| &base.buckets), &slice);
+        let tail = match base {
+            Some(base) if Arc::ptr_eq(&self.tail, &base.tail) => 0,
+            _ => arc_bytes::<Tail>() + (2 * self.tail.starts.capacity() + self.tail.bytes.capacity()) as u64,
+        };
+        (sealed + buckets + tail, self.births.bytes(base.map(|base| &base.births), &|_| 0))
     }
 }
 

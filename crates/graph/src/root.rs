@@ -1,5 +1,6 @@
 //! The root: everything that can be asked of the graph at one revision.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use idhini_model::{Relationship, ResourceRef, Revision, SubjectRef};
@@ -298,24 +299,51 @@ impl Root {
     /// What this root holds, by part. Walks everything.
     #[must_use]
     pub fn memory(&self) -> Memory {
-        let mut memory = Memory {
-            catalog_bytes: self.catalog.bytes()
-                + self.types.bytes()
-                + self.classes.bytes()
-                + arc_bytes::<Catalog>(),
-            ..Memory::default()
+        self.memory_without(None)
+    }
+
+    /// What this root holds that `base` does not share: what dropping this root would free if only `base` stayed.
+    ///
+    /// Walks only what is not shared.
+    #[must_use]
+    pub fn memory_beyond(&self, base: &Root) -> Memory {
+        self.memory_without(Some(base))
+    }
+
+    fn memory_without(&self, base: Option<&Root>) -> Memory {
+        let memory = Cell::new(Memory::default());
+        let of_table = |own: &Arc<TypeTable>, base: Option<&Arc<TypeTable>>| {
+            if base.is_some_and(|base| Arc::ptr_eq(own, base)) {
+                return 0;
+            }
+            let (names, births) = own.names.bytes_held(base.map(|base| &base.names));
+            let mut sum = memory.get();
+            sum.names_bytes += names + births;
+            sum.births_bytes += births;
+            sum.forward_bytes += own.forward.bytes(base.map(|base| &base.forward));
+            sum.reverse_bytes += own.reverse.bytes(base.map(|base| &base.reverse));
+            memory.set(sum);
+            arc_bytes::<TypeTable>()
         };
-        for table in self.types.iter() {
-            let (names, births) = table.names.bytes_held();
-            memory.names_bytes += names + births;
-            memory.births_bytes += births;
-            memory.forward_bytes += table.forward.bytes();
-            memory.reverse_bytes += table.reverse.bytes();
-            memory.catalog_bytes += arc_bytes::<TypeTable>();
-        }
-        let tables = self.classes.iter().filter_map(|table| table.attributes.as_deref());
-        memory.attributes_bytes = tables.map(AttributeTable::bytes).sum();
-        memory
+        let of_class = |own: &ClassTable, base: Option<&ClassTable>| {
+            let base = base.and_then(|base| base.attributes.as_ref());
+            let Some(own) =
+                own.attributes.as_ref().filter(|own| base.is_none_or(|base| !Arc::ptr_eq(own, base)))
+            else {
+                return 0;
+            };
+            let mut sum = memory.get();
+            sum.attributes_bytes += own.bytes(base.map(|base| &**base));
+            memory.set(sum);
+            0
+        };
+        let types = self.types.bytes(base.map(|base| &base.types), &of_table);
+        let classes = self.classes.bytes(base.map(|base| &base.classes), &of_class);
+        let catalog = match base {
+            Some(base) if Arc::ptr_eq(&self.catalog, &base.catalog) => 0,
+            _ => arc_bytes::<Catalog>() + self.catalog.bytes(),
+        };
+        Memory { catalog_bytes: types + classes + catalog, ..memory.get() }
     }
 
     #[inline]

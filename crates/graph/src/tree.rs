@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use crate::memory::slice_bytes;
 
-/// Most children of an inner node.
-const FANOUT_MAX: usize = 32;
+/// Most children of an inner node. (Unit tests make trees narrow, so that few items make them high.)
+const FANOUT_MAX: usize = if cfg!(test) { 4 } else { 32 };
 
 /// What a [`Tree`] holds.
 pub(crate) trait Item: Clone {
@@ -29,7 +29,7 @@ pub(crate) trait Item: Clone {
 /// A number of a long run; 2 KiB a leaf.
 impl Item for u32 {
     type Key = u32;
-    const LEAF_MAX: usize = 512;
+    const LEAF_MAX: usize = if cfg!(test) { 8 } else { 512 };
 
     fn key(&self) -> u32 {
         *self
@@ -174,17 +174,38 @@ impl<T: Item> Tree<T> {
         self.root = top.map(|child| lowest(child.node));
     }
 
-    /// Bytes of this tree's own allocations, items not followed.
-    pub(crate) fn bytes(&self) -> u64 {
-        fn of<T: Item>(node: &Node<T>) -> u64 {
+    /// Bytes of the allocations that `base` does not share, and of their items.
+    pub(crate) fn bytes(&self, base: Option<&Tree<T>>, item: &impl Fn(&T) -> u64) -> u64 {
+        fn of<T: Item>(node: &Node<T>, base: Option<&Tree<T>>, item: &impl Fn(&T) -> u64) -> u64 {
+            if base.is_some_and(|base| base.holds(node)) {
+                return 0;
+            }
             match node {
-                Node::Leaf(items) => slice_bytes(items),
+                Node::Leaf(items) => slice_bytes(items) + items.iter().map(item).sum::<u64>(),
                 Node::Inner(children) => {
-                    slice_bytes(children) + children.iter().map(|child| of(&child.node)).sum::<u64>()
+                    slice_bytes(children)
+                        + children.iter().map(|child| of(&child.node, base, item)).sum::<u64>()
                 }
             }
         }
-        self.root.as_ref().map_or(0, of)
+        self.root.as_ref().map_or(0, |root| of(root, base, item))
+    }
+
+    /// Whether this very node is part of the tree.
+    fn holds(&self, node: &Node<T>) -> bool {
+        let first = match node {
+            Node::Leaf(items) => items.first().map(Item::key),
+            Node::Inner(children) => children.first().map(|child| child.first),
+        };
+        let (Some(first), Some(mut own)) = (first, self.root.as_ref()) else { return false };
+        loop {
+            match (own, node) {
+                (Node::Leaf(own), Node::Leaf(items)) => return Arc::ptr_eq(own, items),
+                (Node::Inner(own), Node::Inner(children)) if Arc::ptr_eq(own, children) => return true,
+                (Node::Inner(children), _) => own = &children[child_for(children, first)].node,
+                (Node::Leaf(_), Node::Inner(_)) => return false,
+            }
+        }
     }
 }
 

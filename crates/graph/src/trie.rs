@@ -102,21 +102,15 @@ impl Trie {
         update_node(&mut self.root, self.bits, ops, &mut Vec::new());
     }
 
-    /// Bytes of all allocations.
-    pub(crate) fn bytes(&self) -> u64 {
-        fn of(node: &Node) -> u64 {
-            match node {
-                Node::Empty => 0,
-                Node::Leaf(words) => slice_bytes(words),
-                Node::Branch(children) => slice_bytes(children) + children.iter().map(of).sum::<u64>(),
-                Node::Heavy(heavy) => {
-                    let vector = heavy.spilled.capacity() * size_of::<Spilled>();
-                    let runs: u64 = heavy.spilled.iter().map(|run| run.numbers.bytes()).sum();
-                    arc_bytes::<Heavy>() + (size_of_val(&heavy.words[..]) + vector) as u64 + runs
-                }
-            }
+    /// Bytes of the allocations that `base` does not share.
+    pub(crate) fn bytes(&self, base: Option<&Trie>) -> u64 {
+        let mut of_base = base.map(|base| (&base.root, base.bits));
+        while let Some((Node::Branch(children), bits)) = of_base
+            && bits > self.bits
+        {
+            of_base = children.first().map(|first| (first, bits - branch_bits(bits)));
         }
-        of(&self.root)
+        bytes_of(&self.root, self.bits, of_base)
     }
 }
 
@@ -160,7 +154,40 @@ fn slot_of(object: u32, bits: u32) -> u32 {
     object & ((1 << bits) - 1)
 }
 
-// These two recurse once a level: at most 9 levels on 32-bit numbers.
+// These recurse once a level: at most 10 levels on 32-bit numbers.
+
+fn bytes_of(node: &Node, bits: u32, base: Option<(&Node, u32)>) -> u64 {
+    match (node, base) {
+        (Node::Empty, _) => 0,
+        (Node::Leaf(words), Some((Node::Leaf(have), _))) if Arc::ptr_eq(words, have) => 0,
+        (Node::Heavy(heavy), Some((Node::Heavy(have), _))) if Arc::ptr_eq(heavy, have) => 0,
+        (Node::Branch(children), Some((Node::Branch(have), _))) if Arc::ptr_eq(children, have) => 0,
+        (Node::Leaf(words), _) => slice_bytes(words),
+        (Node::Heavy(heavy), base) => {
+            let have = |run: &Spilled| match base {
+                Some((Node::Heavy(have), _)) => {
+                    have.spilled.iter().find(|have| (have.slot, have.class) == (run.slot, run.class))
+                }
+                _ => None,
+            };
+            let of_run = |run: &Spilled| run.numbers.bytes(have(run).map(|have| &have.numbers), &|_| 0);
+            let vector = heavy.spilled.capacity() * size_of::<Spilled>();
+            let own = arc_bytes::<Heavy>() + (size_of_val(&heavy.words[..]) + vector) as u64;
+            own + heavy.spilled.iter().map(of_run).sum::<u64>()
+        }
+        (Node::Branch(children), base) => {
+            let below = bits - branch_bits(bits);
+            let have = |at: usize| match base {
+                // The base is lower: all of it is what the first child covers.
+                Some((_, lower)) if lower < bits => base.filter(|_| at == 0),
+                Some((Node::Branch(have), _)) => have.get(at).map(|child| (child, below)),
+                _ => None,
+            };
+            let each = children.iter().enumerate().map(|(at, own)| bytes_of(own, below, have(at)));
+            slice_bytes(children) + each.sum::<u64>()
+        }
+    }
+}
 
 fn seek(node: &Node, bits: u32, start: u64, object: u64) -> Option<(LeafRef<'_>, u64)> {
     let Node::Branch(children) = node else {

@@ -103,35 +103,51 @@ impl<T: Clone> Vector<T> {
         Some(item)
     }
 
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        (0..self.len).step_by(FANOUT).flat_map(|start| self.leaf(start))
+        (0..self.len).filter_map(|index| self.item(index))
     }
 
-    fn leaf(&self, index: usize) -> &[T] {
-        let mut node = &self.root;
-        let mut shift = self.shift;
-        loop {
-            match node {
-                Node::Branch(children) => {
-                    node = &children[(index >> shift) & (FANOUT - 1)];
-                    shift -= BITS;
-                }
-                Node::Leaf(items) => return items,
-                Node::Empty => return &[],
-            }
+    /// Bytes of the allocations that `base` does not share; items by `item`, which gets the base's item of the same
+    /// index.
+    pub(crate) fn bytes(&self, base: Option<&Vector<T>>, item: &impl Fn(&T, Option<&T>) -> u64) -> u64 {
+        let mut of_base = base.map(|base| (&base.root, base.shift));
+        while let Some((Node::Branch(children), shift)) = of_base
+            && shift > self.shift
+        {
+            of_base = children.first().map(|first| (first, shift - BITS));
         }
+        bytes_of(&self.root, self.shift, of_base, item)
     }
+}
 
-    /// Bytes of this vector's own allocations, items not followed.
-    pub(crate) fn bytes(&self) -> u64 {
-        fn of<T>(node: &Node<T>) -> u64 {
-            match node {
-                Node::Empty => 0,
-                Node::Leaf(items) => slice_bytes(items),
-                Node::Branch(children) => slice_bytes(children) + children.iter().map(of).sum::<u64>(),
-            }
+/// Recurses once a level, as below.
+fn bytes_of<T>(
+    node: &Node<T>,
+    shift: u32,
+    base: Option<(&Node<T>, u32)>,
+    item: &impl Fn(&T, Option<&T>) -> u64,
+) -> u64 {
+    match (node, base) {
+        (Node::Empty, _) => 0,
+        (Node::Leaf(items), Some((Node::Leaf(have), _))) if Arc::ptr_eq(items, have) => 0,
+        (Node::Branch(children), Some((Node::Branch(have), _))) if Arc::ptr_eq(children, have) => 0,
+        (Node::Leaf(items), base) => {
+            let have = |at: usize| if let Some((Node::Leaf(have), _)) = base { have.get(at) } else { None };
+            let each = items.iter().enumerate().map(|(at, own)| item(own, have(at)));
+            slice_bytes(items) + each.sum::<u64>()
         }
-        of(&self.root)
+        (Node::Branch(children), base) => {
+            let have = |at: usize| match base {
+                // The base is lower: all of it is what the first child covers.
+                Some((_, lower)) if lower < shift => base.filter(|_| at == 0),
+                Some((Node::Branch(have), _)) => have.get(at).map(|child| (child, shift - BITS)),
+                _ => None,
+            };
+            let each =
+                children.iter().enumerate().map(|(at, own)| bytes_of(own, shift - BITS, have(at), item));
+            slice_bytes(children) + each.sum::<u64>()
+        }
     }
 }
 

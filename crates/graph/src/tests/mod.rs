@@ -1,2 +1,5 @@
 mod basics;
+mod log;
+mod refusals;
 mod sketch;
+mod structures;

@@ -1,0 +1,183 @@
+//! The parts that a root is made of, each against the plainest collection, old copies kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+
+use crate::leaf::{Effect, Op};
+use crate::names::Names;
+use crate::tree::{Edit, Tree};
+use crate::trie::Trie;
+use crate::vector::Vector;
+
+type Edges = BTreeSet<(u32, u32, u32)>;
+
+/// Objects, classes and numbers around every width, leaf and level boundary.
+fn object() -> impl Strategy<Value = u32> {
+    prop_oneof![8 => 0u32..70, 2 => 1000u32..1100, 1 => (3u32..32).prop_map(|bits| 1 << bits), 1 => any::<u32>()]
+}
+
+fn class() -> impl Strategy<Value = u32> {
+    prop_oneof![8 => 0u32..3, 2 => 60u32..70, 1 => 0u32..1 << 24]
+}
+
+fn number() -> impl Strategy<Value = u32> {
+    let edge = (20u32..32, 0u32..3).prop_map(|(bits, below)| (1 << bits) + 1 - below);
+    prop_oneof![8 => 0u32..60, 1 => edge, 1 => any::<u32>(), 1 => Just(u32::MAX)]
+}
+
+/// Batches of edges: those present go, those absent come.
+fn batches() -> impl Strategy<Value = Vec<BTreeSet<(u32, u32, u32)>>> {
+    let hot = (0u32..2, 0u32..2, 0u32..90);
+    let edge = prop_oneof![3 => (object(), class(), number()), 2 => hot];
+    vec(vec(edge, 1..60).prop_map(|edges| edges.into_iter().collect()), 1..25)
+}
+
+fn ops(edges: &Edges, batch: &Edges) -> Vec<Op> {
+    let effect = |edge| if edges.contains(edge) { Effect::Remove } else { Effect::Insert };
+    batch.iter().map(|edge| Op::new(edge.0, edge.1, edge.2, 0, effect(edge))).collect()
+}
+
+fn check(trie: &Trie, edges: &Edges) {
+    let mut rows: BTreeMap<(u32, u32), Vec<u32>> = BTreeMap::new();
+    for (object, class, number) in edges {
+        rows.entry((*object, *class)).or_default().push(*number);
+    }
+    for ((object, class), numbers) in &rows {
+        let run = trie.run(*object, *class);
+        assert_eq!(&run.iter().collect::<Vec<_>>(), numbers);
+        assert_eq!(run.len(), numbers.len());
+        assert_eq!(run.iter().len(), numbers.len());
+        for (at, number) in numbers.iter().enumerate() {
+            assert_eq!(run.get(at), Some(*number));
+            assert!(run.contains(*number));
+            for near in [number.wrapping_sub(1), number.wrapping_add(1)] {
+                assert_eq!(run.contains(near), numbers.binary_search(&near).is_ok());
+                assert_eq!(run.position(near), numbers.partition_point(|have| *have < near));
+            }
+        }
+        assert_eq!(run.get(numbers.len()), None);
+        let middle = numbers[numbers.len() / 2];
+        assert!(run.iter_from(middle).eq(numbers[numbers.len() / 2..].iter().copied()));
+        assert!(trie.has_row(*object));
+        for near in [object.wrapping_sub(1), object.wrapping_add(1)] {
+            assert_eq!(
+                trie.has_row(near),
+                edges.range((near, 0, 0)..=(near, u32::MAX, u32::MAX)).next().is_some()
+            );
+        }
+        assert_eq!(trie.run(*object, class + 1).len(), rows.get(&(*object, class + 1)).map_or(0, Vec::len));
+    }
+    let mut walked = Vec::new();
+    let (mut from, mut leaf_edges) = (0, Vec::new());
+    while let Some((leaf, start)) = trie.leaf_from(from) {
+        leaf.edges(&mut leaf_edges);
+        walked.extend(leaf_edges.iter().map(|e| (start as u32 + e.slot(), e.class(), e.number())));
+        from = start + (1 << leaf.bits);
+    }
+    assert!(walked.iter().eq(edges.iter()));
+}
+
+proptest! {
+    #[test]
+    fn tries_hold_any_edges_whatever_their_widths(batches in batches()) {
+        let (mut trie, mut edges) = (Trie::new(), Edges::new());
+        let mut kept = Vec::new();
+        for batch in &batches {
+            trie.update(&ops(&edges, batch));
+            edges = edges.symmetric_difference(batch).copied().collect();
+            check(&trie, &edges);
+            kept.push((trie.clone(), edges.clone()));
+        }
+        for (trie, edges) in &kept {
+            check(trie, edges);
+        }
+        let all: Edges = edges.clone();
+        trie.update(&ops(&edges, &all));
+        check(&trie, &Edges::new());
+        prop_assert_eq!(trie.bytes(None), 0);
+    }
+
+    #[test]
+    fn trees_are_sorted_maps_that_know_ranks(
+        batches in vec(btree_map(0u32..300, any::<bool>(), 1..120), 1..20)
+    ) {
+        let (mut tree, mut set) = (Tree::new(), BTreeSet::new());
+        let mut kept = Vec::new();
+        for batch in &batches {
+            let edits: Vec<Edit<u32>> =
+                batch.iter().map(|(key, put)| if *put { Edit::Put(*key) } else { Edit::Remove(*key) }).collect();
+            tree.update(&edits);
+            for (key, put) in batch {
+                if *put { set.insert(*key) } else { set.remove(key) };
+            }
+            kept.push((tree.clone(), set.clone()));
+        }
+        for (tree, set) in &kept {
+            prop_assert!(tree.iter().eq(set.iter()));
+            prop_assert_eq!(tree.len(), set.len());
+            prop_assert_eq!(tree.last(), set.last());
+            for (rank, key) in set.iter().enumerate() {
+                prop_assert_eq!(tree.nth(rank), Some(key));
+            }
+            prop_assert_eq!(tree.nth(set.len()), None);
+            for key in 0..300 {
+                prop_assert_eq!(tree.item(key).is_some(), set.contains(&key));
+                prop_assert_eq!(tree.rank(key), set.range(..key).count());
+            }
+        }
+    }
+
+    #[test]
+    fn vectors_are_lists(steps in vec(prop_oneof![3 => (0i32..400).prop_map(Some), 1 => Just(None)], 1..30)) {
+        let (mut vector, mut list) = (Vector::new(), Vec::new());
+        let mut kept = Vec::new();
+        for (at, step) in steps.iter().enumerate() {
+            match step {
+                Some(more) => for item in 0..*more { vector.push(item); list.push(item); },
+                None => for _ in 0..list.len() / 2 + 1 { prop_assert_eq!(vector.pop(), list.pop()); },
+            }
+            if let Some(item) = vector.item_mut(at * 7) { *item = -1; list[at * 7] = -1; }
+            kept.push((vector.clone(), list.clone()));
+        }
+        for (vector, list) in &kept {
+            prop_assert!(vector.iter().eq(list.iter()));
+            prop_assert_eq!(vector.len(), list.len());
+            for at in 0..list.len() + 2 { prop_assert_eq!(vector.item(at), list.get(at)); }
+        }
+    }
+
+    #[test]
+    fn ids_are_found_by_number_and_by_id(
+        seed in any::<u64>(), steps in vec((0usize..150, 0usize..150), 1..12)
+    ) {
+        let (mut names, mut list) = (Names::new(seed), Vec::<String>::new());
+        let mut kept = Vec::new();
+        let mut fresh = 0;
+        for (more, less) in steps {
+            for _ in 0..more {
+                fresh += 1;
+                // Lengths vary, past one hash word and two.
+                let id = format!("{fresh}{}", "x".repeat(fresh * 5 % 21));
+                prop_assert_eq!(names.insert(names.hash(&id), &id) as usize, list.len());
+                list.push(id);
+            }
+            kept.push((names.clone(), list.clone()));
+            list.truncate(list.len().saturating_sub(less));
+            names.truncate(list.len() as u32);
+            kept.push((names.clone(), list.clone()));
+        }
+        for (names, list) in &kept {
+            prop_assert_eq!(names.count() as usize, list.len());
+            for (number, id) in list.iter().enumerate() {
+                prop_assert_eq!(names.id(number as u32), id);
+                prop_assert_eq!(names.number(id), Some(number as u32));
+            }
+            prop_assert_eq!(names.id(list.len() as u32), "");
+            for id in ["", "0", "x", "1x"] {
+                prop_assert_eq!(names.number(id), list.iter().position(|have| have == id).map(|at| at as u32));
+            }
+        }
+    }
+}
