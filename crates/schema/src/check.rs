@@ -124,7 +124,7 @@ fn caveat(syntax: &SyntaxCaveat) -> Result<Caveat, Mistake> {
     let name = &syntax.name.text;
     if syntax.body.is_empty() {
         let message = format!("caveat {} has no expression: write one between the braces", quoted(name));
-        return Err(in_body(Position::START, message));
+        return Err(Mistake::syntax(syntax.body_place, message));
     }
     let mut parameters: Vec<Parameter> = syntax
         .parameters

@@ -105,6 +105,7 @@ impl<'a> Parser<'a> {
             }
         }
         self.advance()?;
+        self.take_trailing();
         Ok(())
     }
 
@@ -115,6 +116,7 @@ impl<'a> Parser<'a> {
             return Err(self.unexpected("a path in quotes after `import`", ""));
         }
         let path = self.advance()?;
+        self.take_trailing();
         Ok(Name { text: path[1..path.len() - 1].to_owned(), place })
     }
 
