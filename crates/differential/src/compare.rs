@@ -164,6 +164,37 @@ pub fn check_of(query: &Query, id: &str, context: &Context) -> Option<Posed> {
 /// An id that no generated world uses: one of everybody.
 const SOMEBODY: &str = "somebody-unnamed";
 
+impl Disagreement {
+    /// Call, difference and direction: enough to tell kinds apart before anybody has looked at them.
+    #[must_use]
+    pub fn signature(&self) -> String {
+        let mut sides: Vec<String> =
+            self.difference.items().iter().map(|i| format!("{:?}/{:?}", i.theirs.value, i.ours.value)).collect();
+        sides.sort();
+        sides.dedup();
+        if self.difference == Difference::Faults {
+            let side = |r: &Reply| r.fault().map_or("answer".to_owned(), |f| format!("{:?}", f.code));
+            sides.push(format!("{}/{}", side(&self.theirs), side(&self.ours)));
+        }
+        let alone = self.evidence.alone.iter().filter(|r| difference(r, &self.ours).is_some()).count();
+        let checks = self.evidence.checks.values();
+        let (mut agree, mut disagree) = (0, 0);
+        for checks in checks {
+            match difference(&checks.theirs, &checks.ours) {
+                None => agree += 1,
+                Some(_) => disagree += 1,
+            }
+        }
+        let checks = match (agree, disagree) {
+            (0, 0) => "",
+            (_, 0) => ", checks agree",
+            _ => ", checks disagree too",
+        };
+        let alone = if alone == 0 { ", agrees alone" } else { "" };
+        format!("{}: {} {}{alone}{checks}", self.case.asked.query.call(), self.difference.word(), sides.join(" "))
+    }
+}
+
 impl Difference {
     /// The items that differ.
     #[must_use]

@@ -15,3 +15,4 @@ pub mod reproduce;
 pub mod run;
 pub mod shrink;
 pub mod spicedb;
+pub mod suppose;

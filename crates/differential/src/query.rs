@@ -154,6 +154,19 @@ impl Query {
     }
 }
 
+impl Query {
+    /// The definition and member asked about.
+    #[must_use]
+    pub fn goal(&self) -> (&str, &str) {
+        match self {
+            Query::Check { resource, permission, .. }
+            | Query::Subjects { resource, permission, .. }
+            | Query::Expand { resource, permission } => (&resource.object_type, permission),
+            Query::Resources { resource_type, permission, .. } => (resource_type, permission),
+        }
+    }
+}
+
 impl From<Ask> for Query {
     fn from(ask: Ask) -> Query {
         match ask {
@@ -285,7 +298,9 @@ impl fmt::Display for Reply {
                 Ok(())
             }
             Reply::Tree(tree) => write!(f, "{tree}"),
-            Reply::Fault(fault) => write!(f, "{:?}: {}", fault.code, fault.message),
+            Reply::Fault(fault) => {
+                write!(f, "{:?}: {}", fault.code, fault.message.lines().next().unwrap_or_default())
+            }
         }
     }
 }

@@ -14,7 +14,9 @@ pub struct Report {
     pub calls: BTreeMap<&'static str, u64>,
     /// Questions by our answer.
     pub turnouts: BTreeMap<&'static str, u64>,
-    /// Disagreements by ledger id.
+    /// Disagreements that the ledger explains.
+    pub disagreements: u64,
+    /// Those by ledger id; one that needs several entries counts under each.
     pub known: BTreeMap<&'static str, u64>,
     /// Disagreements that no entry of the ledger matches.
     pub unexplained: u64,
@@ -51,6 +53,7 @@ impl Report {
             }
         }
         self.worlds += other.worlds;
+        self.disagreements += other.disagreements;
         self.unexplained += other.unexplained;
         self.own += other.own;
         self.refused_worlds += other.refused_worlds;
@@ -67,7 +70,8 @@ impl Report {
             "questions": self.questions(),
             "calls": self.calls,
             "answers": self.turnouts,
-            "known_differences": self.known,
+            "known_disagreements": self.disagreements,
+            "known_by_entry": self.known,
             "unexplained": self.unexplained,
             "own_disagreements": self.own,
             "refused_worlds": self.refused_worlds,
@@ -90,7 +94,7 @@ impl fmt::Display for Report {
         for (name, count) in &self.turnouts {
             row(&format!("  answered: {name}"), *count)?;
         }
-        row("known differences", self.known.values().sum())?;
+        row("known differences", self.disagreements)?;
         for (id, count) in &self.known {
             row(&format!("  {id}"), *count)?;
         }

@@ -111,7 +111,12 @@ pub async fn minimal(
             tries += 1;
             let Some(again) = reproduce(server, best.seed, &case).await? else { continue };
             let same = std::mem::discriminant(&again.difference) == std::mem::discriminant(&best.difference);
-            if same && ledger::explain(&again).map(|e| e.id) == entry {
+            let entries = ledger::explain(&again);
+            let alike = match entry {
+                None => entries.is_empty() && again.signature() == best.signature(),
+                Some(id) => entries.len() == 1 && entries[0].id == id,
+            };
+            if same && alike {
                 best = again;
                 continue 'smaller;
             }
@@ -126,8 +131,10 @@ pub async fn minimal(
 pub fn narrate(d: &Disagreement) -> String {
     let mut text = format!("seed {}, {}\n{}", d.seed, d.difference.word(), d.case);
     let _ = writeln!(text, "SpiceDB: {}\nours:    {}", d.theirs, d.ours);
-    for reply in &d.evidence.alone {
-        let _ = writeln!(text, "SpiceDB again: {reply}");
+    if d.evidence.alone.iter().any(|reply| *reply != d.theirs) {
+        for reply in &d.evidence.alone {
+            let _ = writeln!(text, "SpiceDB, asked alone: {reply}");
+        }
     }
     for (id, checks) in &d.evidence.checks {
         let _ = writeln!(text, "check of `{id}`: SpiceDB {}, ours {}", checks.theirs, checks.ours);

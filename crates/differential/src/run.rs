@@ -6,6 +6,7 @@
 //!
 //! Cost: one schema and a few writes per batch; per world one bulk check and a call per lookup.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use idhini_model::{Relationship, Timestamp};
@@ -31,8 +32,10 @@ pub const BATCH_WORLDS: usize = 40;
 const WORLDS_AT_ONCE: usize = 4;
 /// Expansions asked of each world.
 const EXPANSIONS: usize = 4;
-/// Unexplained disagreements that are kept for shrinking.
-const KEPT_MAX: usize = 200;
+/// Unexplained disagreements of each kind that are kept for shrinking.
+const KEPT_PER_KIND: u64 = 2;
+/// Examples that are kept of each ledger entry.
+const EXAMPLES_KEPT: usize = 3;
 
 /// The run cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -62,10 +65,12 @@ pub struct Plan {
 pub struct Findings {
     /// Counts.
     pub report: Report,
-    /// Disagreements that no entry explains; the first ones.
+    /// Disagreements that no entry explains; the first ones of each kind.
     pub unexplained: Vec<Disagreement>,
-    /// One example per ledger id.
-    pub examples: Vec<(&'static str, Disagreement)>,
+    /// How many there are of each kind ([`Disagreement::signature`]).
+    pub kinds: BTreeMap<String, u64>,
+    /// The first examples per ledger id.
+    pub examples: BTreeMap<&'static str, Vec<Disagreement>>,
     /// Anything else that went wrong, as text.
     pub remarks: Vec<String>,
 }
@@ -210,16 +215,26 @@ impl Findings {
     }
 
     fn classify(&mut self, disagreement: Disagreement) {
-        let Some(entry) = ledger::explain(&disagreement) else {
+        let entries = ledger::explain(&disagreement);
+        if entries.is_empty() {
             self.report.unexplained += 1;
-            if self.unexplained.len() < KEPT_MAX {
+            let count = self.kinds.entry(disagreement.signature()).or_default();
+            *count += 1;
+            if *count <= KEPT_PER_KIND {
                 self.unexplained.push(disagreement);
             }
             return;
-        };
-        *self.report.known.entry(entry.id).or_default() += 1;
-        if self.examples.iter().all(|(id, _)| *id != entry.id) {
-            self.examples.push((entry.id, disagreement));
+        }
+        self.report.disagreements += 1;
+        for entry in &entries {
+            *self.report.known.entry(entry.id).or_default() += 1;
+        }
+        // An example of an entry is one that it explains alone.
+        if let [entry] = entries[..] {
+            let kept = self.examples.entry(entry.id).or_default();
+            if kept.len() < EXAMPLES_KEPT {
+                kept.push(disagreement);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use idhini_model::Relationship;
 use idhini_schema::SubjectKind;
 use idhini_testkit::sketch::{Alternative, Expr, Sketch};
 
-use crate::query::{Case, Query};
+use crate::query::Case;
 
 /// All cases that are one step smaller, likeliest gains first.
 #[must_use]
@@ -187,12 +187,7 @@ pub fn asks_known_names(case: &Case) -> bool {
     let has = |object_type: &str, member: &str| {
         case.sketch.definition(object_type).is_some_and(|d| d.member_names().any(|name| name == member))
     };
-    let (object_type, member) = match &case.asked.query {
-        Query::Check { resource, permission, .. }
-        | Query::Subjects { resource, permission, .. }
-        | Query::Expand { resource, permission } => (&resource.object_type, permission),
-        Query::Resources { resource_type, permission, .. } => (resource_type, permission),
-    };
+    let (object_type, member) = case.asked.query.goal();
     has(object_type, member)
 }
 

@@ -1,5 +1,6 @@
 //! Asks a running SpiceDB and Idhini the same generated questions:
-//! `against_spicedb --addr HOST:PORT --token KEY [--questions 100000] [--seed 1] [--without-caveats] [--json] [--examples]`.
+//! `against_spicedb --addr HOST:PORT --token KEY [--questions 100000] [--seed 1] [--without-caveats] [--json]
+//! [--examples] [--shrink 12] [--only KIND]`.
 //!
 //! Ends with 0 if every disagreement is in the ledger.
 
@@ -33,15 +34,19 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let server = SpiceDb::connect(addr, value("--token").unwrap_or("differential")).await?;
     let mut progress = |report: &Report| {
         let (asked, open) = (report.questions(), report.unexplained);
-        let known: u64 = report.known.values().sum();
+        let known = report.disagreements;
         let _ = writeln!(io::stderr(), "{asked} asked, {known} known differences, {open} unexplained");
     };
     let mut findings = run(&server, plan, &mut progress).await?;
+    let shrunk_max = value("--shrink").map_or(Ok(SHRUNK_MAX), str::parse)?;
     let mut out = io::stdout().lock();
     for remark in findings.remarks.iter().take(REMARKS_MAX) {
         writeln!(out, "{remark}")?;
     }
-    explain(&server, &mut findings, flag("--examples"), &mut out).await?;
+    explain(&server, &mut findings, (flag("--examples"), shrunk_max, value("--only")), &mut out).await?;
+    for (kind, count) in &findings.kinds {
+        writeln!(out, "unexplained {count:>7}  {kind}")?;
+    }
     if flag("--json") {
         writeln!(out, "{}", findings.report.json())?;
     } else {
@@ -54,17 +59,23 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
 async fn explain(
     server: &SpiceDb,
     findings: &mut Findings,
-    with_examples: bool,
+    (with_examples, shrunk_max, only): (bool, usize, Option<&str>),
     out: &mut impl Write,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    for disagreement in findings.unexplained.drain(..).take(SHRUNK_MAX) {
+    let shrunk = findings.unexplained.drain(..).filter(|d| only.is_none_or(|o| d.signature().contains(o)));
+    for disagreement in shrunk.take(shrunk_max) {
         let (minimal, steps) = minimal(server, disagreement, None).await?;
         writeln!(out, "--- unexplained ({steps} tries)\n{}", narrate(&minimal))?;
     }
     if with_examples {
-        for (id, disagreement) in findings.examples.drain(..) {
-            let (minimal, steps) = minimal(server, disagreement, Some(id)).await?;
-            writeln!(out, "--- {id} ({steps} tries)\n{}", narrate(&minimal))?;
+        for (id, disagreements) in std::mem::take(&mut findings.examples) {
+            if only.is_some_and(|only| !id.contains(only)) {
+                continue;
+            }
+            for disagreement in disagreements {
+                let (minimal, steps) = minimal(server, disagreement, Some(id)).await?;
+                writeln!(out, "--- {id} ({steps} tries)\n{}", narrate(&minimal))?;
+            }
         }
     }
     Ok(())

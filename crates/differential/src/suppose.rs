@@ -1,0 +1,164 @@
+//! What would we answer if we had one of SpiceDB's habits?
+//!
+//! A habit is expressed as a change of the world, so that our own evaluator answers as SpiceDB does. A disagreement
+//! is put down to a habit only if the answer to the changed world is SpiceDB's answer.
+
+use std::collections::BTreeSet;
+
+use idhini_model::{Relationship, SubjectRef, WILDCARD};
+use idhini_schema::SubjectKind;
+use idhini_testkit::sketch::{Alternative, Arrow, Expr, PermissionSketch, Sketch};
+
+use crate::query::{Case, Query};
+
+/// A way in which SpiceDB sees the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Habit {
+    /// `.all(target)` denies when it meets a type that lacks `target`; we skip the type, as plain arrows do.
+    AllNeedsTarget,
+    /// A check of a userset counts a wildcard of its type; for us wildcards match objects only.
+    WildcardCoversUsersets,
+}
+
+/// Every habit.
+pub const HABITS: [Habit; 2] = [Habit::AllNeedsTarget, Habit::WildcardCoversUsersets];
+
+impl Habit {
+    /// The case as SpiceDB sees it.
+    #[must_use]
+    pub fn applied(self, case: &Case) -> Case {
+        let mut case = case.clone();
+        match self {
+            Habit::AllNeedsTarget => define_targets(&mut case.sketch),
+            Habit::WildcardCoversUsersets => name_userset_beside_wildcards(&mut case),
+        }
+        case
+    }
+}
+
+/// Gives every type the targets of `.all` that it lacks, as permissions that nobody has.
+fn define_targets(sketch: &mut Sketch) {
+    let mut wanted: BTreeSet<(String, String)> = BTreeSet::new();
+    for definition in &sketch.definitions {
+        for permission in &definition.permissions {
+            permission.rule.walk(&mut |part| {
+                let Expr::Arrow(relation, Arrow::All, target) = part else { return };
+                let subjects = definition.relation(relation).map_or(&[][..], |r| &r.subjects);
+                wanted.extend(subjects.iter().map(|s| (s.subject_type.clone(), target.clone())));
+            });
+        }
+    }
+    for definition in &mut sketch.definitions {
+        for (_, target) in wanted.iter().filter(|(name, _)| *name == definition.name) {
+            if definition.member_names().all(|name| name != target) {
+                definition.permissions.push(PermissionSketch { name: target.clone(), rule: Expr::Nil });
+            }
+        }
+    }
+}
+
+/// Where a wildcard stands that would cover the asked userset were it an object, the userset stands too.
+fn name_userset_beside_wildcards(case: &mut Case) {
+    let Query::Check { subject, .. } = &case.asked.query else { return };
+    let Some(relation) = &subject.relation else { return };
+    for relation_sketch in case.sketch.definitions.iter_mut().flat_map(|d| &mut d.relations) {
+        let mut added: Vec<Alternative> = Vec::new();
+        for alternative in &relation_sketch.subjects {
+            let covers =
+                alternative.kind == SubjectKind::Wildcard && alternative.subject_type == subject.object_type;
+            let userset =
+                Alternative { kind: SubjectKind::Userset(relation.clone()), ..alternative.clone() };
+            if covers && !relation_sketch.subjects.contains(&userset) {
+                added.push(userset);
+            }
+        }
+        relation_sketch.subjects.extend(added);
+    }
+    let covering = case.relationships.iter().filter(|r| covers(&r.subject, subject));
+    let named: Vec<Relationship> =
+        covering.map(|r| Relationship { subject: subject.clone(), ..r.clone() }).collect();
+    for named in named {
+        match case.relationships.iter_mut().find(|r| r.same_identity(&named)) {
+            // Of two ways to stand in one place keep the one without a condition.
+            Some(known) if known.caveat.is_none() => {}
+            Some(known) => *known = named,
+            None => case.relationships.push(named),
+        }
+    }
+}
+
+fn covers(wildcard: &SubjectRef, subject: &SubjectRef) -> bool {
+    wildcard.object_id == WILDCARD && wildcard.object_type == subject.object_type
+}
+
+/// Which members a question can reach, by the schema alone: `(definition, member)`.
+#[must_use]
+pub fn reach(sketch: &Sketch, definition: &str, member: &str) -> BTreeSet<(String, String)> {
+    let mut seen = BTreeSet::new();
+    let mut pending = vec![(definition.to_owned(), member.to_owned())];
+    while let Some((name, member)) = pending.pop() {
+        let Some(definition) = sketch.definition(&name) else { continue };
+        if !definition.member_names().any(|m| m == member) || !seen.insert((name.clone(), member.clone())) {
+            continue;
+        }
+        for subject in definition.relation(&member).map_or(&[][..], |r| &r.subjects) {
+            if let SubjectKind::Userset(next) = &subject.kind {
+                pending.push((subject.subject_type.clone(), next.clone()));
+            }
+        }
+        let Some(permission) = definition.permissions.iter().find(|p| p.name == member) else { continue };
+        permission.rule.walk(&mut |part| match part {
+            Expr::Member(next) => pending.push((name.clone(), next.clone())),
+            Expr::Arrow(relation, _, target) => {
+                let subjects = definition.relation(relation).map_or(&[][..], |r| &r.subjects);
+                pending.extend(subjects.iter().map(|s| (s.subject_type.clone(), target.clone())));
+            }
+            _ => {}
+        });
+    }
+    seen
+}
+
+/// The parts of all rules that a case's question can reach, each with its definition's name.
+#[must_use]
+pub fn parts(case: &Case) -> Vec<(String, Expr)> {
+    let (definition, member) = case.asked.query.goal();
+    let mut found = Vec::new();
+    for (name, member) in reach(&case.sketch, definition, member) {
+        let definition = case.sketch.definition(&name);
+        let permission = definition.and_then(|d| d.permissions.iter().find(|p| p.name == member));
+        if let Some(permission) = permission {
+            permission.rule.walk(&mut |part| found.push((name.clone(), part.clone())));
+        }
+    }
+    found
+}
+
+/// Whether the question reaches a `.all` in whose relation one object stands for several resources, at least once
+/// under a condition: there SpiceDB, which follows a `.all` for many resources at once, keeps one condition for all.
+#[must_use]
+pub fn shares_condition_under_all(case: &Case) -> bool {
+    parts(case).iter().any(|(definition, part)| {
+        let Expr::Arrow(relation, Arrow::All, _) = part else { return false };
+        let edges = || {
+            case.relationships
+                .iter()
+                .filter(|r| r.resource.object_type == *definition && r.relation == *relation)
+        };
+        let same_object = |a: &SubjectRef, b: &SubjectRef| {
+            a.object_type == b.object_type && a.object_id == b.object_id
+        };
+        edges().filter(|edge| edge.caveat.is_some()).any(|edge| {
+            edges().any(|other| *other != *edge && same_object(&other.subject, &edge.subject))
+        })
+    })
+}
+
+/// Whether the question reaches a `self`.
+#[must_use]
+pub fn reaches_self(case: &Case) -> bool {
+    parts(case).iter().any(|(_, part)| *part == Expr::SelfObject)
+}
+
+#[cfg(test)]
+mod tests;
