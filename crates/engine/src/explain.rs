@@ -181,7 +181,8 @@ struct Found {
 struct FoundEdge {
     class: ClassIndex,
     subject: u32,
-    bounds: Bounds,
+    /// `None` if its target was not visited.
+    bounds: Option<Bounds>,
     rank: u32,
     target: Option<GoalKey>,
 }
@@ -311,7 +312,7 @@ impl Explainer<'_, '_, '_> {
     ) -> Result<ExplainedEdges, EngineError> {
         let value = permissionship(found.bounds);
         let mut kept: Vec<&FoundEdge> =
-            edges.iter().filter(|e| rests_on(value, permissionship(Some(e.bounds)), decisive)).collect();
+            edges.iter().filter(|e| rests_on(value, permissionship(e.bounds), decisive)).collect();
         if value == Some(decisive) {
             kept.sort_by_key(|edge| edge.rank);
             kept.truncate(1);
@@ -352,12 +353,7 @@ impl Explainer<'_, '_, '_> {
             }
         });
         let target = edge.target.and_then(|goal| self.number(goal));
-        Some(ExplainedEdge {
-            relationship,
-            permissionship: permissionship(Some(edge.bounds)),
-            condition,
-            target,
-        })
+        Some(ExplainedEdge { relationship, permissionship: permissionship(edge.bounds), condition, target })
     }
 
     /// A node's value as the evaluator found it. Recursion follows the schema's nesting, which the parser bounds.
@@ -365,11 +361,13 @@ impl Explainer<'_, '_, '_> {
         let plans = self.evaluator.snapshot.plans;
         let join_all = |found: Vec<Found>, is_and: bool| {
             let start = if is_and { Bounds::HAS } else { Bounds::NO };
-            let known = found.iter().filter_map(|f| f.bounds);
-            let bounds = known.fold(start, |a, b| if is_and { a.and(b) } else { a.or(b) });
+            let all = found.iter().map(|f| f.bounds.unwrap_or(Bounds::UNKNOWN));
+            let bounds = all.fold(start, |a, b| if is_and { a.and(b) } else { a.or(b) });
+            // What was not visited leaves a value open, unless the rest decides it.
+            let is_open = !bounds.is_point() && found.iter().any(|f| f.bounds.is_none());
             let ranks = found.iter().filter(|f| f.bounds == Some(Bounds::HAS)).map(|f| f.rank);
             let rank = if is_and { ranks.max() } else { ranks.min() };
-            Found { bounds: Some(bounds), rank: rank.unwrap_or(0) }
+            Found { bounds: (!is_open).then_some(bounds), rank: rank.unwrap_or(0) }
         };
         Ok(match &plans.plan.nodes[node as usize] {
             PlanNode::Nil => Found { bounds: Some(Bounds::NO), rank: 0 },
@@ -391,16 +389,13 @@ impl Explainer<'_, '_, '_> {
                 join_all(children.iter().map(|c| self.found(*c)).collect::<Result<_, _>>()?, true)
             }
             PlanNode::Exclusion(base, excluded) => {
-                let base = self.found(*base)?;
-                let excluded = self.found(*excluded)?.bounds.unwrap_or(Bounds::NO);
-                Found { bounds: base.bounds.map(|b| b.and(excluded.negated())), rank: base.rank }
+                let (base, mut excluded) = (self.found(*base)?, self.found(*excluded)?);
+                excluded.bounds = excluded.bounds.map(Bounds::negated);
+                Found { rank: base.rank, ..join_all(vec![base, excluded], true) }
             }
             PlanNode::Relation(classes) => {
                 let edges = self.relation_edges(classes)?;
-                join_all(
-                    edges.iter().map(|e| Found { bounds: Some(e.bounds), rank: e.rank }).collect(),
-                    false,
-                )
+                join_all(edges.iter().map(|e| Found { bounds: e.bounds, rank: e.rank }).collect(), false)
             }
             PlanNode::Arrow { kind, steps, .. } => {
                 let mut edges = Vec::new();
@@ -408,10 +403,7 @@ impl Explainer<'_, '_, '_> {
                     self.class_edges(step.class, step.target, &mut edges)?;
                 }
                 let is_all = *kind == ArrowKind::All && !edges.is_empty();
-                join_all(
-                    edges.iter().map(|e| Found { bounds: Some(e.bounds), rank: e.rank }).collect(),
-                    is_all,
-                )
+                join_all(edges.iter().map(|e| Found { bounds: e.bounds, rank: e.rank }).collect(), is_all)
             }
         })
     }
@@ -431,7 +423,7 @@ impl Explainer<'_, '_, '_> {
                 edges.extend(bounds.map(|bounds| FoundEdge {
                     class,
                     subject,
-                    bounds,
+                    bounds: Some(bounds),
                     rank: 0,
                     target: None,
                 }));
@@ -440,7 +432,7 @@ impl Explainer<'_, '_, '_> {
         Ok(edges)
     }
 
-    /// The live edges of a class to goals that were visited, or that a false caveat made needless.
+    /// The live edges of a class with what was found of their targets.
     fn class_edges(
         &mut self,
         class: ClassIndex,
@@ -459,9 +451,9 @@ impl Explainer<'_, '_, '_> {
             let goal = GoalKey { member: target, object: subject };
             let known = self.evaluator.known(goal);
             let (bounds, rank) = match known {
-                _ if edge == Bounds::NO => (Bounds::NO, 0),
-                Some((bounds, rank)) => (edge.and(bounds), rank),
-                None => continue,
+                _ if edge == Bounds::NO => (Some(Bounds::NO), 0),
+                Some((bounds, rank)) => (Some(edge.and(bounds)), rank),
+                None => (None, 0),
             };
             into.push(FoundEdge { class, subject, bounds, rank, target: known.map(|_| goal) });
         }
