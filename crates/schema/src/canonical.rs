@@ -1,8 +1,7 @@
 //! How is a schema written? The one text that each schema has.
 //!
 //! The flags it needs, caveats, then definitions, each sorted by name; members in the order they were written.
-//! Parentheses stand around every intersection and exclusion inside another rule, and never around a union, because
-//! `+` binds tightest.
+//! Parentheses stand around every operation inside another one, but a union of nothing but names: `+` binds tightest.
 
 use std::fmt::{self, Write as _};
 
@@ -149,8 +148,12 @@ fn print_terms(terms: &[Expression], operator: &str, f: &mut fmt::Formatter<'_>)
 }
 
 fn print_term(term: &Expression, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let is_plain = |term: &Expression| {
+        !matches!(term, Expression::Union(_) | Expression::Intersection(_) | Expression::Exclusion(..))
+    };
     match term {
-        Expression::Intersection(_) | Expression::Exclusion(..) => write!(f, "({term})"),
-        _ => write!(f, "{term}"),
+        Expression::Union(terms) if terms.iter().all(is_plain) => write!(f, "{term}"),
+        _ if is_plain(term) => write!(f, "{term}"),
+        _ => write!(f, "({term})"),
     }
 }

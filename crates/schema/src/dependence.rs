@@ -2,7 +2,7 @@
 //!
 //! *Computable* from a member is what a subject standing in it can thereby come to stand in: names, usersets, targets
 //! of arrows. An arrow's left side passes nobody on, so nothing is computable from it; but a permission *depends* on
-//! it, since without its relationships the arrow leads nowhere.
+//! it, since without its relationships the arrow leads nowhere, unless no followed type has the arrow's target.
 //!
 //! Cost: O(schema), with arrows counted once per type they may lead to; the checker bounds that.
 
@@ -201,8 +201,15 @@ impl<'a> Walk<'a> {
         match leaf {
             Expression::Member(name) => self.visit(&definition.name, name),
             Expression::Arrow { relation, target, .. } => {
-                self.followed.insert((&definition.name, relation));
-                for followed in types_of(definition.relation(relation)) {
+                let targets: Vec<&str> = types_of(definition.relation(relation))
+                    .into_iter()
+                    .filter(|followed| self.schema.definition(followed).is_some_and(|d| d.has_member(target)))
+                    .collect();
+                // An arrow that leads nowhere decides nothing.
+                if !targets.is_empty() {
+                    self.followed.insert((&definition.name, relation));
+                }
+                for followed in targets {
                     self.visit(followed, target);
                 }
             }
@@ -211,8 +218,7 @@ impl<'a> Walk<'a> {
     }
 
     fn visit(&mut self, definition: &'a str, member: &'a str) {
-        let exists = self.schema.definition(definition).is_some_and(|found| found.has_member(member));
-        if exists && self.seen.insert((definition, member)) {
+        if self.seen.insert((definition, member)) {
             self.open.push((definition, member));
         }
     }

@@ -15,6 +15,7 @@
 //! Cost: O(relations).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::{Draft, Drafts};
 use crate::mistake::{Mistake, quoted};
@@ -104,8 +105,8 @@ fn including<'a>(drafts: &Drafts<'a>) -> HashMap<Key<'a>, String> {
     while let Some(key) = queue.pop() {
         let wildcard = found.get(&key).cloned().unwrap_or_default();
         for includer in included_by.remove(&key).unwrap_or_default() {
-            if !found.contains_key(&includer) {
-                found.insert(includer, wildcard.clone());
+            if let Entry::Vacant(vacant) = found.entry(includer) {
+                vacant.insert(wildcard.clone());
                 queue.push(includer);
             }
         }

@@ -155,7 +155,7 @@ fn a_change_names_the_relationships_that_it_would_orphan() {
             &["doc#aaa@user Some(\"cav\") expires"],
         ),
         (
-            head.clone() + &doc("relation aaa: user with cav"),
+            head + &doc("relation aaa: user with cav"),
             doc("relation aaa: user"),
             &["doc#aaa@user Some(\"cav\")"],
         ),
