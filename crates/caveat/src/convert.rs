@@ -10,6 +10,7 @@ use idhini_model::{ContextValue, VALUE_DEPTH_MAX};
 
 use crate::CaveatType;
 use crate::budget::{Budget, Exhausted};
+use crate::print::double_text;
 use crate::time::{Moment, parse_duration};
 use crate::value::{Bytes, Ip, List, Map, Text, Value};
 
@@ -92,11 +93,11 @@ fn explain_at(value: &ContextValue, of: &CaveatType, depth: usize) -> Option<Str
 /// A type, and how its values look in a context.
 fn form(of: &CaveatType) -> String {
     match of {
-        CaveatType::Int => "an int (a whole number of 64 bits, or such as a decimal string)".to_owned(),
+        CaveatType::Int => "an int (a whole number of 64 bits, or one as a decimal string)".to_owned(),
         CaveatType::Uint => {
-            "a uint (a whole number of 64 bits from 0, or such as a decimal string)".to_owned()
+            "a uint (a whole number of 64 bits, not negative, or one as a decimal string)".to_owned()
         }
-        CaveatType::Double => "a double (a number, or such as a decimal string)".to_owned(),
+        CaveatType::Double => "a double (a number, or one as a decimal string)".to_owned(),
         CaveatType::Bytes => "bytes (a base64 string)".to_owned(),
         CaveatType::Duration => "a duration (a string such as \"1h30m\")".to_owned(),
         CaveatType::Timestamp => "a timestamp (a string such as \"2030-01-31T12:00:00Z\")".to_owned(),
@@ -109,7 +110,7 @@ fn came(value: &ContextValue) -> String {
     match value {
         ContextValue::Null => "null".to_owned(),
         ContextValue::Bool(value) => format!("the bool {value}"),
-        ContextValue::Number(value) => format!("the number {value}"),
+        ContextValue::Number(value) => format!("the number {}", double_text(*value)),
         ContextValue::String(value) => format!("the string \"{}\"", shortened(value)),
         ContextValue::List(_) => "a list".to_owned(),
         ContextValue::Map(_) => "a map".to_owned(),

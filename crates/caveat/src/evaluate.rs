@@ -371,7 +371,10 @@ impl<'a> Machine<'a, '_> {
                 let (a, b) = (left.type_name(), right.type_name());
                 return error(format!("`{}` does not take {a} and {b}", relation.symbol()));
             }
-            bool_answer(left.compare(&right, budget)?.is_some_and(test))
+            match left.compare(&right, budget)? {
+                Some(order) => bool_answer(test(order)),
+                None => error(format!("`{}`: NaN has no order", relation.symbol())),
+            }
         };
         match relation {
             Relation::Equal => bool_answer(left.equals(&right, self.budget)?),

@@ -13,8 +13,7 @@
 //! * Numbers of a context outside of their type's range are refused; it silently takes the nearest.
 //! * `isSubtreeOf` compares lists and numbers as `==` does; it fails on lists and holds `1` and `1.0` for different.
 //! * An index with both sides unknown names both parameters; it names the first.
-//! * Comparing with NaN is false, as IEEE 754 and CEL's definition have it; it is an error there. Numbers of unlike
-//!   types are compared exactly; it rounds to doubles.
+//! * Numbers of unlike types are compared exactly; it rounds to doubles.
 //! * A literal pattern of `matches` that is malformed, and map keys of types that CEL does not allow, are refused when
 //!   the schema is written.
 //! * Messages such as `google.protobuf.Duration{seconds: 1}` are refused; write `duration("1s")`.

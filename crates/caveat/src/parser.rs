@@ -95,16 +95,16 @@ impl Parser<'_> {
         self.level += 1;
         // Else-branches chain to the right; they are collected here and built from the end.
         let mut branches = Vec::new();
-        let mut last = self.any()?;
+        let mut last = self.operators(0)?;
         loop {
             let at = self.at();
             if !self.eat("?") {
                 break;
             }
-            let then = self.any()?;
+            let then = self.operators(0)?;
             self.need(":", "`:` and the value for otherwise")?;
             branches.push((at, last, then));
-            last = self.any()?;
+            last = self.operators(0)?;
         }
         self.level -= 1;
         while let Some((at, condition, then)) = branches.pop() {
@@ -113,100 +113,46 @@ impl Parser<'_> {
         Ok(last)
     }
 
-    fn any(&mut self) -> Parsed {
-        let first = self.all()?;
-        if self.peek() != &Word::Symbol("||") {
-            return Ok(first);
-        }
-        let at = self.at();
-        let mut operands = Vec::new();
-        self.join(first, &mut operands, |kind| matches!(kind, Kind::Any(_)));
-        while self.eat("||") {
-            let operand = self.all()?;
-            self.join(operand, &mut operands, |kind| matches!(kind, Kind::Any(_)));
-        }
-        self.push(at, Kind::Any(operands))
-    }
-
-    fn all(&mut self) -> Parsed {
-        let first = self.relation()?;
-        if self.peek() != &Word::Symbol("&&") {
-            return Ok(first);
-        }
-        let at = self.at();
-        let mut operands = Vec::new();
-        self.join(first, &mut operands, |kind| matches!(kind, Kind::All(_)));
-        while self.eat("&&") {
-            let operand = self.relation()?;
-            self.join(operand, &mut operands, |kind| matches!(kind, Kind::All(_)));
-        }
-        self.push(at, Kind::All(operands))
-    }
-
-    /// `&&` and `||` are associative and commutative, so `(a || b) || c` is one disjunction of three.
-    fn join(&mut self, operand: NodeId, operands: &mut Vec<NodeId>, same: fn(&Kind) -> bool) {
-        if !same(&self.tree.node(operand).kind) {
-            operands.push(operand);
-        } else if let Kind::All(inner) | Kind::Any(inner) = self.tree.take(operand) {
-            operands.extend(inner);
-        }
-    }
-
-    fn relation(&mut self) -> Parsed {
-        let mut left = self.arithmetic(false)?;
-        loop {
-            let at = self.at();
-            let relation = match self.peek() {
-                Word::Symbol("==") => Relation::Equal,
-                Word::Symbol("!=") => Relation::NotEqual,
-                Word::Symbol("<") => Relation::Less,
-                Word::Symbol("<=") => Relation::LessEqual,
-                Word::Symbol(">") => Relation::Greater,
-                Word::Symbol(">=") => Relation::GreaterEqual,
-                Word::In => Relation::In,
-                _ => return Ok(left),
-            };
-            self.next += 1;
-            let right = self.arithmetic(false)?;
-            left = self.push(at, Kind::Relation { relation, left, right })?;
-        }
-    }
-
-    /// Sums of products, or (when `products`) products alone.
-    fn arithmetic(&mut self, products: bool) -> Parsed {
-        let operand = |p: &mut Self| if products { p.unary() } else { p.arithmetic(true) };
-        let first = operand(self)?;
-        let (mut at, mut rest) = (0, Vec::new());
-        loop {
-            let operator = match self.peek() {
-                Word::Symbol("+") => Arithmetic::Add,
-                Word::Symbol("-") => Arithmetic::Subtract,
-                Word::Symbol("*") => Arithmetic::Multiply,
-                Word::Symbol("/") => Arithmetic::Divide,
-                Word::Symbol("%") => Arithmetic::Remainder,
-                _ => break,
-            };
-            if operator.is_product() != products {
-                break;
-            }
-            if rest.is_empty() {
-                at = self.at();
-            }
-            self.next += 1;
-            rest.push((operator, operand(self)?));
-        }
-        if rest.is_empty() {
-            return Ok(first);
-        }
-        // `(a + b) + c` is the chain `a + b + c`: the same operations in the same order.
-        if let Kind::Arithmetic { rest: inner, .. } = &self.tree.node(first).kind
-            && inner[0].0.is_product() == products
-            && let Kind::Arithmetic { first, rest: mut chain } = self.tree.take(first)
+    /// Operands joined by operators that bind at least so tightly.
+    fn operators(&mut self, least: u8) -> Parsed {
+        let mut left = self.unary()?;
+        while let Some((operator, strength)) =
+            operator(self.peek()).filter(|(_, strength)| *strength >= least)
         {
-            chain.append(&mut rest);
-            return self.push(at, Kind::Arithmetic { first, rest: chain });
+            let at = self.at();
+            self.next += 1;
+            let right = self.operators(strength + 1)?;
+            left = self.join(at, operator, left, right)?;
         }
-        self.push(at, Kind::Arithmetic { first, rest })
+        Ok(left)
+    }
+
+    fn join(&mut self, at: u32, operator: Operator, left: NodeId, right: NodeId) -> Parsed {
+        let all = match operator {
+            Operator::Relation(relation) => return self.push(at, Kind::Relation { relation, left, right }),
+            // `(a + b) + c` is the chain `a + b + c`: the same operations in the same order.
+            Operator::Arithmetic(operator) => {
+                if self.tree.extend_arithmetic(left, operator, right) {
+                    return self.hold(left);
+                }
+                return self.push(at, Kind::Arithmetic { first: left, rest: vec![(operator, right)] });
+            }
+            // `&&` and `||` are associative and commutative: `a || (b || c)` is one disjunction of three.
+            Operator::All => true,
+            Operator::Any => false,
+        };
+        let operands = self.tree.take_operands(right, all);
+        if self.tree.extend_logic(left, all, &operands) {
+            return self.hold(left);
+        }
+        let operands = [vec![left], operands].concat();
+        self.push(at, if all { Kind::All(operands) } else { Kind::Any(operands) })
+    }
+
+    /// Holds a node that grew to the limit of depth.
+    fn hold(&self, id: NodeId) -> Parsed {
+        let node = self.tree.node(id);
+        if node.depth > DEPTH_MAX { self.too_deep(node.at) } else { Ok(id) }
     }
 
     /// `!` or `-`, repeated; an even number of them cancels out.
@@ -226,6 +172,10 @@ impl Parser<'_> {
             return self.postfix(literal);
         }
         let operand = self.member()?;
+        self.sign(at, operand, odd, minus)
+    }
+
+    fn sign(&mut self, at: u32, operand: NodeId, odd: bool, minus: bool) -> Parsed {
         match (odd, minus) {
             (false, _) => Ok(operand),
             (true, false) => self.push(at, Kind::Not(operand)),
@@ -240,7 +190,7 @@ impl Parser<'_> {
     }
 
     fn is_number(&self) -> bool {
-        matches!(self.peek(), Word::Integer(_) | Word::Literal(Literal::Double(_)))
+        is_number(self.peek())
     }
 
     fn number(&mut self, negative: bool) -> Parsed {
@@ -291,6 +241,10 @@ impl Parser<'_> {
                 let index = self.expression()?;
                 self.need("]", "`]` after the index")?;
                 operand = self.push(at, Kind::Index { operand, index, optional })?;
+            } else if self.peek() == &Word::Symbol("{")
+                && matches!(self.tree.node(operand).kind, Kind::Select { .. })
+            {
+                return self.error(at, "a name with `{…}` would build a message; a caveat has no messages");
             } else {
                 return Ok(operand);
             }
@@ -343,6 +297,11 @@ impl Parser<'_> {
                 let literal = literal.clone();
                 self.next += 1;
                 self.push(at, Kind::Literal(literal))
+            }
+            // The sign after another operator: `!-1`.
+            Word::Symbol("-") if self.tokens.get(self.next + 1).is_some_and(|next| is_number(&next.word)) => {
+                self.next += 1;
+                self.number(true)
             }
             Word::Name => self.name(false),
             Word::Symbol(".") => {
@@ -426,4 +385,42 @@ impl Parser<'_> {
         }
         Ok(elements)
     }
+}
+
+fn is_number(word: &Word) -> bool {
+    matches!(word, Word::Integer(_) | Word::Literal(Literal::Double(_)))
+}
+
+/// An operator between two operands.
+#[derive(Clone, Copy)]
+enum Operator {
+    Any,
+    All,
+    Relation(Relation),
+    Arithmetic(Arithmetic),
+}
+
+/// The operator that a word is, and how tightly it binds.
+fn operator(word: &Word) -> Option<(Operator, u8)> {
+    let symbol = match word {
+        Word::In => return Some((Operator::Relation(Relation::In), 2)),
+        Word::Symbol(symbol) => *symbol,
+        _ => return None,
+    };
+    Some(match symbol {
+        "||" => (Operator::Any, 0),
+        "&&" => (Operator::All, 1),
+        "==" => (Operator::Relation(Relation::Equal), 2),
+        "!=" => (Operator::Relation(Relation::NotEqual), 2),
+        "<" => (Operator::Relation(Relation::Less), 2),
+        "<=" => (Operator::Relation(Relation::LessEqual), 2),
+        ">" => (Operator::Relation(Relation::Greater), 2),
+        ">=" => (Operator::Relation(Relation::GreaterEqual), 2),
+        "+" => (Operator::Arithmetic(Arithmetic::Add), 3),
+        "-" => (Operator::Arithmetic(Arithmetic::Subtract), 3),
+        "*" => (Operator::Arithmetic(Arithmetic::Multiply), 4),
+        "/" => (Operator::Arithmetic(Arithmetic::Divide), 4),
+        "%" => (Operator::Arithmetic(Arithmetic::Remainder), 4),
+        _ => return None,
+    })
 }

@@ -32,7 +32,7 @@ enum Strength {
 
 /// Prints the expression under `root`.
 pub(crate) fn print(tree: &Tree, root: NodeId) -> String {
-    let mut printer = Printer { tree, text: String::new(), wrapped_at: 0 };
+    let mut printer = Printer { tree, text: String::new(), wrapped_at: 0, variables: Vec::new() };
     printer.node(root);
     printer.text
 }
@@ -59,9 +59,11 @@ struct Printer<'t> {
     tree: &'t Tree,
     text: String,
     wrapped_at: usize,
+    /// Variables of the macros around.
+    variables: Vec<&'t str>,
 }
 
-impl Printer<'_> {
+impl<'t> Printer<'t> {
     fn strength(&self, id: NodeId) -> Strength {
         match &self.tree.node(id).kind {
             Kind::Condition { .. } => Strength::Condition,
@@ -105,9 +107,10 @@ impl Printer<'_> {
         let tree = self.tree;
         match &tree.node(id).kind {
             Kind::Literal(literal) => self.literal(literal),
-            // A leading dot only says that no variable of a macro is meant.
+            // A leading dot says that no variable of a macro is meant; it stays where there is one.
             Kind::Name { name, root } => {
-                self.text.push_str(if *root { "." } else { "" });
+                let hidden = *root && self.variables.contains(&&**name);
+                self.text.push_str(if hidden { "." } else { "" });
                 self.text.push_str(name);
             }
             Kind::Select { operand, field, optional, test } => {
@@ -134,10 +137,12 @@ impl Printer<'_> {
             Kind::Macro { kind, range, variable, filter, body } => {
                 self.at_least(*range, Strength::Member);
                 let _ = write!(self.text, ".{}({variable}", kind.name());
+                self.variables.push(variable);
                 for part in filter.iter().chain([body]) {
                     self.text.push_str(", ");
                     self.node(*part);
                 }
+                self.variables.pop();
                 self.text.push(')');
             }
             Kind::Not(operand) => self.unary('!', *operand),

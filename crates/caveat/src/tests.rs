@@ -1,1 +1,4 @@
-//! Placeholder module header; filled below.
+//! Tests of what cannot be seen from outside: the parser against another one, numbers, patterns, times.
+
+mod numbers;
+mod parsers;

@@ -216,6 +216,46 @@ impl Tree {
         (id, depth)
     }
 
+    /// Adds an operand at the end of a chain of equally strong operators; false if the node is none.
+    pub(crate) fn extend_arithmetic(&mut self, chain: NodeId, operator: Arithmetic, operand: NodeId) -> bool {
+        let below = self.node(operand).depth;
+        let node = &mut self.nodes[chain.0 as usize];
+        match &mut node.kind {
+            Kind::Arithmetic { rest, .. } if rest[0].0.is_product() == operator.is_product() => {
+                rest.push((operator, operand));
+                node.depth = node.depth.max(below.saturating_add(1));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds operands at the end of an `&&` (when `all`) or `||`; false if the node is none.
+    pub(crate) fn extend_logic(&mut self, logic: NodeId, all: bool, operands: &[NodeId]) -> bool {
+        let below = operands.iter().map(|id| self.node(*id).depth).max().unwrap_or(0);
+        let node = &mut self.nodes[logic.0 as usize];
+        match (&mut node.kind, all) {
+            (Kind::All(list), true) | (Kind::Any(list), false) => {
+                list.extend(operands);
+                node.depth = node.depth.max(below.saturating_add(1));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The operands of an `&&` (when `all`) or `||`, which is dissolved; a node that is none stands for itself.
+    pub(crate) fn take_operands(&mut self, id: NodeId, all: bool) -> Vec<NodeId> {
+        match (&self.node(id).kind, all) {
+            (Kind::All(_), true) | (Kind::Any(_), false) => {}
+            _ => return vec![id],
+        }
+        match self.take(id) {
+            Kind::All(operands) | Kind::Any(operands) => operands,
+            _ => Vec::new(),
+        }
+    }
+
     /// Takes a node's kind out, to build upon it; what is left stands for nothing.
     pub(crate) fn take(&mut self, id: NodeId) -> Kind {
         std::mem::replace(&mut self.nodes[id.0 as usize].kind, Kind::Literal(Literal::Null))

@@ -365,7 +365,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// Whether the two have an order at all, equal NaNs apart.
+    /// Whether values of these two types have an order.
     pub(crate) fn is_ordered_with(&self, other: &Value<'_>) -> bool {
         match self {
             Value::Bool(_)
