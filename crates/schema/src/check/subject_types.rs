@@ -1,7 +1,8 @@
 //! Does a permission reach only the subject types that it declares? `permission p: user | team = …`
 //!
 //! Every type that can stand anywhere in the rule counts, on the right side of `-` too: what is declared is an upper
-//! bound. A declared type that is not reached is no mistake.
+//! bound. A declared type that is not reached is no mistake. `self` reaches the definition's own type; SpiceDB 1.54
+//! forgets that, and accepts `permission p: user = self` in a definition other than `user`.
 //!
 //! Cost: what each declaring permission reaches, all together at most [`STEPS_MAX`] steps.
 

@@ -3,13 +3,21 @@
 //! A relation *includes* a wildcard when it allows one, or allows a userset whose relation includes one. Refused are an
 //! arrow over a relation that includes a wildcard, and a userset of *another* definition whose relation includes one.
 //!
-//! The rule is about names of relations, not about what can be reached: a userset of the same definition is allowed,
-//! and so is one that names a permission, though a wildcard may stand behind either. Servers of this API accept such
-//! schemas, so they are accepted here, and mean what the evaluator says: the wildcard counts.
+//! The rule is about relations, not about what can be reached: a userset of the same definition is allowed, and so is
+//! one that names a permission, though a wildcard may stand behind either. SpiceDB accepts such schemas, so they are
+//! accepted here, and mean what the evaluator says: the wildcard counts.
 //!
 //! ```text
 //! definition group { relation open: user:*    permission member = open }
 //! definition doc   { relation viewer: group#member }      // accepted: `member` is a permission
+//! ```
+//!
+//! SpiceDB 1.54 forgets the rule for arrows where an earlier definition has an arrow over a relation of the same *name*:
+//! it accepts the following text, and refuses it with the definitions in the other order. Here both are refused.
+//!
+//! ```text
+//! definition doc    { relation parent: doc        permission view = parent->view }
+//! definition folder { relation parent: doc:*      permission view = parent->view }
 //! ```
 //!
 //! Cost: O(relations).

@@ -171,6 +171,20 @@ fn an_arrow_ignores_the_relation_of_what_it_follows() {
 }
 
 #[test]
+fn an_arrow_that_leads_nowhere_is_no_dependency() {
+    let schema = accepted(&doc("relation aaa: user\npermission ppp = aaa->nope + aaa.all(nope)"));
+    assert_eq!(schema.dependencies("doc", "ppp").unwrap(), []);
+}
+
+#[test]
+fn a_wildcard_takes_up_objects_and_not_usersets() {
+    // SpiceDB answers `doc#wild` for the userset too, though a wildcard never matches one.
+    let schema = accepted(&doc("relation aaa: user\nrelation wild: doc:*"));
+    assert_eq!(computable(&schema, "doc", ""), "doc#wild");
+    assert_eq!(computable(&schema, "doc", "aaa"), "");
+}
+
+#[test]
 fn dependencies_are_what_a_permission_is_computed_from() {
     let schema = accepted(SCHEMA);
     for (definition, permission, expected) in [

@@ -36,6 +36,9 @@ mod rules {
             ("ccc . any ( aaa ) - ccc -> bbb", "ccc->aaa - ccc->bbb"),
             ("self + nil", "self + nil"),
             ("aaa-bbb", "aaa - bbb"),
+            // A union of more than names gets parentheses.
+            ("aaa & (bbb + (ccc - aaa))", "aaa & (bbb + (ccc - aaa))"),
+            ("aaa - (bbb & ccc) + aaa", "aaa - ((bbb & ccc) + aaa)"),
         ] {
             assert_eq!(rule(text), canonical, "{text}");
         }

@@ -87,6 +87,15 @@ mod wildcards {
     }
 
     #[test]
+    fn an_earlier_arrow_over_a_relation_of_the_same_name_hides_nothing() {
+        // SpiceDB accepts the first of these orders and refuses the second.
+        let plain = "definition doc {\n relation parent: doc\n permission view = parent->view\n}\n";
+        let wild = "definition folder {\n relation parent: doc:*\n permission view = parent->view\n}\n";
+        senseless(&format!("{plain}{wild}"), "7:20", "includes the wildcard `doc:*`");
+        senseless(&format!("{wild}{plain}"), "3:20", "includes the wildcard `doc:*`");
+    }
+
+    #[test]
     fn a_userset_of_another_definition_that_includes_one_is_refused() {
         let group = "definition group {\n relation aaa: group#bbb\n relation bbb: group#ccc\n relation ccc: user:*\n}\n";
         for relation in ["aaa", "bbb", "ccc"] {
