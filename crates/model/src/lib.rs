@@ -12,8 +12,8 @@ mod timestamp;
 pub use context::{Context, ContextError, ContextValue, VALUE_DEPTH_MAX};
 pub use entry::{Attributes, Change, Entry, EntryKind};
 pub use names::{
-    NAME_BYTES_MAX, NAME_BYTES_MIN, NameError, OBJECT_ID_BYTES_MAX, TYPE_BYTES_MAX, validate_name, validate_object_id,
-    validate_type,
+    NAME_BYTES_MAX, NAME_BYTES_MIN, NameError, OBJECT_ID_BYTES_MAX, TYPE_BYTES_MAX, validate_caveat_name,
+    validate_name, validate_object_id, validate_type,
 };
 pub use relationship::{
     CaveatUse, ParseError, Relationship, ResourceRef, SubjectRef, WILDCARD, parse_reference,

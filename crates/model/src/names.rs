@@ -18,6 +18,11 @@ pub enum NameError {
         "`{0}` is not a type name: lower-case letters, digits and `_`, starting with a letter and not ending with `_`, 3 to 64 characters, with optional prefixes ending in `/`, at most 128 in all"
     )]
     Type(String),
+    /// A caveat's name in a relationship.
+    #[error(
+        "`{0}` is not a caveat name: 1 to 128 characters out of `A-Z a-z 0-9 / _ | -`, the first a letter, digit or `_`"
+    )]
+    Caveat(String),
     /// A relation's, permission's or parameter's name.
     #[error(
         "`{0}` is not a relation or permission name: lower-case letters, digits and `_`, starting with a letter and not ending with `_`, 3 to 64 characters"
@@ -45,6 +50,20 @@ pub fn validate_type(name: &str) -> Result<(), NameError> {
         Ok(())
     } else {
         Err(NameError::Type(shortened(name)))
+    }
+}
+
+/// Accepts a caveat's name; looser than a definition's, as schemas in use have it.
+///
+/// # Errors
+/// [`NameError::Caveat`] with the (shortened) name.
+pub fn validate_caveat_name(name: &str) -> Result<(), NameError> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'|' | b'-');
+    let starts_well = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if starts_well && name.len() <= TYPE_BYTES_MAX && name.bytes().all(good) {
+        Ok(())
+    } else {
+        Err(NameError::Caveat(shortened(name)))
     }
 }
 

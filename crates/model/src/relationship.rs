@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::{Context, ContextError, NameError, Timestamp, TimestampError};
-use crate::{validate_name, validate_object_id, validate_type};
+use crate::{validate_caveat_name, validate_name, validate_object_id, validate_type};
 
 /// The object id that stands for every subject of a type.
 pub const WILDCARD: &str = "*";
@@ -211,7 +211,8 @@ impl FromStr for Relationship {
             None => (text, ""),
         };
         let head = head.trim_end();
-        let (left, subject) = head.split_once('@').ok_or_else(|| expected("`@` and a subject", head.len(), text))?;
+        let (left, subject) =
+            head.split_once('@').ok_or_else(|| expected("`@` and a subject", head.len(), text))?;
         let (resource, relation) =
             left.split_once('#').ok_or_else(|| expected("`#` and a relation", left.len(), text))?;
         validate_name(relation)?;
@@ -226,13 +227,16 @@ fn parse_attributes(mut rest: &str, text: &str, into: &mut Relationship) -> Resu
     while !rest.trim_start().is_empty() {
         rest = rest.trim_start();
         let at = text.len() - rest.len();
-        let end = closing_bracket(rest).ok_or_else(|| expected("`[caveat:{…}]` or `[expiration:…]`", at, text))?;
+        let end =
+            closing_bracket(rest).ok_or_else(|| expected("`[caveat:{…}]` or `[expiration:…]`", at, text))?;
         let body = &rest[1..end];
         let (name, value) = body.split_once(':').map_or((body, None), |(n, v)| (n, Some(v)));
         match (name, value) {
-            ("expiration", Some(value)) if into.expires_at.is_none() => into.expires_at = Some(value.parse()?),
+            ("expiration", Some(value)) if into.expires_at.is_none() => {
+                into.expires_at = Some(value.parse()?)
+            }
             (name, value) if name != "expiration" && into.caveat.is_none() => {
-                validate_type(name)?;
+                validate_caveat_name(name)?;
                 let context = value.map_or(Ok(Context::default()), Context::from_json)?;
                 into.caveat = Some(CaveatUse { name: name.to_owned(), context });
             }

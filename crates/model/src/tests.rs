@@ -13,6 +13,7 @@ fn relationships_print_as_they_were_read() {
     round_trip("document:readme#viewer@user:*");
     round_trip(r#"document:readme#viewer@user:tom[only_on:{"a":["]",{"b":1.5e0}],"c":null}]"#);
     round_trip("document:readme#viewer@user:tom[expiration:2030-01-31T12:00:00Z]");
+    round_trip("document:readme#viewer@user:tom[A/b_|-]");
     round_trip("document:readme#viewer@user:tom[only_on][expiration:2030-01-31T12:00:00.5Z]");
 }
 

@@ -77,7 +77,9 @@ impl FromStr for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_nanosecond(i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanos)) {
+        match jiff::Timestamp::from_nanosecond(
+            i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanos),
+        ) {
             Ok(moment) => write!(f, "{moment}"),
             // jiff ends some hours before the last moment of the year 9999.
             Err(_) => write!(f, "{}.{:09}s", self.seconds, self.nanos),

@@ -8,7 +8,8 @@
 
 use idhini_model::{
     CaveatUse, Context, ContextError, ContextValue, NameError, Relationship, ResourceRef, SubjectRef,
-    Timestamp, TimestampError, VALUE_DEPTH_MAX, WILDCARD, validate_name, validate_object_id, validate_type,
+    Timestamp, TimestampError, VALUE_DEPTH_MAX, WILDCARD, validate_caveat_name, validate_name,
+    validate_object_id, validate_type,
 };
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
@@ -112,7 +113,7 @@ impl TryFrom<v1::Relationship> for Relationship {
 /// Clients say "no caveat" with no message, or with one whose name is empty.
 fn caveat_use(message: Option<v1::ContextualizedCaveat>) -> Result<Option<CaveatUse>, Malformed> {
     let Some(message) = message.filter(|caveat| !caveat.caveat_name.is_empty()) else { return Ok(None) };
-    validate_type(&message.caveat_name).map_err(Malformed::name("optional_caveat.caveat_name"))?;
+    validate_caveat_name(&message.caveat_name).map_err(Malformed::name("optional_caveat.caveat_name"))?;
     let context = context(message.context, "optional_caveat.context")?;
     Ok(Some(CaveatUse { name: message.caveat_name, context }))
 }
