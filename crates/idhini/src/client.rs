@@ -1,8 +1,6 @@
 //! Commands that ask a server.
 
-use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use idhini_model::Context;
@@ -21,6 +19,7 @@ use crate::arguments::{
     Check, Command, Connection, RelationshipArguments, RelationshipCommand, SchemaCommand,
 };
 use crate::failure::Failure;
+use crate::files::read_schema;
 use crate::output::{self, Style, Verdict};
 
 /// How long a connection may take.
@@ -47,7 +46,7 @@ pub(crate) fn run(connection: &Connection, command: Command, style: Style) -> Re
     runtime.block_on(async {
         match command {
             Command::Schema(SchemaCommand::Write { file }) => {
-                let schema = read_text(&file)?;
+                let schema = read_schema(&file)?;
                 Server::connect(connection, style).await?.write_schema(schema).await.map(|()| 0)
             }
             Command::Schema(SchemaCommand::Read) => {
@@ -186,15 +185,4 @@ fn is_loopback(address: &str) -> Result<bool, Failure> {
     let (host, port) = address.rsplit_once(':').ok_or_else(malformed)?;
     port.parse::<u16>().map_err(|_| malformed())?;
     Ok(host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()))
-}
-
-/// A file's text, or standard input's for `-`.
-pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
-    let failed = |source| Failure::File { path: PathBuf::from(path), source };
-    if path.as_os_str() != "-" {
-        return std::fs::read_to_string(path).map_err(failed);
-    }
-    let mut text = String::new();
-    std::io::stdin().lock().read_to_string(&mut text).map_err(failed)?;
-    Ok(text)
 }

@@ -30,6 +30,9 @@ pub(crate) enum Failure {
     /// A file cannot be read.
     #[error("cannot read `{}`: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },
+    /// A file is not a schema.
+    #[error("{0}")]
+    Schema(#[from] idhini_schema::ImportError),
     /// A line of a file is not a relationship.
     #[error("`{}`, line {line}: {source}", path.display())]
     Line { path: PathBuf, line: usize, source: idhini_model::ParseError },
@@ -72,6 +75,7 @@ impl Failure {
     pub(crate) fn status(&self) -> u8 {
         match self {
             Failure::File { .. }
+            | Failure::Schema(_)
             | Failure::Line { .. }
             | Failure::Relationship(_)
             | Failure::Address { .. } => STATUS_MALFORMED,
@@ -94,6 +98,7 @@ impl Failure {
         match self {
             Failure::NotDurable => "add --ephemeral to try it without".to_owned(),
             Failure::File { .. } => "name a file that exists and that you may read".to_owned(),
+            Failure::Schema(_) => "correct the place that the message names".to_owned(),
             Failure::Line { .. } => {
                 "write relationships as document:readme#viewer@user:tom, one a line".to_owned()
             }

@@ -6,6 +6,7 @@
 mod arguments;
 mod client;
 mod failure;
+mod files;
 mod output;
 mod serve;
 

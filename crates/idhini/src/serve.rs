@@ -10,8 +10,8 @@ use idhini_server::{Keys, Limits, Listener, Options, SealOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::arguments::Serve;
-use crate::client::read_text;
 use crate::failure::Failure;
+use crate::files::{read_schema, read_text};
 use crate::output::{self, Style};
 
 /// The namespace of a server that has one.
@@ -57,7 +57,7 @@ fn load(namespace: &Namespace, serve: &Serve) -> Result<(), Failure> {
         loaded.map(|_| ()).map_err(|source| Failure::Bootstrap { path: path.to_owned(), source })
     };
     if let Some(path) = &serve.schema {
-        fits(path, namespace.write_schema(&read_text(path)?))?;
+        fits(path, namespace.write_schema(&read_schema(path)?))?;
     }
     if let Some(path) = &serve.relationships {
         let mut relationships = Vec::new();

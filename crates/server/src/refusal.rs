@@ -199,7 +199,10 @@ impl From<ReplicaError> for Refusal {
                 Refusal::unknown_member(&definition, &member)
             }
             ReplicaError::NotARelation { definition, permission } => {
-                cannot_update(text, &definition, &permission)
+                Refusal::new(Code::FailedPrecondition, text)
+                    .because(ErrorReason::SchemaTypeError)
+                    .with("definition_name", definition)
+                    .with("relation_or_permission_name", permission)
             }
             ReplicaError::Inadmissible(inadmissible) => crate::inadmissible::refusal(&inadmissible),
             ReplicaError::DuplicateUpdate { relationship } => Refusal::invalid(text)
