@@ -24,7 +24,7 @@ const STARTS_BYTES: usize = 2 * CHUNK;
 /// Average numbers in a bucket.
 const BUCKET_FILL: usize = if cfg!(test) { 3 } else { 24 };
 
-/// `n` tags, then the low and then the high halves of `n` numbers.
+/// `n` tags, then `n` numbers, the low half first.
 type Bucket = Arc<[u16]>;
 
 #[derive(Debug, Clone)]
@@ -105,12 +105,10 @@ impl Names {
     #[inline]
     pub(crate) fn number_hashed(&self, hash: u64, id: &str) -> Option<u32> {
         let bucket = self.buckets.item(bucket_of(hash, self.buckets.len()))?;
-        let len = bucket.len() / 3;
+        let (tags, numbers) = parts(bucket);
         let tag = tag_of(hash);
-        (0..len)
-            .filter(|at| bucket[*at] == tag)
-            .map(|at| numbered(bucket, at))
-            .find(|number| self.bytes(*number) == id.as_bytes())
+        let same = tags.iter().zip(numbers).filter(|(have, _)| **have == tag);
+        same.map(|(_, number)| joined(*number)).find(|number| self.bytes(*number) == id.as_bytes())
     }
 
     /// Numbers an id that has no number yet.
@@ -284,22 +282,28 @@ impl FromIterator<(u16, u32)> for Entries {
 impl Entries {
     fn pack(&self) -> Bucket {
         let tags = self.0.iter().map(|(tag, _)| *tag);
-        let low = self.0.iter().map(|(_, number)| *number as u16);
-        let high = self.0.iter().map(|(_, number)| (*number >> 16) as u16);
+        let numbers = self.0.iter().flat_map(|(_, number)| [*number as u16, (*number >> 16) as u16]);
         let mut words = Vec::with_capacity(3 * self.0.len());
-        words.extend(tags.chain(low).chain(high));
+        words.extend(tags.chain(numbers));
         Arc::from(words)
     }
 }
 
+/// A bucket's tags and its numbers' halves.
 #[inline]
-fn numbered(bucket: &[u16], at: usize) -> u32 {
-    let len = bucket.len() / 3;
-    u32::from(bucket[len + at]) | u32::from(bucket[2 * len + at]) << 16
+fn parts(bucket: &[u16]) -> (&[u16], &[[u16; 2]]) {
+    let (tags, halves) = bucket.split_at(bucket.len() / 3);
+    (tags, halves.as_chunks().0)
+}
+
+#[inline]
+fn joined([low, high]: [u16; 2]) -> u32 {
+    u32::from(low) | u32::from(high) << 16
 }
 
 fn entries(bucket: &[u16]) -> impl Iterator<Item = (u16, u32)> {
-    (0..bucket.len() / 3).map(|at| (bucket[at], numbered(bucket, at)))
+    let (tags, numbers) = parts(bucket);
+    tags.iter().copied().zip(numbers.iter().copied().map(joined))
 }
 
 /// The bucket of a hash among `buckets`: linear hashing's address.

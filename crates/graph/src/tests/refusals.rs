@@ -139,8 +139,9 @@ fn schemas_that_do_not_parse_or_do_not_follow() {
     assert_eq!(refused(&root, &entry(&root, kind)), ApplyError::OtherSchema { found: Revision(3) });
     let schema = root.schema().unwrap().clone();
     let none = changes(&root, Vec::new());
+    let mut other = root;
     assert_eq!(
-        root.clone().apply_schema_parsed(&none, schema).unwrap_err(),
+        other.apply_schema_parsed(&none, schema).unwrap_err(),
         ApplyError::NotASchema { found: Revision(3) },
     );
 }
