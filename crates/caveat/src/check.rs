@@ -147,7 +147,7 @@ impl<'c> Checker<'c> {
             return self.push(kind, Operation::Parameter(place(slot)));
         }
         if let Some(name) = TYPE_NAMES.into_iter().find(|n| *n == name) {
-            return self.push(Type::Type, Operation::Type(name));
+            return self.push(Type::Meta, Operation::Type(name));
         }
         self.error(
             node.at,
@@ -185,7 +185,7 @@ impl<'c> Checker<'c> {
         let node = self.tree.node(id);
         let Kind::Select { operand, field, optional, test } = &node.kind else { return self.node(id) };
         if let Some(name) = self.qualified_type(id) {
-            return self.push(Type::Type, Operation::Type(name));
+            return self.push(Type::Meta, Operation::Type(name));
         }
         let (kind, operand) = self.node(*operand)?;
         let (inner, chained) = match kind {

@@ -199,7 +199,7 @@ impl Form {
             Form::Duration => Type::Duration,
             Form::Timestamp => Type::Timestamp,
             Form::IpAddress => Type::IpAddress,
-            Form::Type => Type::Type,
+            Form::Type => Type::Meta,
             Form::List => Type::List(open()),
             Form::Map => Type::Map(open(), open()),
             Form::StringMap => Type::Map(Box::new(Type::String), open()),

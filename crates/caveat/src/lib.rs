@@ -12,8 +12,11 @@
 //! # Differences from SpiceDB 1.54, all deliberate
 //! * Numbers of a context outside of their type's range are refused; it silently takes the nearest.
 //! * `isSubtreeOf` compares lists and numbers as `==` does; it fails on lists and holds `1` and `1.0` for different.
-//! * An index with both sides unknown names both parameters; it names the first.
-//! * Numbers of unlike types are compared exactly; it rounds to doubles.
+//! * An operation with several unknown operands names the parameters of all; it names those of the first only.
+//! * An operation with an unknown and a failed operand is unknown in either order; there, the first of them wins.
+//! * A `uint` parameter goes with `1u` as with `1`, and converts; it checks such a parameter as an int, and fails to
+//!   convert it.
+//! * Numbers of unlike types are compared exactly; it rounds to doubles. The least int converts from a double.
 //! * A literal pattern of `matches` that is malformed, and map keys of types that CEL does not allow, are refused when
 //!   the schema is written.
 //! * Messages such as `google.protobuf.Duration{seconds: 1}` are refused; write `duration("1s")`.
@@ -25,6 +28,7 @@
 //! Pure: no I/O, no clock.
 //! Source: the CEL language definition (google/cel-spec); partial evaluation after cel-go.
 
+mod arithmetic;
 mod budget;
 mod check;
 mod code;
@@ -316,4 +320,5 @@ fn shortened(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
 mod tests;

@@ -348,7 +348,7 @@ impl Parser<'_> {
             return self.push(at, Kind::Name { name, root });
         }
         let arguments = self.arguments()?;
-        if &*name != "has" || arguments.len() != 1 {
+        if root || &*name != "has" || arguments.len() != 1 {
             return self.push(at, Kind::Call { target: None, function: name, arguments });
         }
         match self.tree.take(arguments[0]) {

@@ -121,7 +121,7 @@ pub(crate) enum Type {
     Timestamp,
     IpAddress,
     /// A type as a value: `int`, `type(x)`.
-    Type,
+    Meta,
     List(Box<Type>),
     Map(Box<Type>, Box<Type>),
     Optional(Box<Type>),
@@ -198,7 +198,7 @@ impl fmt::Display for Type {
             Type::Duration => f.write_str("duration"),
             Type::Timestamp => f.write_str("timestamp"),
             Type::IpAddress => f.write_str("ipaddress"),
-            Type::Type => f.write_str("type"),
+            Type::Meta => f.write_str("type"),
             Type::List(element) => write!(f, "list<{element}>"),
             Type::Map(key, value) if **key == Type::String || key.is_open() => write!(f, "map<{value}>"),
             Type::Map(key, value) => write!(f, "map<{key}, {value}>"),

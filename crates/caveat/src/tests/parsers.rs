@@ -4,7 +4,7 @@
 //! large stack.
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
-use cel::parser::PrattParser;
+use cel::parser::Parser;
 
 use crate::parser::parse;
 use crate::tree::{Kind, Literal, NodeId, Relation, Tree};
@@ -76,6 +76,10 @@ fn theirs(expression: &Expr) -> String {
             if select.test { "has" } else { "select" },
             vec![theirs(&select.operand.expr), select.field.clone()],
         ),
+        // A sign before a literal, which is part of it for us wherever it stands.
+        Expr::Call(CallExpr { func_name, args, .. }) if func_name == "-_" && is_unsigned(&args[0].expr) => {
+            format!("-{}", theirs(&args[0].expr))
+        }
         Expr::Call(CallExpr { func_name, target: None, args })
             if func_name.starts_with(['_', '!', '-', '@']) =>
         {
@@ -86,7 +90,8 @@ fn theirs(expression: &Expr) -> String {
         Expr::Call(CallExpr { func_name, target, args }) => {
             let target = target.as_ref().map(|t| theirs(&t.expr)).unwrap_or_default();
             let arguments: Vec<_> = args.iter().map(|a| theirs(&a.expr)).collect();
-            format!("({target}.{func_name} {})", arguments.join(" "))
+            // Functions are all global: a leading dot says nothing, and we do not keep it.
+            format!("({target}.{} {})", func_name.trim_start_matches('.'), arguments.join(" "))
         }
         Expr::List(list) => call("list", list.elements.iter().map(|e| theirs(&e.expr)).collect()),
         Expr::Map(map) => {
@@ -214,7 +219,7 @@ fn expression(state: &mut u64, depth: usize) -> String {
 }
 
 fn compare(text: &str) -> bool {
-    let parsed = PrattParser::new().enable_optional_syntax(true).parse(text);
+    let parsed = Parser::new().enable_optional_syntax(true).parse(text);
     match (parse(text), parsed) {
         (Ok((tree, root)), Ok(expression)) => {
             assert_eq!(ours(&tree, root), theirs(&expression.expr), "{text}");
@@ -230,7 +235,7 @@ fn compare(text: &str) -> bool {
 fn reads_the_trees_that_another_parser_reads() {
     let run = || {
         let (mut state, mut accepted) = (0x9e37_79b9_7f4a_7c15, 0);
-        for round in 0..20_000 {
+        for round in 0..8_000 {
             let text = match round % 4 {
                 0 => (0..1 + random(&mut state) % 6)
                     .map(|_| PIECES[random(&mut state) % PIECES.len()])
@@ -239,7 +244,7 @@ fn reads_the_trees_that_another_parser_reads() {
             };
             accepted += usize::from(compare(&text));
         }
-        assert!(accepted > 8_000, "only {accepted} texts were accepted");
+        assert!(accepted > 3_000, "only {accepted} texts were accepted");
     };
     std::thread::Builder::new().stack_size(256 << 20).spawn(run).unwrap().join().unwrap();
 }

@@ -1,5 +1,7 @@
 //! Does the caveat language mean what it should, seen from outside?
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
+
 mod canonical;
 mod context;
 mod differential;

@@ -76,6 +76,9 @@ fn only_the_condition_of_an_unknown_condition_is_missing() {
     );
 }
 
+/// Builds an expression from two operands.
+type Form = fn(&str, &str) -> String;
+
 #[test]
 fn strict_operations_are_short_of_all_their_operands() {
     // In order: a value, unknown by `x`, unknown by `y`, an error; for both operands.
@@ -88,7 +91,7 @@ fn strict_operations_are_short_of_all_their_operands() {
     let declared = "x int, y int, zero int, one int";
     let known = r#"{"zero": 0, "one": 1}"#;
     let operands = ["one", "x", "y", "(1 / zero)"];
-    let forms: [(&str, fn(&str, &str) -> String); 26] = [
+    let forms: [(&str, Form); 26] = [
         ("true", |a, b| format!("{a} + {b} == 2")),
         ("true", |a, b| format!("{a} - {b} == 0")),
         ("true", |a, b| format!("{a} * {b} == 1")),
