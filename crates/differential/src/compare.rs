@@ -59,6 +59,8 @@ pub struct Disagreement {
 pub struct Evidence {
     /// SpiceDB's replies to the same question, asked alone, several times.
     pub alone: Vec<Reply>,
+    /// As `alone`, each time at a new revision; only after nothing else explained the difference.
+    pub again: Vec<Reply>,
     /// For each differing item of a lookup: what the two servers' own checks say of it.
     pub checks: BTreeMap<String, Checks>,
 }
@@ -68,6 +70,8 @@ pub struct Evidence {
 pub struct Checks {
     /// SpiceDB's check, asked alone.
     pub theirs: Reply,
+    /// The same asked again and again, each time at a new revision; only after nothing else explained the difference.
+    pub again: Vec<Reply>,
     /// Our check.
     pub ours: Reply,
 }

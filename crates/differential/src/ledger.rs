@@ -49,6 +49,12 @@ ledger! {
     /// A wildcard and a userset.
     WILDCARD_COVERS_USERSETS = "wildcard-covers-usersets",
         "SpiceDB's checks let `user:*` cover `user:amy#friend`, its lookups do not; a wildcard covers objects only";
+    /// A caveated subject beside usersets of its type.
+    CAVEATED_SUBJECT_HIDDEN = "caveated-subject-hidden",
+        "SpiceDB's checks overlook `user:amy[cav]` in a relation that also admits `user#friend`; its lookups see it";
+    /// Another answer to the same check.
+    UNSTABLE_CHECK = "unstable-check",
+        "SpiceDB answers the same check now this way, now that, at unchanged data; ours is one of them, always";
     /// Conditions of one resource under `.all` applied to others.
     ALL_CONDITIONS_LEAK = "all-conditions-leak",
         "SpiceDB applies one resource's condition under `.all` to other resources that share the followed object";
@@ -123,7 +129,12 @@ fn tree(disagreement: &Disagreement) -> Explained {
     let (Reply::Tree(theirs), Reply::Tree(ours)) = (&disagreement.theirs, &disagreement.ours) else {
         return None;
     };
-    (without_empty(theirs) == without_empty(ours)).then(|| vec![&EXPAND_WITHOUT_TARGET])
+    let bare = |tree: &Tree| {
+        let mut tree = without_empty(tree);
+        tree.iter_mut().for_each(Tree::sort);
+        tree
+    };
+    (bare(theirs) == bare(ours)).then(|| vec![&EXPAND_WITHOUT_TARGET])
 }
 
 /// Without empty leaves and what is empty for lack of anything else; `None` if nothing is left.
@@ -136,7 +147,6 @@ fn without_empty(tree: &Tree) -> Option<Tree> {
         Body::Intersection(trees) => Body::Intersection(all(trees)),
         Body::Exclusion(trees) => Body::Exclusion(all(trees)),
     };
-    let (Body::Leaf(_) | Body::Union(_) | Body::Intersection(_) | Body::Exclusion(_)) = &body;
     let is_empty = match &body {
         Body::Leaf(_) => false,
         Body::Union(trees) | Body::Intersection(trees) | Body::Exclusion(trees) => trees.is_empty(),
@@ -155,10 +165,9 @@ fn values(disagreement: &Disagreement, items: &[Item]) -> Explained {
 /// One item: first by what a check says of it, then why the lookup says otherwise than the check.
 fn one_value(disagreement: &Disagreement, item: &Item) -> Explained {
     let Disagreement { case, evidence, .. } = disagreement;
-    let query = &case.asked.query;
-    if matches!(query, Query::Check { .. }) {
-        let alone = evidence.alone.first()?;
-        return check_value(case, &case.asked, alone, &item.theirs);
+    if matches!(case.asked.query, Query::Check { .. }) {
+        let replies = evidence.alone.iter().chain(&evidence.again);
+        return check_value(case, &case.asked, &item.theirs, replies);
     }
     let checks = evidence.checks.get(&item.id)?;
     let Reply::Check(ours) = &checks.ours else { return None };
@@ -166,21 +175,31 @@ fn one_value(disagreement: &Disagreement, item: &Item) -> Explained {
     if ours.value != item.ours.value {
         return None;
     }
-    let asked = check_of(query, &item.id, &case.asked.context)?;
+    let asked = check_of(&case.asked.query, &item.id, &case.asked.context)?;
     let Reply::Check(checked) = &checks.theirs else {
         // SpiceDB's check fails where its lookup answers.
         return some_caveat_fails(case).then(|| vec![&NEEDLESS_CAVEAT_ERROR]);
     };
     let mut found = Vec::new();
     if checked.value != ours.value {
-        found.extend(check_value(case, &asked, &checks.theirs, checked)?);
+        let replies = std::iter::once(&checks.theirs).chain(&checks.again);
+        found.extend(check_value(case, &asked, checked, replies)?);
     }
     if checked.value != item.theirs.value {
         found.push(lookup_entry(case));
     } else if found.is_empty() {
-        found.extend(missing_entry(&item.theirs, &item.ours)?);
+        match missing_entry(&item.theirs, &item.ours) {
+            Some(missing) => found.extend(missing),
+            None => found.push(leaked_parameters(case, item, checked)?),
+        }
     }
     Some(found)
+}
+
+/// The lookup names parameters that SpiceDB's own check does not, where conditions leak.
+fn leaked_parameters(case: &Case, item: &Item, checked: &Answer) -> Option<&'static Entry> {
+    let more = checked.missing != item.theirs.missing && !item.theirs.missing.is_empty();
+    (more && shares_condition_under_all(case)).then_some(&ALL_CONDITIONS_LEAK)
 }
 
 fn lookup_entry(case: &Case) -> &'static Entry {
@@ -196,31 +215,43 @@ fn lookup_entry(case: &Case) -> &'static Entry {
     }
 }
 
-/// Why a check answers `theirs`; `alone` is what it answers when it is asked alone.
-fn check_value(case: &Case, asked: &Posed, alone: &Reply, theirs: &Answer) -> Explained {
-    let mine = ours(case)?.engine(asked);
+/// Why a check answers `theirs`; `replies` is what it answers when it is asked alone, once or more.
+fn check_value<'r>(
+    case: &Case,
+    asked: &Posed,
+    theirs: &Answer,
+    replies: impl Iterator<Item = &'r Reply>,
+) -> Explained {
+    let case = case_asking(case, asked);
+    let mine = ours(&case)?.engine(asked);
     if let Some(found) = same_but_missing(theirs, &mine) {
         return Some(found);
     }
-    for habits in [&HABITS[..1], &HABITS[1..], &HABITS[..]] {
-        let supposed = habits.iter().fold(case_asking(case, asked), |case, habit| habit.applied(&case));
-        let reply = ours(&supposed)?.engine(asked);
-        if let Some(mut found) = same_but_missing(theirs, &reply) {
+    for chosen in 1..1_usize << HABITS.len() {
+        let habits: Vec<Habit> =
+            (0..HABITS.len()).filter(|at| chosen & (1 << at) != 0).map(|at| HABITS[at]).collect();
+        let supposed = habits.iter().fold(case.clone(), |case, habit| habit.applied(&case));
+        let reply = ours(&supposed).map(|ours| ours.engine(asked));
+        if let Some(mut found) = reply.and_then(|reply| same_but_missing(theirs, &reply)) {
             found.extend(habits.iter().map(|habit| entry_of(*habit)));
             return Some(found);
         }
     }
-    let in_company = !case.company.is_empty() && difference(alone, &mine).is_none();
-    (in_company || shares_condition_under_all(&case_asking(case, asked)))
-        .then_some(())
-        .filter(|()| shares_condition_under_all(&case_asking(case, asked)))
-        .map(|()| vec![&ALL_CONDITIONS_LEAK])
+    if shares_condition_under_all(&case) {
+        return Some(vec![&ALL_CONDITIONS_LEAK]);
+    }
+    let mut replies = replies.filter_map(|reply| match reply {
+        Reply::Check(answer) => Some(answer),
+        _ => None,
+    });
+    replies.any(|answer| same_but_missing(answer, &mine).is_some()).then(|| vec![&UNSTABLE_CHECK])
 }
 
 fn entry_of(habit: Habit) -> &'static Entry {
     match habit {
         Habit::AllNeedsTarget => &ALL_NEEDS_TARGET,
         Habit::WildcardCoversUsersets => &WILDCARD_COVERS_USERSETS,
+        Habit::CaveatedSubjectHidden => &CAVEATED_SUBJECT_HIDDEN,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use idhini_model::Timestamp;
+use idhini_model::{Relationship, Timestamp};
 use idhini_testkit::generate::INSTANT_SECONDS;
 use idhini_wire::authzed::api::v1::relationship_update::Operation;
 
@@ -16,6 +16,8 @@ use crate::spicedb::{Broken, SpiceDb};
 
 /// Smaller cases tried for one disagreement.
 const TRIES_MAX: usize = 1500;
+/// How often a check is asked at new revisions, to see whether it is stable.
+const PATIENCE: usize = 120;
 /// How often a question is asked again, alone, to see whether the answer stays.
 pub(crate) const AGAIN: usize = 3;
 
@@ -58,9 +60,46 @@ pub(crate) async fn evidence(
     for item in differs.items() {
         let Some(check) = check_of(&posed.query, &item.id, &posed.context) else { continue };
         let theirs = server.ask(&rename(&check)).await?.reply;
-        evidence.checks.insert(item.id.clone(), Checks { theirs, ours: ours.engine(&check) });
+        evidence.checks.insert(item.id.clone(), Checks { theirs, again: Vec::new(), ours: ours.engine(&check) });
     }
     Ok(evidence)
+}
+
+/// Asks again and again, each time at a new revision so that no cache of the server answers, until a reply agrees with
+/// ours or [`PATIENCE`] is used up.
+///
+/// # Errors
+/// [`Broken`].
+pub(crate) async fn insist(
+    server: &SpiceDb,
+    disagreement: &mut Disagreement,
+    rename: impl Fn(&Posed) -> Posed,
+    touched: &Relationship,
+) -> Result<(), Broken> {
+    let Disagreement { case, ours, evidence, .. } = disagreement;
+    let mut open: Vec<(Posed, &Reply, &mut Vec<Reply>)> = Vec::new();
+    if matches!(case.asked.query, Query::Check { .. }) {
+        open.push((case.asked.clone(), ours, &mut evidence.again));
+    }
+    for (id, checks) in &mut evidence.checks {
+        if let Some(check) = check_of(&case.asked.query, id, &case.asked.context)
+            && difference(&checks.theirs, &checks.ours).is_some()
+        {
+            open.push((check, &checks.ours, &mut checks.again));
+        }
+    }
+    for (asked, ours, again) in open {
+        let asked = rename(&asked);
+        for _ in 0..PATIENCE {
+            // The result is of no interest: the write is there for its revision.
+            let _ = server.write(std::slice::from_ref(touched), Operation::Touch).await?;
+            again.push(server.ask(&asked).await?.reply);
+            if again.last().is_some_and(|reply| difference(reply, ours).is_none()) {
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Loads a case into the emptied server and asks; `None` if it is refused or both agree.
@@ -78,14 +117,21 @@ pub async fn reproduce(server: &SpiceDb, seed: u64, case: &Case) -> Result<Optio
         return Ok(None);
     }
     let found = disagree(server, &ours, case, Posed::clone).await?;
-    Ok(found.map(|(theirs, ours, difference, evidence)| Disagreement {
+    let found = found.map(|(theirs, ours, difference, evidence)| Disagreement {
         seed,
         case: case.clone(),
         theirs,
         ours,
         difference,
         evidence,
-    }))
+    });
+    let Some(mut found) = found else { return Ok(None) };
+    if let Some(touched) = case.relationships.first()
+        && ledger::explain(&found).is_empty()
+    {
+        insist(server, &mut found, Posed::clone, touched).await?;
+    }
+    Ok(Some(found))
 }
 
 /// The smallest case found that still disagrees in the same way and is explained by the same entry (or none); and how

@@ -23,7 +23,7 @@ use crate::naming::{Prefix, merged};
 use crate::ours::Ours;
 use crate::query::{Case, Observed, Posed, Query, Reply};
 use crate::report::Report;
-use crate::reproduce::evidence;
+use crate::reproduce::{evidence, insist};
 use crate::spicedb::{Broken, SpiceDb};
 
 /// Worlds in one schema.
@@ -310,7 +310,7 @@ async fn judge(
     let Some(differs) = differs else { return Ok(()) };
     let rename = |posed: &Posed| one.prefix.posed(posed);
     let evidence = evidence(server, &one.ours, posed, &differs, rename).await?;
-    found.push(Disagreement {
+    let mut disagreement = Disagreement {
         seed: one.world.seed,
         case: Case {
             sketch: one.world.sketch.clone(),
@@ -322,6 +322,12 @@ async fn judge(
         ours,
         difference: differs,
         evidence,
-    });
+    };
+    if let Some(touched) = one.world.relationships.first()
+        && ledger::explain(&disagreement).is_empty()
+    {
+        insist(server, &mut disagreement, rename, &one.prefix.relationship(touched)).await?;
+    }
+    found.push(disagreement);
     Ok(())
 }

@@ -18,10 +18,14 @@ pub enum Habit {
     AllNeedsTarget,
     /// A check of a userset counts a wildcard of its type; for us wildcards match objects only.
     WildcardCoversUsersets,
+    /// Where a relation admits a userset of a type without a caveat, a check does not see subjects of that type that
+    /// stand there under a caveat; we see them.
+    CaveatedSubjectHidden,
 }
 
 /// Every habit.
-pub const HABITS: [Habit; 2] = [Habit::AllNeedsTarget, Habit::WildcardCoversUsersets];
+pub const HABITS: [Habit; 3] =
+    [Habit::AllNeedsTarget, Habit::WildcardCoversUsersets, Habit::CaveatedSubjectHidden];
 
 impl Habit {
     /// The case as SpiceDB sees it.
@@ -31,6 +35,10 @@ impl Habit {
         match self {
             Habit::AllNeedsTarget => define_targets(&mut case.sketch),
             Habit::WildcardCoversUsersets => name_userset_beside_wildcards(&mut case),
+            Habit::CaveatedSubjectHidden => {
+                let sketch = &case.sketch;
+                case.relationships.retain(|relationship| !is_hidden(sketch, relationship));
+            }
         }
         case
     }
@@ -57,34 +65,52 @@ fn define_targets(sketch: &mut Sketch) {
     }
 }
 
+/// A subject under a caveat, in a relation that also admits a userset of its type without one.
+#[must_use]
+pub fn is_hidden(sketch: &Sketch, relationship: &Relationship) -> bool {
+    let subject = &relationship.subject;
+    if relationship.caveat.is_none() || subject.relation.is_some() {
+        return false;
+    }
+    let definition = sketch.definition(&relationship.resource.object_type);
+    let relation = definition.and_then(|d| d.relation(&relationship.relation));
+    relation.is_some_and(|relation| {
+        relation.subjects.iter().any(|alternative| {
+            matches!(alternative.kind, SubjectKind::Userset(_))
+                && alternative.subject_type == subject.object_type
+                && alternative.caveat.is_none()
+        })
+    })
+}
+
+/// A permission that no generated world defines.
+const STAND_IN: &str = "stand_in_for_asked";
+
 /// Where a wildcard stands that would cover the asked userset were it an object, the userset stands too.
+///
+/// It stands there as a permission that means the same, since the schema may forbid the userset itself.
 fn name_userset_beside_wildcards(case: &mut Case) {
     let Query::Check { subject, .. } = &case.asked.query else { return };
     let Some(relation) = &subject.relation else { return };
+    let stand_in = SubjectRef { relation: Some(STAND_IN.to_owned()), ..subject.clone() };
+    let kind = SubjectKind::Userset(STAND_IN.to_owned());
     for relation_sketch in case.sketch.definitions.iter_mut().flat_map(|d| &mut d.relations) {
-        let mut added: Vec<Alternative> = Vec::new();
-        for alternative in &relation_sketch.subjects {
-            let covers =
-                alternative.kind == SubjectKind::Wildcard && alternative.subject_type == subject.object_type;
-            let userset =
-                Alternative { kind: SubjectKind::Userset(relation.clone()), ..alternative.clone() };
-            if covers && !relation_sketch.subjects.contains(&userset) {
-                added.push(userset);
-            }
-        }
+        let covering = relation_sketch.subjects.iter().filter(|alternative| {
+            alternative.kind == SubjectKind::Wildcard && alternative.subject_type == subject.object_type
+        });
+        let added: Vec<Alternative> =
+            covering.map(|a| Alternative { kind: kind.clone(), ..a.clone() }).collect();
         relation_sketch.subjects.extend(added);
+    }
+    let definition = case.sketch.definitions.iter_mut().find(|d| d.name == subject.object_type);
+    let rule = Expr::Member(relation.clone());
+    if let Some(definition) = definition {
+        definition.permissions.push(PermissionSketch { name: STAND_IN.to_owned(), rule });
     }
     let covering = case.relationships.iter().filter(|r| covers(&r.subject, subject));
     let named: Vec<Relationship> =
-        covering.map(|r| Relationship { subject: subject.clone(), ..r.clone() }).collect();
-    for named in named {
-        match case.relationships.iter_mut().find(|r| r.same_identity(&named)) {
-            // Of two ways to stand in one place keep the one without a condition.
-            Some(known) if known.caveat.is_none() => {}
-            Some(known) => *known = named,
-            None => case.relationships.push(named),
-        }
-    }
+        covering.map(|r| Relationship { subject: stand_in.clone(), ..r.clone() }).collect();
+    case.relationships.extend(named);
 }
 
 fn covers(wildcard: &SubjectRef, subject: &SubjectRef) -> bool {
