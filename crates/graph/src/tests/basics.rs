@@ -1,4 +1,5 @@
-use super::sketch::{all, changes, created, deleted, relationship, replaced, rooted};
+use super::sketch::{SCHEMAS, all, changes, created, deleted, relationship, replaced, rooted, schema_entry};
+use crate::Root;
 
 #[test]
 fn edges_are_read_in_both_directions() {
@@ -77,7 +78,7 @@ fn caveat_uses_live_as_long_as_an_edge_has_them() {
     let entry = changes(&root, created(&texts));
     root.apply(&entry).unwrap();
     let class = root.class_of(&relationship(texts[0])).unwrap();
-    let uses = |root: &crate::Root| {
+    let uses = |root: &Root| {
         let table = root.classes.item(class.0 as usize).unwrap();
         table.attributes.as_deref().map_or(0, crate::attributes::AttributeTable::uses_len)
     };
@@ -103,4 +104,93 @@ fn undone_entries_leave_what_was_before() {
     assert_eq!(root.content(), between);
     root.undo(&first).unwrap();
     assert_eq!(root.content(), before);
+}
+
+#[test]
+fn a_schema_that_is_parsed_already_is_put_in_force_alike() {
+    let root = rooted();
+    let next = schema_entry(&root, SCHEMAS[1]);
+    let schema = std::sync::Arc::new(idhini_schema::Schema::parse(SCHEMAS[1]).unwrap());
+    let (mut parsed, mut unparsed) = (root.clone(), root.clone());
+    parsed.apply_schema_parsed(&next, schema.clone()).unwrap();
+    unparsed.apply(&next).unwrap();
+    assert_eq!(parsed.content(), unparsed.content());
+    assert!(std::sync::Arc::ptr_eq(parsed.schema().unwrap(), &schema));
+    assert_eq!(parsed.schema(), unparsed.schema());
+    parsed.undo(&next).unwrap();
+    assert_eq!(parsed.content(), root.content());
+    assert_eq!(parsed.schema(), root.schema());
+}
+
+#[test]
+fn classes_and_types_keep_their_numbers_through_schema_changes() {
+    let mut root = rooted();
+    let numbers = |root: &Root| -> Vec<_> { root.classes().map(|(id, class)| (id, class.clone())).collect() };
+    let types = |root: &Root| -> Vec<_> { root.types().map(|(id, name)| (id, name.to_owned())).collect() };
+    for text in [SCHEMAS[1], "", SCHEMAS[2], SCHEMAS[0]] {
+        let (classes_before, types_before) = (numbers(&root), types(&root));
+        let entry = schema_entry(&root, text);
+        root.apply(&entry).unwrap();
+        assert_eq!(numbers(&root)[..classes_before.len()], classes_before);
+        assert_eq!(types(&root)[..types_before.len()], types_before);
+        let current = root.classes().filter(|(id, _)| root.class_is_current(*id)).count();
+        assert_eq!(current, root.schema().map_or(0, |schema| schema.classes().len()));
+        assert_eq!(root.schema().is_none(), text.is_empty());
+    }
+    for (id, class) in root.classes() {
+        assert_eq!(root.class_id(&class.key), Some(id));
+    }
+    for (id, name) in root.types() {
+        assert_eq!((root.type_id(name), root.type_name(id)), (Some(id), name));
+    }
+}
+
+#[test]
+fn no_answer_depends_on_the_seed() {
+    let texts =
+        ["document:readme#viewer@user:tom", "group:eng#member@user:ann", "document:plan#viewer@user:ann"];
+    let [plain, seeded] = [Root::empty(), Root::empty_seeded(0x5eed)].map(|mut root| {
+        let schema = schema_entry(&root, SCHEMAS[0]);
+        root.apply(&schema).unwrap();
+        let edges = changes(&root, created(&texts));
+        root.apply(&edges).unwrap();
+        root
+    });
+    assert_eq!(plain.content(), seeded.content());
+    let user = seeded.type_id("user").unwrap();
+    assert_eq!(seeded.object(user, "ann"), plain.object(user, "ann"));
+}
+
+#[test]
+fn memory_is_counted_by_part_and_only_what_is_not_shared() {
+    let mut root = rooted();
+    let texts: Vec<String> = (0..40)
+        .map(|at| format!(r#"document:d{at}#viewer@user:u{}[only_on:{{"day":"{}"}}]"#, at % 7, at % 3))
+        .collect();
+    let entry = changes(&root, created(&texts.iter().map(String::as_str).collect::<Vec<_>>()));
+    let empty = root.memory();
+    assert_eq!((empty.forward_bytes, empty.reverse_bytes, empty.attributes_bytes), (0, 0, 0));
+    root.apply(&entry).unwrap();
+    let memory = root.memory();
+    let words = 4 * 40;
+    assert!(
+        memory.forward_bytes > words && memory.reverse_bytes > words && memory.attributes_bytes > 32 * 40
+    );
+    assert!(memory.names_bytes > memory.births_bytes && memory.births_bytes > 0);
+    let parts = memory.names_bytes + memory.edges_bytes() + memory.attributes_bytes + memory.catalog_bytes;
+    assert_eq!(memory.total_bytes(), parts);
+
+    let before = root.clone();
+    assert_eq!(root.memory_beyond(&before).total_bytes(), 0);
+    let entry = changes(&root, deleted(&[&texts[3]]));
+    root.apply(&entry).unwrap();
+    let (beyond, memory) = (root.memory_beyond(&before), root.memory());
+    assert_eq!((beyond.names_bytes, beyond.births_bytes), (0, 0));
+    for (beyond, all) in [
+        (beyond.forward_bytes, memory.forward_bytes),
+        (beyond.reverse_bytes, memory.reverse_bytes),
+        (beyond.attributes_bytes, memory.attributes_bytes),
+    ] {
+        assert!(0 < beyond && beyond < all, "{beyond} of {all}");
+    }
 }
