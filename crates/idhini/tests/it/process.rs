@@ -1,0 +1,243 @@
+//! Running the binary: a server on a free port, and commands with a time limit.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use idhini_wire::authzed::api::v1;
+use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
+use idhini_wire::authzed::api::v1::schema_service_client::SchemaServiceClient;
+use idhini_wire::google;
+use prost::Message as _;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+pub const KEY: &str = "a key of this test";
+
+pub const SCHEMA: &str = r#"use expiration
+
+caveat only_on(day string, level int) {
+  day == "tuesday" && level > 3
+}
+definition user {}
+definition group {
+  relation member: user | group#member
+}
+definition document {
+  relation owner: user
+  relation viewer: user | user:* | group#member | user with only_on | user with expiration
+  relation banned: user
+  permission edit = owner
+  permission view = viewer + edit - banned
+}
+"#;
+
+pub const RELATIONSHIPS: &str = r#"// who is in which group
+group:eng#member@user:tom
+group:all#member@group:eng#member
+
+document:readme#viewer@group:all#member
+document:readme#owner@user:ann
+document:readme#viewer@user:bob
+document:readme#banned@user:bob
+document:readme#viewer@user:eve[only_on:{"day":"tuesday"}]
+"#;
+
+/// How long a start or a command may take before the test fails; machines under load are slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server; stopped when dropped.
+pub struct Server {
+    child: Child,
+    pub address: String,
+}
+
+/// What a command did.
+pub struct Outcome {
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_idhini"));
+    for name in ["IDHINI_ADDR", "IDHINI_TOKEN", "IDHINI_PRESHARED_KEY"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A folder of its own, with these files.
+pub fn folder(files: &[(&str, &str)]) -> PathBuf {
+    static FOLDERS: AtomicU32 = AtomicU32::new(0);
+    let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("it-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, text) in files {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+impl Server {
+    pub fn start(arguments: &[&str]) -> Server {
+        let mut child = binary()
+            .args(["serve", "--ephemeral", "--grpc-addr", "127.0.0.1:0", "--preshared-key", KEY])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            BufReader::new(stdout).read_line(&mut line).unwrap();
+            sender.send(line).unwrap();
+        });
+        let line = receiver.recv_timeout(PATIENCE).unwrap();
+        let address = line.strip_prefix("listening on ").unwrap().split(' ').next().unwrap().to_owned();
+        Server { child, address }
+    }
+
+    /// With the schema and relationships above.
+    pub fn furnished() -> Server {
+        let folder = folder(&[("s.zed", SCHEMA), ("r.txt", RELATIONSHIPS)]);
+        let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+        Server::start(&["--schema", &path("s.zed"), "--relationships", &path("r.txt")])
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Outcome {
+        run(arguments, &[("IDHINI_ADDR", &self.address), ("IDHINI_TOKEN", KEY)], "")
+    }
+
+    pub async fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    pub async fn permissions(
+        &self,
+    ) -> PermissionsServiceClient<
+        InterceptedService<Channel, impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone + use<>>,
+    > {
+        PermissionsServiceClient::with_interceptor(self.channel().await, with_key)
+            .max_decoding_message_size(64 << 20)
+            .max_encoding_message_size(64 << 20)
+    }
+
+    pub async fn schemas(
+        &self,
+    ) -> SchemaServiceClient<
+        InterceptedService<Channel, impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone + use<>>,
+    > {
+        SchemaServiceClient::with_interceptor(self.channel().await, with_key)
+            .max_decoding_message_size(64 << 20)
+            .max_encoding_message_size(64 << 20)
+    }
+
+    /// Asks the server to stop, and waits for its exit status.
+    #[cfg(unix)]
+    pub fn terminate(mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        wait(&mut self.child)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn with_key(mut request: Request<()>) -> Result<Request<()>, Status> {
+    request.metadata_mut().insert("authorization", format!("Bearer {KEY}").parse().unwrap());
+    Ok(request)
+}
+
+/// Runs a command to its end, with this on its standard input.
+pub fn run(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Outcome {
+    let mut child = binary()
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that does not read its input may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let (sender, receiver) = mpsc::channel();
+    let id = child.id().to_string();
+    std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+    let output = receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        let _ = Command::new("kill").arg(&id).status();
+        panic!("{arguments:?} did not end")
+    });
+    Outcome {
+        status: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[cfg(unix)]
+fn wait(child: &mut Child) -> Option<i32> {
+    for _ in 0..PATIENCE.as_millis() / 20 {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("the server did not stop");
+}
+
+/// The contract's reason of a refusal, and its metadata.
+pub fn reason(status: &Status) -> (String, std::collections::HashMap<String, String>) {
+    let details = google::rpc::Status::decode(status.details()).unwrap().details;
+    let Some(any) = details.first() else { return Default::default() };
+    let info = google::rpc::ErrorInfo::decode(any.value.as_slice()).unwrap();
+    assert_eq!(info.domain, "authzed.com");
+    (info.reason.trim_start_matches("ERROR_REASON_").to_owned(), info.metadata.into_iter().collect())
+}
+
+pub fn object(text: &str) -> Option<v1::ObjectReference> {
+    let (object_type, object_id) = text.split_once(':').unwrap();
+    Some(v1::ObjectReference { object_type: object_type.to_owned(), object_id: object_id.to_owned() })
+}
+
+pub fn subject(text: &str) -> Option<v1::SubjectReference> {
+    let (of, relation) = text.split_once('#').unwrap_or((text, ""));
+    Some(v1::SubjectReference { object: object(of), optional_relation: relation.to_owned() })
+}
+
+pub fn check(resource: &str, permission: &str, by: &str) -> v1::CheckPermissionRequest {
+    v1::CheckPermissionRequest {
+        resource: object(resource),
+        permission: permission.to_owned(),
+        subject: subject(by),
+        ..Default::default()
+    }
+}
+
+pub fn relationship(text: &str) -> v1::Relationship {
+    text.parse::<idhini_model::Relationship>().unwrap().into()
+}
+
+pub fn touch(texts: &[&str]) -> v1::WriteRelationshipsRequest {
+    let updates = texts.iter().map(|text| v1::RelationshipUpdate {
+        operation: v1::relationship_update::Operation::Touch as i32,
+        relationship: Some(relationship(text)),
+    });
+    v1::WriteRelationshipsRequest { updates: updates.collect(), ..Default::default() }
+}
+
+pub fn of_type(resource_type: &str) -> v1::RelationshipFilter {
+    v1::RelationshipFilter { resource_type: resource_type.to_owned(), ..Default::default() }
+}
