@@ -5,6 +5,8 @@
 //!
 //! # Invariants
 //! * No file is set-user-id or set-group-id to anything but an id of the cast, which nobody can log in as.
+//! * Owners and modes are set when all is there, the deepest first: root may lack the capability to make anything in a
+//!   directory of mode 000.
 //! * The tree is removed when its handle is dropped, unless it is kept.
 
 use std::fs::{self, Permissions};
@@ -58,8 +60,9 @@ pub struct MadeTree {
 
 impl Drop for MadeTree {
     fn drop(&mut self) {
-        if !self.keep {
-            // Nothing is lost but space if this fails, and the path was printed.
+        if !self.keep && fs::remove_dir_all(&self.top).is_err() {
+            open_up(&self.top);
+            // Nothing is lost but space if this fails too.
             let _ = fs::remove_dir_all(&self.top);
         }
     }
@@ -84,10 +87,24 @@ impl MadeTree {
         }
         let top = made.map_err(|cause| failed(&directory, cause))?;
         let tree = Self { top: top.clone(), keep };
-        let mut maker = Maker { top: top.clone(), cast, rng: Rng::new(seed), size };
-        maker.set(&top, &Spec::mode(0, 0, 0o755))?;
+        let mut maker = Maker { top: top.clone(), cast, rng: Rng::new(seed), size, unset: Vec::new() };
+        maker.later(top, &Spec::mode(0, 0, 0o755));
         maker.everything()?;
+        maker.set_all()?;
         Ok(tree)
+    }
+}
+
+/// Makes every directory from `top` down root's own, so that root can remove it even without capabilities.
+fn open_up(top: &Path) {
+    let mut waiting = vec![top.to_owned()];
+    while let Some(path) = waiting.pop() {
+        let opened = lchown(&path, Some(0), Some(0))
+            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o700)));
+        let Ok(entries) = opened.and_then(|()| fs::read_dir(&path)) else { continue };
+        let directories =
+            entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        waiting.extend(directories.map(|entry| entry.path()));
     }
 }
 
@@ -127,32 +144,47 @@ struct Maker<'a> {
     cast: &'a Cast,
     rng: Rng,
     size: Size,
+    unset: Vec<(PathBuf, Spec)>,
 }
 
 impl Maker<'_> {
-    fn file(&self, name: impl AsRef<Path>, spec: &Spec) -> Result<(), MadeError> {
-        let path = self.top.join(name);
-        fs::File::create_new(&path).map_err(|cause| MadeError::Inode { path: path.clone(), cause })?;
-        self.set(&path, spec)
+    fn later(&mut self, path: PathBuf, spec: &Spec) {
+        self.unset.push((path, spec.clone()));
     }
 
-    fn directory(&self, name: impl AsRef<Path>, spec: &Spec) -> Result<(), MadeError> {
+    fn set_all(&mut self) -> Result<(), MadeError> {
+        while let Some((path, spec)) = self.unset.pop() {
+            self.set(&path, &spec)?;
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, name: impl AsRef<Path>, spec: &Spec) -> Result<(), MadeError> {
+        let path = self.top.join(name);
+        fs::File::create_new(&path).map_err(|cause| MadeError::Inode { path: path.clone(), cause })?;
+        self.later(path, spec);
+        Ok(())
+    }
+
+    fn directory(&mut self, name: impl AsRef<Path>, spec: &Spec) -> Result<(), MadeError> {
         let path = self.top.join(name);
         fs::create_dir(&path).map_err(|cause| MadeError::Inode { path: path.clone(), cause })?;
-        self.set(&path, spec)
+        self.later(path, spec);
+        Ok(())
     }
 
     /// A directory with one file in it that everybody may use, if they get there.
-    fn directory_with_file(&self, name: impl AsRef<Path>, spec: &Spec) -> Result<(), MadeError> {
+    fn directory_with_file(&mut self, name: impl AsRef<Path>, spec: &Spec) -> Result<(), MadeError> {
         self.directory(name.as_ref(), spec)?;
         self.file(name.as_ref().join("inside"), &Spec::mode(0, 0, 0o777))
     }
 
-    fn special(&self, name: &str, kind: FileType, spec: &Spec) -> Result<(), MadeError> {
+    fn special(&mut self, name: &str, kind: FileType, spec: &Spec) -> Result<(), MadeError> {
         let path = self.top.join(name);
         rustix::fs::mknodat(CWD, &path, kind, Mode::RUSR, 0)
             .map_err(|errno| MadeError::Inode { path: path.clone(), cause: errno.into() })?;
-        self.set(&path, spec)
+        self.later(path, spec);
+        Ok(())
     }
 
     fn link(&self, name: impl AsRef<Path>, text: impl AsRef<Path>) -> Result<(), MadeError> {

@@ -78,6 +78,10 @@ pub struct Options {
     #[arg(long, value_name = "PATH", conflicts_with = "addr")]
     pub serve: Option<PathBuf>,
 
+    /// Another schema instead of `schema.zed`, to see what a wrong one gets wrong.
+    #[arg(long, value_name = "FILE")]
+    pub schema: Option<PathBuf>,
+
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,

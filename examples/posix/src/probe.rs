@@ -129,9 +129,12 @@ pub fn answer(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
 fn become_account(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     let groups: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-    set_thread_groups(&groups)?;
-    set_thread_res_gid(gid, gid, gid)?;
-    set_thread_res_uid(uid, uid, uid)?;
+    let set = set_thread_groups(&groups)
+        .and_then(|()| set_thread_res_gid(gid, gid, gid))
+        .and_then(|()| set_thread_res_uid(uid, uid, uid));
+    set.map_err(|errno| {
+        io::Error::other(format!("{errno}; it takes CAP_SETUID and CAP_SETGID to become others"))
+    })?;
     let mut held = getgroups()?;
     let mut wanted = groups;
     held.sort_unstable_by_key(|gid| gid.as_raw());

@@ -4,7 +4,9 @@
 //! would be about files of root that everybody may read, so a sixth is drawn among paths where metadata differ from
 //! that, and a third in the made tree, there mostly for the users that it was made for and for root.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
+use std::path::Path;
 
 use crate::rng::Rng;
 use crate::tree::{Area, Kind, Tree};
@@ -46,7 +48,7 @@ pub enum Drawing {
     EveryInode,
     /// Evenly among the inodes of the machine's trees that are not simply root's and readable by all.
     Unusual,
-    /// Evenly among the inodes of the made tree.
+    /// Among the inodes of the made tree: half evenly, half evenly among its cases.
     Made,
 }
 
@@ -73,7 +75,15 @@ pub struct Accounts {
 }
 
 /// Draws up to `count` questions about what `tree` has; fewer if there are no more. Sorted by account.
-pub fn draw(tree: &Tree, accounts: Accounts, count: usize, rng: &mut Rng) -> Vec<Question> {
+///
+/// `made_top` is the top of the made tree, if there is one.
+pub fn draw(
+    tree: &Tree,
+    accounts: Accounts,
+    count: usize,
+    made_top: Option<&Path>,
+    rng: &mut Rng,
+) -> Vec<Question> {
     let in_area = |area: Area| -> Vec<usize> {
         let asked = |place: &usize| {
             tree.inodes.get(*place).is_some_and(|inode| inode.area == area && inode.kind != Kind::LostLink)
@@ -92,16 +102,31 @@ pub fn draw(tree: &Tree, accounts: Accounts, count: usize, rng: &mut Rng) -> Vec
         Some(account) if !rng.once_in(4) => account,
         _ => rng.index(accounts.all),
     };
-    drawn.some(Drawing::Made, &made, made_share, accounts.all, mostly_cast, rng);
+    let cases = by_case(tree, &made, made_top);
+    let often_by_case = |rng: &mut Rng| match cases.get(rng.index(cases.len())) {
+        Some(case) if rng.once_in(2) => rng.one_of(case),
+        _ => rng.one_of(&made),
+    };
+    let space = Space { drawn: Drawing::Made, inodes: &made, accounts: accounts.all };
+    drawn.some(space, made_share, mostly_cast, often_by_case, rng);
     if !roots.is_empty() {
         let machine = |rng: &mut Rng| rng.index(accounts.machine);
-        drawn.some(Drawing::Unusual, &unusual, count / 6, accounts.machine, machine, rng);
+        let space = Space { drawn: Drawing::Unusual, inodes: &unusual, accounts: accounts.machine };
+        drawn.some(space, count / 6, machine, |rng| rng.one_of(&unusual), rng);
         rng.shuffle(&mut roots);
         drawn.in_turn(&roots, count.saturating_sub(drawn.questions.len()), accounts.machine, rng);
     }
     let mut questions: Vec<Question> = drawn.questions.into_iter().collect();
     questions.sort_unstable();
     questions
+}
+
+/// Some inodes, and how many accounts may be asked about them.
+#[derive(Clone, Copy)]
+struct Space<'a> {
+    drawn: Drawing,
+    inodes: &'a [usize],
+    accounts: usize,
 }
 
 struct Drawn<'a> {
@@ -117,20 +142,20 @@ impl Drawn<'_> {
         question.mode & !askable == 0 && !known && self.questions.insert(question)
     }
 
-    /// `count` different questions about `inodes`; all there are, if that is not many more.
+    /// `count` different questions from `space`; all there are, if that is not many more.
     fn some(
         &mut self,
-        drawn: Drawing,
-        inodes: &[usize],
+        space: Space<'_>,
         count: usize,
-        accounts: usize,
         account: impl Fn(&mut Rng) -> usize,
+        inode: impl Fn(&mut Rng) -> Option<usize>,
         rng: &mut Rng,
     ) {
-        let space = inodes.len() * accounts * MODES.len();
+        let Space { drawn, inodes, accounts } = space;
+        let size = inodes.len() * accounts * MODES.len();
         let enough = self.questions.len() + count;
-        if space < count.saturating_mul(2) {
-            let mut all: Vec<usize> = (0..space).collect();
+        if size < count.saturating_mul(2) {
+            let mut all: Vec<usize> = (0..size).collect();
             rng.shuffle(&mut all);
             for number in all {
                 if self.questions.len() >= enough {
@@ -147,8 +172,8 @@ impl Drawn<'_> {
             if self.questions.len() >= enough {
                 return;
             }
-            if let Some(inode) = rng.one_of(inodes) {
-                self.add(Question { account: account(rng), inode, mode: (rng.below(8)) as u8, drawn });
+            if let Some(inode) = inode(rng) {
+                self.add(Question { account: account(rng), inode, mode: rng.below(8) as u8, drawn });
             }
         }
     }
@@ -165,6 +190,18 @@ impl Drawn<'_> {
             self.add(Question { account, inode, mode, drawn: Drawing::EveryInode });
         }
     }
+}
+
+/// The inodes of the made tree by hard case: the first name below its top.
+fn by_case(tree: &Tree, made: &[usize], top: Option<&Path>) -> Vec<Vec<usize>> {
+    let mut cases: BTreeMap<&OsStr, Vec<usize>> = BTreeMap::new();
+    for &place in made {
+        let below = tree.inodes.get(place).and_then(|inode| inode.path.strip_prefix(top?).ok());
+        if let Some(case) = below.and_then(|path| path.iter().next()) {
+            cases.entry(case).or_default().push(place);
+        }
+    }
+    cases.into_values().collect()
 }
 
 /// Which inodes are something else than root's own, readable by everybody, in directories open to everybody.
@@ -191,3 +228,6 @@ fn unusual(tree: &Tree) -> Vec<bool> {
     }
     unusual
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,3 +175,6 @@ fn of_inode(tree: &Tree, place: usize, entries: &mut BTreeSet<Entry>) -> Vec<Fac
 fn fact(resource: (&'static str, String), relation: &'static str, subject: (&'static str, String)) -> Fact {
     Fact { resource, relation, subject, subject_relation: "" }
 }
+
+#[cfg(test)]
+mod tests;

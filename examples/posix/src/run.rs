@@ -17,7 +17,7 @@ use crate::made::{MadeTree, Size};
 use crate::options::{Only, Options};
 use crate::probe;
 use crate::questions::{self, Accounts, PERMISSIONS, Question};
-use crate::relationships::{self, Capabilities, Fact};
+use crate::relationships::{self, Capabilities, Fact, SCHEMA};
 use crate::report::Report;
 use crate::rng::Rng;
 use crate::server::{Asked, OwnServer, Server};
@@ -54,12 +54,13 @@ pub fn run(options: &Options, now_ms: fn() -> u64) -> Result<Report, Failure> {
     };
 
     let started = now_ms();
-    let tree = read_trees(options, &maps, made.as_ref().map(|made| made.top.as_path()))?;
+    let top = made.as_ref().map(|made| made.top.as_path());
+    let tree = read_trees(options, &maps, top)?;
     report.took_ms.push(("reading the trees", now_ms() - started));
 
     let root = accounts.iter().position(|account| account.uid == 0);
     let count = Accounts { machine: machine_count, all: accounts.len(), root };
-    let asked = questions::draw(&tree, count, options.questions, &mut Rng::new(options.seed));
+    let asked = questions::draw(&tree, count, options.questions, top, &mut Rng::new(options.seed));
     let started = now_ms();
     let kernel = ask_kernel(&tree, &accounts, &asked)?;
     report.took_ms.push(("asking the kernel", now_ms() - started));
@@ -75,7 +76,6 @@ pub fn run(options: &Options, now_ms: fn() -> u64) -> Result<Report, Failure> {
     })?;
 
     describe(&mut report, &tree, &machine, &accounts, &kernel.capabilities, facts.len());
-    let top = made.as_ref().map(|made| made.top.as_path());
     compare::compare(&mut report, &tree, &accounts, &asked, &kernel.errors, &answers, top);
     Ok(report)
 }
@@ -192,7 +192,8 @@ async fn ask_server(
         (None, addr) => (addr.as_deref().unwrap_or_default(), options.token.as_str()),
     };
     let mut server = Server::connect(addr, token).await?;
-    server.write_schema().await?;
+    let schema = options.schema.as_ref().map(fs::read_to_string).transpose()?;
+    server.write_schema(schema.as_deref().unwrap_or(SCHEMA)).await?;
     let progress = bar("writing relationships", facts.len())?;
     let started = now_ms();
     server.write(facts, |count| progress.inc(number(count))).await?;

@@ -105,7 +105,8 @@ impl OwnServer {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let free = TcpListener::bind(any_port).and_then(|listener| listener.local_addr()).map_err(failed)?;
         let child = Command::new(program)
-            .args(["serve", "--ephemeral", "--grpc-addr", &free.to_string(), "--preshared-key", &token])
+            .args(["serve", "--ephemeral", "--grpc-addr", &free.to_string()])
+            .env("IDHINI_PRESHARED_KEY", &token)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
@@ -153,15 +154,15 @@ impl Server {
         Ok(Self { permissions, schemas: SchemaServiceClient::new(channel), authorization })
     }
 
-    /// Makes the server hold this program's schema and nothing else.
+    /// Makes the server hold `schema` and nothing else.
     ///
     /// # Errors
     /// [`ServerError::Occupied`] if it holds another, [`ServerError::Call`] if a call fails.
-    pub async fn write_schema(&mut self) -> Result<(), ServerError> {
+    pub async fn write_schema(&mut self, schema: &str) -> Result<(), ServerError> {
         let read = self.request(ReadSchemaRequest::default());
         match self.schemas.read_schema(read).await {
             Ok(reply) => {
-                let ours: HashSet<&str> = definitions(SCHEMA).collect();
+                let ours: HashSet<&str> = definitions(SCHEMA).chain(definitions(schema)).collect();
                 let held = reply.into_inner().schema_text;
                 if let Some(foreign) = definitions(&held).find(|name| !ours.contains(name)) {
                     return Err(ServerError::Occupied(foreign.to_owned()));
@@ -174,7 +175,7 @@ impl Server {
             Err(status) if status.code() == Code::NotFound => {}
             Err(status) => return Err(failed("ReadSchema", status)),
         }
-        let write = self.request(WriteSchemaRequest { schema: SCHEMA.to_owned() });
+        let write = self.request(WriteSchemaRequest { schema: schema.to_owned() });
         self.schemas.write_schema(write).await.map_err(|status| failed("WriteSchema", status))?;
         Ok(())
     }

@@ -45,6 +45,8 @@ pub enum Exclusion {
     Device,
     /// It went away, or changed, while it was read.
     Moving,
+    /// This process may not read it: root without its capabilities, as in some containers.
+    Unreadable,
     /// Its owner or group is unknown in this user namespace.
     Unmapped,
     /// A link to nothing, or in a circle.
@@ -67,6 +69,7 @@ impl Exclusion {
             Self::LongId => "paths whose object id would exceed 1,024 bytes",
             Self::Device => "device nodes",
             Self::Moving => "vanished or changed while being read",
+            Self::Unreadable => "unreadable for this process",
             Self::Unmapped => "owned by ids outside this user namespace",
             Self::DanglingLink => "symbolic links to nothing",
             Self::LinkOut => "symbolic links out of the file systems read",
@@ -322,9 +325,13 @@ impl Tree {
 
     /// The names in a directory, sorted, so that the same tree is always read in the same order.
     fn names_in(&mut self, path: &Path) -> Vec<Vec<u8>> {
-        let Ok(entries) = std::fs::read_dir(path) else {
-            self.exclude(Exclusion::Moving);
-            return Vec::new();
+        let entries = match std::fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let refused = error.kind() == io::ErrorKind::PermissionDenied;
+                self.exclude(if refused { Exclusion::Unreadable } else { Exclusion::Moving });
+                return Vec::new();
+            }
         };
         let mut names: Vec<_> =
             entries.filter_map(Result::ok).map(|entry| entry.file_name().as_bytes().to_vec()).collect();
@@ -386,7 +393,10 @@ impl Tree {
         if id::encode(path.as_os_str().as_bytes()).is_none() {
             return Err(Exclusion::LongId);
         }
-        let facts = Facts::read(path).map_err(|_| Exclusion::Moving)?;
+        let facts = Facts::read(path).map_err(|error| match error {
+            FactsError::Kernel(Errno::ACCESS) => Exclusion::Unreadable,
+            _ => Exclusion::Moving,
+        })?;
         if mount.is_some_and(|mount| mount != facts.mount) {
             return Err(Exclusion::OtherMount);
         }

@@ -30,12 +30,12 @@ impl Maker<'_> {
         self.random()
     }
 
-    fn case(&self, name: &str) -> Result<(), MadeError> {
+    fn case(&mut self, name: &str) -> Result<(), MadeError> {
         self.directory(name, &Spec::mode(0, 0, PLAIN_DIRECTORY))
     }
 
     /// All 512 modes, as files and as directories, owned by one of the cast.
-    fn every_mode(&self) -> Result<(), MadeError> {
+    fn every_mode(&mut self) -> Result<(), MadeError> {
         self.case("every-mode-of-a-file")?;
         self.case("every-mode-of-a-directory")?;
         let (owner, group) = (self.cast.uid(0), self.cast.gid(0));
@@ -49,7 +49,7 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn class_denied_while_others_are_allowed(&self) -> Result<(), MadeError> {
+    fn class_denied_while_others_are_allowed(&mut self) -> Result<(), MadeError> {
         self.case("owner-denied")?;
         self.case("group-denied")?;
         self.case("owner-and-group-denied")?;
@@ -76,7 +76,7 @@ impl Maker<'_> {
         self.file("owner-denied/own-place/own", &Spec::mode(self.cast.uid(1), self.cast.gid(0), 0o777))
     }
 
-    fn listed_but_not_searched(&self) -> Result<(), MadeError> {
+    fn listed_but_not_searched(&mut self) -> Result<(), MadeError> {
         self.case("listed-not-searched")?;
         self.case("searched-not-listed")?;
         for (case, modes) in [
@@ -94,7 +94,7 @@ impl Maker<'_> {
     }
 
     /// Nothing but one group may; many of the cast are in it only by their supplementary groups.
-    fn supplementary_groups(&self) -> Result<(), MadeError> {
+    fn supplementary_groups(&mut self) -> Result<(), MadeError> {
         self.case("supplementary-groups")?;
         let crowd = self.cast.accounts.iter().flat_map(|account| account.groups()).max().unwrap_or(0);
         let groups = (0..10).map(|number| self.cast.gid(number)).chain([0, crowd]);
@@ -109,7 +109,7 @@ impl Maker<'_> {
     }
 
     /// An entry of one's own counts before any group and before others, even when it grants less.
-    fn acl_named_users(&self) -> Result<(), MadeError> {
+    fn acl_named_users(&mut self) -> Result<(), MadeError> {
         self.case("acl-named-users")?;
         let (owner, group) = (self.cast.uid(0), self.cast.gid(0));
         for own in 0..8_u16 {
@@ -128,7 +128,7 @@ impl Maker<'_> {
     }
 
     /// The mask holds back named users and groups, not the owner and not others; an empty one switches the ACL off.
-    fn acl_masks(&self) -> Result<(), MadeError> {
+    fn acl_masks(&mut self) -> Result<(), MadeError> {
         self.case("acl-masks")?;
         let (owner, group) = (self.cast.uid(0), self.cast.gid(0));
         for mask in 0..8_u16 {
@@ -144,7 +144,7 @@ impl Maker<'_> {
     }
 
     /// Two groups with different bits: either may grant, but read-and-write must come from one.
-    fn acl_groups(&self) -> Result<(), MadeError> {
+    fn acl_groups(&mut self) -> Result<(), MadeError> {
         self.case("acl-groups")?;
         let (owner, group, second) = (self.cast.uid(4), self.cast.gid(0), self.cast.gid(1));
         for pair in (0..64_u16).step_by(self.size.mode_step.min(7)) {
@@ -162,7 +162,7 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn acl_directories(&self) -> Result<(), MadeError> {
+    fn acl_directories(&mut self) -> Result<(), MadeError> {
         self.case("acl-directories")?;
         for bits in 0..8_u16 {
             for mask in [7, 4, 1] {
@@ -179,7 +179,7 @@ impl Maker<'_> {
     }
 
     /// What uid 0 may execute hangs on any x bit at all; of a directory, on none.
-    fn executable_for_root(&self) -> Result<(), MadeError> {
+    fn executable_for_root(&mut self) -> Result<(), MadeError> {
         self.case("uid-0")?;
         for mode in [0o000, 0o001, 0o010, 0o100, 0o666, 0o667, 0o676, 0o766, 0o111] {
             for owner in [0, self.cast.uid(0)] {
@@ -199,7 +199,7 @@ impl Maker<'_> {
     }
 
     /// Set-user-id, set-group-id and sticky say nothing about access.
-    fn special_bits(&self) -> Result<(), MadeError> {
+    fn special_bits(&mut self) -> Result<(), MadeError> {
         self.case("special-bits")?;
         for special in 1..8_u32 {
             for mode in [0o000, 0o070, 0o644, 0o750, 0o707] {
@@ -212,7 +212,7 @@ impl Maker<'_> {
     }
 
     /// Six directories deep, with one of them shut at each level; and all of them empty of bits.
-    fn ancestors(&self) -> Result<(), MadeError> {
+    fn ancestors(&mut self) -> Result<(), MadeError> {
         self.case("ancestors")?;
         for shut in 0..6_u32 {
             for mode in [0o000, 0o700, 0o070, 0o744, 0o710] {
@@ -233,7 +233,7 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn links(&self) -> Result<(), MadeError> {
+    fn links(&mut self) -> Result<(), MadeError> {
         self.case("links")?;
         let (owner, group) = (self.cast.uid(0), self.cast.gid(0));
         for (name, mode) in
@@ -259,7 +259,7 @@ impl Maker<'_> {
     }
 
     /// One inode with two names: which directories are above it, depends on the name.
-    fn several_names(&self) -> Result<(), MadeError> {
+    fn several_names(&mut self) -> Result<(), MadeError> {
         self.case("several-names")?;
         for mode in [0o755, 0o750, 0o700, 0o070, 0o000, 0o711] {
             self.directory(
@@ -274,7 +274,7 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn kinds_and_names(&self) -> Result<(), MadeError> {
+    fn kinds_and_names(&mut self) -> Result<(), MadeError> {
         self.case("kinds-and-names")?;
         let spec = Spec::mode(self.cast.uid(1), self.cast.gid(2), 0o640);
         self.special("kinds-and-names/pipe", FileType::Fifo, &spec)?;

@@ -10,7 +10,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{Area, Exclusion, Kind, LINKS_FOLLOWED_MAX, OTHERS_WRITE_AND_STICKY, Tree};
+use rustix::io::Errno;
+
+use super::{
+    Area, Exclusion, Facts, FactsError, Inode, Kind, LINKS_FOLLOWED_MAX, OTHERS_WRITE_AND_STICKY, Tree,
+};
 
 impl Tree {
     /// Finds the ways and targets of all links. Call it once, when all roots are read.
@@ -99,14 +103,17 @@ impl Tree {
         if let Some(&known) = self.by_path.get(path) {
             return Ok(known);
         }
-        let facts = super::Facts::read(path).map_err(|_| Exclusion::DanglingLink)?;
+        let facts = Facts::read(path).map_err(|error| match error {
+            FactsError::Kernel(Errno::ACCESS) => Exclusion::Unreadable,
+            _ => Exclusion::DanglingLink,
+        })?;
         if !self.mounts.contains_key(&facts.mount) {
             return Err(Exclusion::LinkOut);
         }
         let (facts, list, kind) = self.judge(path, None).map_err(|_| Exclusion::LinkOut)?;
         let place = self.inodes.len();
         self.by_path.insert(path.to_owned(), place);
-        self.inodes.push(super::Inode { path: path.to_owned(), facts, kind, parent, area: Area::Way, list });
+        self.inodes.push(Inode { path: path.to_owned(), facts, kind, parent, area: Area::Way, list });
         Ok(place)
     }
 }
