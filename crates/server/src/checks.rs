@@ -6,7 +6,7 @@ use idhini_engine::{
 use idhini_model::{Context, ResourceRef, SubjectRef};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::deadline::Deadline;
 use crate::meta::Cost;
@@ -14,6 +14,9 @@ use crate::pin::{Pinned, Shared};
 use crate::refusal::Refusal;
 use crate::requests;
 use crate::trace;
+
+/// The most edges that one tree holds: it is answered whole.
+const EXPANDED_EDGES_MAX: u64 = 1_000_000;
 
 /// One question, with what it names.
 struct Asked {
@@ -181,8 +184,8 @@ pub(crate) fn partial_caveat_info(answer: &Answer) -> Option<v1::PartialCaveatIn
         .then(|| v1::PartialCaveatInfo { missing_required_context: answer.missing.iter().cloned().collect() })
 }
 
-/// ExpandPermissionTree.
-pub(crate) fn expand(
+/// ExpandPermissionTree. Not resumable, so it runs where it holds nobody up.
+pub(crate) async fn expand(
     shared: &Shared,
     request: Request<v1::ExpandPermissionTreeRequest>,
 ) -> Result<Response<v1::ExpandPermissionTreeResponse>, Status> {
@@ -191,13 +194,16 @@ pub(crate) fn expand(
         requests::required(message.resource, "resource")?.try_into().map_err(Refusal::from)?;
     let permission = requests::permission(message.permission)?;
     let pinned = shared.pin(message.consistency)?;
-    let snapshot = pinned.snapshot(&resource.object_type)?;
-    let limits = Limits { cost_max: shared.limits.cost_max };
-    let tree = idhini_engine::expand(snapshot, &resource, &permission, limits).map_err(Refusal::from)?;
-    Ok(Response::new(v1::ExpandPermissionTreeResponse {
-        expanded_at: pinned.zed_token(),
-        tree_root: Some(expansion(tree)),
-    }))
+    let limits = Limits { cost_max: shared.limits.cost_max.min(EXPANDED_EDGES_MAX) };
+    let expanded_at = pinned.zed_token();
+    let expanding = tokio::task::spawn_blocking(move || {
+        let snapshot = pinned.snapshot(&resource.object_type)?;
+        Ok::<_, Refusal>(expansion(idhini_engine::expand(snapshot, &resource, &permission, limits)?))
+    });
+    // The task can only have panicked.
+    let tree =
+        expanding.await.map_err(|_| Refusal::new(Code::Internal, "expanding failed inside the server"))??;
+    Ok(Response::new(v1::ExpandPermissionTreeResponse { expanded_at, tree_root: Some(tree) }))
 }
 
 /// Recursion is bounded by the engine's `EXPAND_DEPTH_MAX`.

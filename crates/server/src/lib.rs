@@ -5,7 +5,7 @@
 //! # Invariants
 //! * An error is never a denial, a denial never an error, and nothing defaults to allow.
 //! * Every listener is on loopback; anything else is refused before it is bound.
-//! * Only `refusal.rs` names status codes.
+//! * Only this crate names status codes.
 
 mod auth;
 mod checks;

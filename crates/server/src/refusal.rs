@@ -1,4 +1,4 @@
-//! Why is a call refused, and how is that said on the wire? The only place that names status codes.
+//! Why is a call refused, and how is that said on the wire?
 //!
 //! # Invariants
 //! * Every refusal has one code and, where the contract has one, one reason with its metadata.

@@ -65,7 +65,7 @@ impl PermissionsService for Permissions {
         &self,
         request: Request<v1::ExpandPermissionTreeRequest>,
     ) -> Answer<v1::ExpandPermissionTreeResponse> {
-        checks::expand(&self.0, request)
+        checks::expand(&self.0, request).await
     }
 
     async fn lookup_resources(
