@@ -23,6 +23,9 @@ const TYPE_NAMES: [&str; 11] =
 /// Types whose names are spelled with dots.
 const QUALIFIED_TYPE_NAMES: [&str; 2] = ["google.protobuf.Duration", "google.protobuf.Timestamp"];
 
+/// Literal patterns that one expression keeps compiled; further ones are compiled when they are used.
+const PATTERNS_KEPT_MAX: usize = 32;
+
 /// A checked expression.
 #[derive(Debug)]
 pub(crate) struct Checked {
@@ -40,7 +43,8 @@ pub(crate) fn check(
     parameters: &[Parameter],
 ) -> Result<Checked, CompileError> {
     let used = vec![false; parameters.len()];
-    let mut checker = Checker { text, tree, parameters, variables: Vec::new(), used, code: Code::default() };
+    let mut checker =
+        Checker { text, tree, parameters, variables: Vec::new(), used, code: Code::default(), kept: 0 };
     let (result, id) = checker.node(root)?;
     if result != Type::Bool {
         return checker.error(
@@ -64,6 +68,8 @@ struct Checker<'c> {
     variables: Vec<(&'c str, Type)>,
     used: Vec<bool>,
     code: Code,
+    /// Literal patterns that are kept compiled.
+    kept: usize,
 }
 
 type Typed = Result<(Type, Id), CompileError>;
@@ -435,14 +441,18 @@ impl<'c> Checker<'c> {
         };
         let chosen = matching.map(|s| s.function).next().unwrap_or(Function::ToDyn);
         if chosen == Function::Matches
+            && self.kept < PATTERNS_KEPT_MAX
             && let Operation::Constant(Literal::String(source)) = self.code.at(ids[1])
         {
-            return match Pattern::compile(source) {
-                Ok(pattern) => {
-                    self.push(Type::Bool, Operation::Matches { text: ids[0], pattern: Box::new(pattern) })
+            match Pattern::literal(source) {
+                Ok(Some(pattern)) => {
+                    self.kept += 1;
+                    let pattern = Box::new(pattern);
+                    return self.push(Type::Bool, Operation::Matches { text: ids[0], pattern });
                 }
-                Err(why) => self.error(node.at, why),
-            };
+                Ok(None) => {}
+                Err(why) => return self.error(node.at, why),
+            }
         }
         self.push(result, Operation::Call { function: chosen, arguments: ids.into() })
     }

@@ -60,7 +60,7 @@ pub(crate) enum Operation {
         function: Function,
         arguments: Box<[Id]>,
     },
-    /// `matches` with a literal pattern.
+    /// `matches` with a literal pattern that is small enough to be kept.
     Matches {
         text: Id,
         pattern: Box<Pattern>,

@@ -28,13 +28,6 @@ use crate::pattern::Pattern;
 use crate::tree::{Arithmetic, Literal, Macro, Relation};
 use crate::value::{Bytes, List, Map, Text, Value};
 
-/// Patterns kept compiled during one evaluation.
-const PATTERNS_MAX: usize = 8;
-/// Steps that compiling a pattern costs, for each of its bytes.
-const PATTERN_STEPS_PER_BYTE: u64 = 64;
-/// Steps that compiling a pattern costs at least.
-const PATTERN_STEPS: u64 = 2_000;
-
 /// Places of parameters, as bits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Unknowns(SmallVec<[u64; 2]>);
@@ -89,7 +82,7 @@ pub(crate) fn evaluate<'a>(
     parameters: &Parameters<'a>,
     budget: &mut Budget,
 ) -> Result<Answer<'a>, Exhausted> {
-    let mut machine = Machine { code, parameters, variables: Vec::new(), budget, patterns: Vec::new() };
+    let mut machine = Machine { code, parameters, variables: Vec::new(), budget };
     machine.run(root)
 }
 
@@ -99,7 +92,6 @@ struct Machine<'a, 'e> {
     /// Values of the macros' variables around, innermost last.
     variables: Vec<Value<'a>>,
     budget: &'e mut Budget,
-    patterns: Vec<Pattern>,
 }
 
 /// What strict operations gather from their operands: unknowns, else the first error.
@@ -273,36 +265,18 @@ impl<'a> Machine<'a, '_> {
     #[inline(never)]
     fn matches(&mut self, text: Id, pattern: &Pattern) -> Step<'a> {
         match self.run(text)? {
-            Answer::Value(Value::String(text)) => {
-                charge_match(self.budget, text.as_str(), pattern)?;
-                bool_answer(pattern.is_match(text.as_str()))
-            }
+            Answer::Value(Value::String(text)) => bool_answer(pattern.is_match(text.as_str(), self.budget)?),
             Answer::Value(other) => error(format!("`matches` takes a string, not a {}", other.type_name())),
             other => Ok(other),
         }
     }
 
-    /// `matches` with a pattern that only evaluation knows.
+    /// `matches` with a pattern that only evaluation knows, or that is too large to keep.
     fn matches_any(&mut self, text: &Text<'a>, source: &Text<'a>) -> Step<'a> {
-        let source = source.as_str();
-        let known = self.patterns.iter().position(|pattern| pattern.source() == source);
-        let at = match known {
-            Some(at) => at,
-            None => {
-                self.budget.spend(PATTERN_STEPS + PATTERN_STEPS_PER_BYTE * source.len() as u64)?;
-                let pattern = match Pattern::compile(source) {
-                    Ok(pattern) => pattern,
-                    Err(why) => return error(why),
-                };
-                if self.patterns.len() == PATTERNS_MAX {
-                    self.patterns.remove(0);
-                }
-                self.patterns.push(pattern);
-                self.patterns.len() - 1
-            }
-        };
-        charge_match(self.budget, text.as_str(), &self.patterns[at])?;
-        bool_answer(self.patterns[at].is_match(text.as_str()))
+        match Pattern::compile(source.as_str(), self.budget)? {
+            Ok(pattern) => bool_answer(pattern.is_match(text.as_str(), self.budget)?),
+            Err(why) => error(why),
+        }
     }
 
     #[inline(never)]
@@ -595,9 +569,4 @@ fn constant(literal: &Literal) -> Value<'_> {
         Literal::String(value) => Value::String(Text::Borrowed(value)),
         Literal::Bytes(value) => Value::Bytes(Bytes::Borrowed(value)),
     }
-}
-
-/// Matching takes time by the text's length times, at worst, the pattern's.
-fn charge_match(budget: &mut Budget, text: &str, pattern: &Pattern) -> Result<(), Exhausted> {
-    budget.read(text.len().saturating_mul(1 + pattern.source().len() / 8))
 }

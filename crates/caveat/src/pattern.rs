@@ -4,56 +4,134 @@
 //! same language; this module writes an RE2 pattern in the crate's words where they differ: `\d \w \s \b` are ASCII,
 //! a bracket inside a class is a character, `&&`, `--` and `~~` are nothing special, `\Q…\E` quotes, `\123` is octal.
 //!
+//! Compiling may take a thousand times the memory and time of the pattern's length. A pattern that stands in an
+//! expression is kept with it only if it is small ([`Pattern::literal`]), so that a schema takes memory and time in
+//! proportion to its text; all others are compiled when they are used, and the last of them kept by each thread.
+//!
+//! # Invariants
+//! * What a use is charged does not depend on what a thread has kept.
+//!
 //! Cost: one pass over the pattern; compiling is bounded by [`COMPILED_BYTES_MAX`] and [`REPEAT_MAX`].
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-/// Most memory that a compiled pattern may take.
-const COMPILED_BYTES_MAX: usize = 1 << 20;
+use crate::budget::{Budget, Exhausted};
+
 /// Longest pattern.
-pub(crate) const PATTERN_BYTES_MAX: usize = 16_384;
+const PATTERN_BYTES_MAX: usize = 16_384;
+/// Most memory that a compiled pattern may take, and again for its search tables.
+const COMPILED_BYTES_MAX: usize = 1 << 18;
+/// Memory that a small pattern takes, and more for each byte of it.
+const SMALL_BYTES: usize = 2_048;
+const SMALL_BYTES_PER_BYTE: usize = 256;
+/// Memory for the search tables of a small pattern.
+const SMALL_TABLE_BYTES_MAX: usize = 65_536;
+/// Compiled patterns that a thread keeps.
+const THREAD_PATTERNS_MAX: usize = 8;
 /// Most repetitions that `{n,m}` may ask for.
 const REPEAT_MAX: u32 = 1_000;
 /// Deepest nesting of groups.
 const GROUP_DEPTH_MAX: u32 = 200;
+/// Steps that compiling a small pattern costs, and more for each byte.
+const SMALL_STEPS: u64 = 500;
+const SMALL_STEPS_PER_BYTE: u64 = 64;
+/// Steps that compiling a large pattern costs on top.
+const LARGE_STEPS: u64 = 50_000;
 
 const DIGIT: &str = "0-9";
 const WORD: &str = "0-9A-Za-z_";
 const SPACE: &str = "\\t\\n\\x0C\\r ";
 
-/// A compiled pattern.
+thread_local! {
+    /// Patterns that this thread used last, the latest in front. A memory of answers that are always the same.
+    static RECENT: RefCell<VecDeque<Pattern>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// A compiled pattern; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     regex: Regex,
     source: Box<str>,
+    /// Whether it takes more memory than small patterns do.
+    large: bool,
 }
 
 impl Pattern {
-    /// Compiles a pattern of RE2.
-    pub(crate) fn compile(source: &str) -> Result<Pattern, String> {
+    /// Checks a pattern that stands in an expression, and compiles it if that is cheap.
+    pub(crate) fn literal(source: &str) -> Result<Option<Pattern>, String> {
+        // Unicode classes and folding take hundreds of times as long as other patterns, small or not.
+        if ["\\p", "\\P", "(?i"].iter().any(|dear| source.contains(dear)) {
+            return translate(source).map(|_| None);
+        }
+        match Pattern::build(source, false)? {
+            Ok(pattern) => Ok(Some(pattern)),
+            Err(regex::Error::CompiledTooBig(_)) => Ok(None),
+            Err(error) => Err(reason(&error, source)),
+        }
+    }
+
+    /// Compiles a pattern, or finds it among the last ones.
+    pub(crate) fn compile(source: &str, budget: &mut Budget) -> Result<Result<Pattern, String>, Exhausted> {
+        budget.spend(SMALL_STEPS + SMALL_STEPS_PER_BYTE * source.len() as u64)?;
+        let known = RECENT.with_borrow_mut(|recent| {
+            let at = recent.iter().position(|pattern| &*pattern.source == source)?;
+            recent.remove(at)
+        });
+        let mut built = match known {
+            Some(pattern) if pattern.large => {
+                budget.spend(LARGE_STEPS)?;
+                Ok(Ok(pattern))
+            }
+            Some(pattern) => Ok(Ok(pattern)),
+            None => Pattern::build(source, false),
+        };
+        if let Ok(Err(regex::Error::CompiledTooBig(_))) = built {
+            budget.spend(LARGE_STEPS)?;
+            built = Pattern::build(source, true);
+        }
+        Ok(match built {
+            Ok(Ok(pattern)) => {
+                RECENT.with_borrow_mut(|recent| {
+                    recent.push_front(pattern.clone());
+                    recent.truncate(THREAD_PATTERNS_MAX);
+                });
+                Ok(pattern)
+            }
+            Ok(Err(error)) => Err(reason(&error, source)),
+            Err(why) => Err(why),
+        })
+    }
+
+    fn build(source: &str, large: bool) -> Result<Result<Pattern, regex::Error>, String> {
         if source.len() > PATTERN_BYTES_MAX {
             return Err(format!("the pattern is longer than {PATTERN_BYTES_MAX} bytes"));
         }
         let translated =
             Translator { rest: source, output: String::with_capacity(source.len() + 16) }.run()?;
-        let regex = RegexBuilder::new(&translated)
-            .size_limit(COMPILED_BYTES_MAX)
-            .dfa_size_limit(COMPILED_BYTES_MAX)
-            .nest_limit(GROUP_DEPTH_MAX)
-            .build()
-            .map_err(|error| reason(&error, source))?;
-        Ok(Pattern { regex, source: source.into() })
+        let small = (SMALL_BYTES + SMALL_BYTES_PER_BYTE * source.len()).min(COMPILED_BYTES_MAX);
+        let (compiled, tables) =
+            if large { (COMPILED_BYTES_MAX, COMPILED_BYTES_MAX) } else { (small, SMALL_TABLE_BYTES_MAX) };
+        let mut builder = RegexBuilder::new(&translated);
+        let built = builder.size_limit(compiled).dfa_size_limit(tables).nest_limit(GROUP_DEPTH_MAX).build();
+        Ok(built.map(|regex| Pattern { regex, source: source.into(), large }))
     }
 
-    /// The pattern as it was written.
-    pub(crate) fn source(&self) -> &str {
-        &self.source
+    /// Whether it is found anywhere in `text`: in time by the text's length times, at worst, the pattern's.
+    pub(crate) fn is_match(&self, text: &str, budget: &mut Budget) -> Result<bool, Exhausted> {
+        budget.read(text.len().saturating_mul(1 + self.source.len() / 8))?;
+        Ok(self.regex.is_match(text.as_bytes()))
     }
+}
 
-    /// Whether it is found anywhere in `text`.
-    pub(crate) fn is_match(&self, text: &str) -> bool {
-        self.regex.is_match(text.as_bytes())
+/// The pattern in the words of the `regex` crate.
+fn translate(source: &str) -> Result<String, String> {
+    if source.len() > PATTERN_BYTES_MAX {
+        return Err(format!("the pattern is longer than {PATTERN_BYTES_MAX} bytes"));
     }
+    Translator { rest: source, output: String::with_capacity(source.len() + 16) }.run()
 }
 
 fn reason(error: &regex::Error, source: &str) -> String {

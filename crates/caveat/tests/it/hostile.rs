@@ -180,6 +180,13 @@ fn patterns_from_outside_take_linear_time_and_bounded_memory() {
         assert!(["true", "false", "error", "budget"].contains(&answer.as_str()), "{pattern}: {answer}");
         assert!(begun.elapsed() < Duration::from_secs(5), "{pattern}: {:?}", begun.elapsed());
     }
+    // A pattern that is large once compiled costs a schema nothing.
+    let large: Vec<&str> = vec!["s.matches('\\\\pL{900}')"; 3_000];
+    let begun = Instant::now();
+    assert_eq!(ask("s string", &large.join(" || "), r#"{"s": "a"}"#), "budget");
+    assert_eq!(ask("s string", large[0], r#"{"s": "a"}"#), "error");
+    assert_eq!(ask("s string", "s.matches('^\\\\pL{2}$')", r#"{"s": "éλ"}"#), "true");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     // Compiling is charged, so that a loop over patterns ends.
     let many: Vec<String> = (0..1_000).map(|i| format!("\"a{i}{{1,9}}\"")).collect();
     let request = format!(r#"{{"s": "a", "l": [{}]}}"#, many.join(","));
