@@ -61,6 +61,9 @@ pub struct Evidence {
     pub alone: Vec<Reply>,
     /// As `alone`, each time at a new revision; only after nothing else explained the difference.
     pub again: Vec<Reply>,
+    /// SpiceDB's reply once the objects that `.all` reaches from several resources are split, where there are such;
+    /// only after nothing else explained the difference.
+    pub split: Option<Reply>,
     /// For each differing item of a lookup: what the two servers' own checks say of it.
     pub checks: BTreeMap<String, Checks>,
 }
@@ -70,6 +73,8 @@ pub struct Evidence {
 pub struct Checks {
     /// SpiceDB's check, asked alone.
     pub theirs: Reply,
+    /// SpiceDB's check once shared objects are split, as [`Evidence::split`].
+    pub split: Option<Reply>,
     /// The same asked again and again, each time at a new revision; only after nothing else explained the difference.
     pub again: Vec<Reply>,
     /// Our check.

@@ -20,7 +20,7 @@ use tonic::Code;
 use crate::compare::{Difference, Disagreement, Item, check_of, difference};
 use crate::ours::Ours;
 use crate::query::{Answer, Body, Case, Posed, Query, Reply, Tree, Value};
-use crate::suppose::{HABITS, Habit, reaches_self, shares_condition_under_all};
+use crate::suppose::{HABITS, Habit, reaches_self};
 
 /// One known kind of disagreement.
 #[derive(Debug, PartialEq, Eq)]
@@ -166,8 +166,8 @@ fn values(disagreement: &Disagreement, items: &[Item]) -> Explained {
 fn one_value(disagreement: &Disagreement, item: &Item) -> Explained {
     let Disagreement { case, evidence, .. } = disagreement;
     if matches!(case.asked.query, Query::Check { .. }) {
-        let replies = evidence.alone.iter().chain(&evidence.again);
-        return check_value(case, &case.asked, &item.theirs, replies);
+        let told = Told { split: evidence.split.as_ref(), again: &evidence.again };
+        return check_value(case, &case.asked, &item.theirs, &told);
     }
     let checks = evidence.checks.get(&item.id)?;
     let Reply::Check(ours) = &checks.ours else { return None };
@@ -182,69 +182,93 @@ fn one_value(disagreement: &Disagreement, item: &Item) -> Explained {
     };
     let mut found = Vec::new();
     if checked.value != ours.value {
-        let replies = std::iter::once(&checks.theirs).chain(&checks.again);
-        found.extend(check_value(case, &asked, checked, replies)?);
+        let told = Told { split: checks.split.as_ref(), again: &checks.again };
+        found.extend(check_value(case, &asked, checked, &told)?);
     }
     if checked.value != item.theirs.value {
-        found.push(lookup_entry(case));
+        found.push(lookup_entry(disagreement, item));
     } else if found.is_empty() {
         match missing_entry(&item.theirs, &item.ours) {
             Some(missing) => found.extend(missing),
-            None => found.push(leaked_parameters(case, item, checked)?),
+            None => found.push(leaked(disagreement, item)?),
         }
     }
     Some(found)
 }
 
-/// The lookup names parameters that SpiceDB's own check does not, where conditions leak.
-fn leaked_parameters(case: &Case, item: &Item, checked: &Answer) -> Option<&'static Entry> {
-    let more = checked.missing != item.theirs.missing && !item.theirs.missing.is_empty();
-    (more && shares_condition_under_all(case)).then_some(&ALL_CONDITIONS_LEAK)
+/// Whether the lookup agrees with us on this item once shared objects under `.all` are split.
+fn leaked(disagreement: &Disagreement, item: &Item) -> Option<&'static Entry> {
+    let answer = match disagreement.evidence.split.as_ref()? {
+        Reply::Resources(found) => found.get(&item.id).cloned().unwrap_or_else(no),
+        Reply::Subjects(subjects) => subjects.found.get(&item.id).cloned().unwrap_or_else(no),
+        _ => return None,
+    };
+    same_but_missing(&answer, &Reply::Check(item.ours.clone())).map(|_| &ALL_CONDITIONS_LEAK)
 }
 
-fn lookup_entry(case: &Case) -> &'static Entry {
-    let is_subjects = matches!(case.asked.query, Query::Subjects { .. });
-    if is_subjects && reaches_self(case) {
+fn no() -> Answer {
+    Answer { value: Value::No, missing: BTreeSet::new() }
+}
+
+fn lookup_entry(disagreement: &Disagreement, item: &Item) -> &'static Entry {
+    let is_subjects = matches!(disagreement.case.asked.query, Query::Subjects { .. });
+    if is_subjects && reaches_self(&disagreement.case) {
         &SELF_IN_LOOKUP_OF_SUBJECTS
     } else if is_subjects {
         &LOOKUP_OF_SUBJECTS_AGAINST_CHECKS
-    } else if shares_condition_under_all(case) {
-        &ALL_CONDITIONS_LEAK
     } else {
-        &LOOKUP_OF_RESOURCES_AGAINST_CHECKS
+        leaked(disagreement, item).unwrap_or(&LOOKUP_OF_RESOURCES_AGAINST_CHECKS)
     }
 }
 
-/// Why a check answers `theirs`; `replies` is what it answers when it is asked alone, once or more.
-fn check_value<'r>(
-    case: &Case,
-    asked: &Posed,
-    theirs: &Answer,
-    replies: impl Iterator<Item = &'r Reply>,
-) -> Explained {
+/// What else SpiceDB told about a check.
+struct Told<'d> {
+    split: Option<&'d Reply>,
+    again: &'d [Reply],
+}
+
+/// Why a check answers `theirs`.
+fn check_value(case: &Case, asked: &Posed, theirs: &Answer, told: &Told<'_>) -> Explained {
     let case = case_asking(case, asked);
     let mine = ours(&case)?.engine(asked);
     if let Some(found) = same_but_missing(theirs, &mine) {
         return Some(found);
     }
-    for chosen in 1..1_usize << HABITS.len() {
+    if let Some(found) = habits(&case, theirs) {
+        return Some(found);
+    }
+    let agrees = |reply: &Reply| match reply {
+        Reply::Check(answer) => same_but_missing(answer, &mine).is_some(),
+        _ => false,
+    };
+    if told.split.is_some_and(agrees) {
+        return Some(vec![&ALL_CONDITIONS_LEAK]);
+    }
+    // A leak that meets a habit: with the objects split, the habit alone is left.
+    if let Some(Reply::Check(answer)) = told.split
+        && let Some(mut found) = habits(&case, answer)
+    {
+        found.push(&ALL_CONDITIONS_LEAK);
+        return Some(found);
+    }
+    told.again.iter().any(agrees).then(|| vec![&UNSTABLE_CHECK])
+}
+
+/// The fewest habits with which our evaluator answers `theirs`.
+fn habits(case: &Case, theirs: &Answer) -> Explained {
+    let mut choices: Vec<usize> = (1..1 << HABITS.len()).collect();
+    choices.sort_by_key(|choice: &usize| choice.count_ones());
+    for choice in choices {
         let habits: Vec<Habit> =
-            (0..HABITS.len()).filter(|at| chosen & (1 << at) != 0).map(|at| HABITS[at]).collect();
+            (0..HABITS.len()).filter(|at| choice & (1 << at) != 0).map(|at| HABITS[at]).collect();
         let supposed = habits.iter().fold(case.clone(), |case, habit| habit.applied(&case));
-        let reply = ours(&supposed).map(|ours| ours.engine(asked));
+        let reply = ours(&supposed).map(|ours| ours.engine(&case.asked));
         if let Some(mut found) = reply.and_then(|reply| same_but_missing(theirs, &reply)) {
             found.extend(habits.iter().map(|habit| entry_of(*habit)));
             return Some(found);
         }
     }
-    if shares_condition_under_all(&case) {
-        return Some(vec![&ALL_CONDITIONS_LEAK]);
-    }
-    let mut replies = replies.filter_map(|reply| match reply {
-        Reply::Check(answer) => Some(answer),
-        _ => None,
-    });
-    replies.any(|answer| same_but_missing(answer, &mine).is_some()).then(|| vec![&UNSTABLE_CHECK])
+    None
 }
 
 fn entry_of(habit: Habit) -> &'static Entry {

@@ -16,3 +16,4 @@ pub mod run;
 pub mod shrink;
 pub mod spicedb;
 pub mod suppose;
+pub mod worlds;

@@ -21,6 +21,12 @@ impl Prefix {
         Prefix(format!("w{}/", 1000 + number))
     }
 
+    /// No prefix: the world has the server to itself.
+    #[must_use]
+    pub fn none() -> Prefix {
+        Prefix(String::new())
+    }
+
     /// The name within this world.
     #[must_use]
     pub fn name(&self, name: &str) -> String {
@@ -36,7 +42,7 @@ impl Prefix {
     /// Without any occurrence of the prefix: for texts of errors.
     #[must_use]
     pub fn strip_all(&self, text: &str) -> String {
-        text.replace(&self.0, "")
+        if self.0.is_empty() { text.to_owned() } else { text.replace(&self.0, "") }
     }
 
     /// The schema with its definitions and caveats renamed.

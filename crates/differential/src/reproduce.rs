@@ -8,11 +8,13 @@ use idhini_wire::authzed::api::v1::relationship_update::Operation;
 
 use crate::compare::{Checks, Difference, Disagreement, Evidence, check_of, difference};
 use crate::ledger;
+use crate::naming::Prefix;
 use crate::ours::Ours;
 use crate::query::{Case, Observed, Posed, Query, Reply};
 use crate::run::wipe;
 use crate::shrink::{asks_known_names, smaller};
 use crate::spicedb::{Broken, SpiceDb};
+use crate::suppose::split_under_all;
 
 /// Smaller cases tried for one disagreement.
 const TRIES_MAX: usize = 1500;
@@ -21,6 +23,12 @@ const PATIENCE: usize = 120;
 /// How often a question is asked again, alone, to see whether the answer stays.
 pub(crate) const AGAIN: usize = 3;
 
+/// Whether cheap evidence explains too little: nothing, or a lookup that might be a leak under `.all`.
+pub(crate) fn is_worth_insisting(disagreement: &Disagreement) -> bool {
+    let entries = ledger::explain(disagreement);
+    entries.is_empty() || entries.contains(&&ledger::LOOKUP_OF_RESOURCES_AGAINST_CHECKS)
+}
+
 /// Asks one question of both servers, where the case's data is loaded already.
 pub(crate) async fn disagree(
     server: &SpiceDb,
@@ -28,16 +36,7 @@ pub(crate) async fn disagree(
     case: &Case,
     rename: impl Fn(&Posed) -> Posed,
 ) -> Result<Option<(Reply, Reply, Difference, Evidence)>, Broken> {
-    let observed = match &case.asked.query {
-        Query::Check { .. } => {
-            let mut items: Vec<Posed> = case.company.iter().map(&rename).collect();
-            items.push(rename(&case.asked));
-            let mut replies = server.check_bulk(&items).await?;
-            let reply = replies.pop().ok_or(Broken::Unreadable { call: "bulk", what: "no reply" })?;
-            Observed { reply, repeated: Default::default() }
-        }
-        _ => server.ask(&rename(&case.asked)).await?,
-    };
+    let observed = ask_in_company(server, case, &rename).await?;
     let mine = ours.engine(&case.asked);
     let repeats = (!observed.repeated.is_empty()).then(|| Difference::Repeats(observed.repeated.clone()));
     let Some(differs) = difference(&observed.reply, &mine).or(repeats) else { return Ok(None) };
@@ -60,23 +59,63 @@ pub(crate) async fn evidence(
     for item in differs.items() {
         let Some(check) = check_of(&posed.query, &item.id, &posed.context) else { continue };
         let theirs = server.ask(&rename(&check)).await?.reply;
-        evidence.checks.insert(item.id.clone(), Checks { theirs, again: Vec::new(), ours: ours.engine(&check) });
+        evidence.checks.insert(item.id.clone(), Checks { theirs, ours: ours.engine(&check), split: None, again: Vec::new() });
     }
     Ok(evidence)
 }
 
-/// Asks again and again, each time at a new revision so that no cache of the server answers, until a reply agrees with
-/// ours or [`PATIENCE`] is used up.
+/// Gathers what only unexplained disagreements are worth: the world with shared objects split, and the same questions
+/// over and over.
+///
+/// The world's relationships are back in place afterwards.
 ///
 /// # Errors
 /// [`Broken`].
 pub(crate) async fn insist(
     server: &SpiceDb,
     disagreement: &mut Disagreement,
-    rename: impl Fn(&Posed) -> Posed,
-    touched: &Relationship,
+    prefix: &Prefix,
+) -> Result<(), Broken> {
+    split(server, disagreement, prefix).await?;
+    if ledger::explain(disagreement).is_empty() {
+        ask_over_and_over(server, disagreement, prefix).await?;
+    }
+    Ok(())
+}
+
+async fn split(
+    server: &SpiceDb,
+    disagreement: &mut Disagreement,
+    prefix: &Prefix,
+) -> Result<(), Broken> {
+    let Some(split) = split_under_all(&disagreement.case) else { return Ok(()) };
+    let renamed = |relationships: &[Relationship]| -> Vec<Relationship> {
+        relationships.iter().map(|r| prefix.relationship(r)).collect()
+    };
+    let (whole, parts) = (renamed(&disagreement.case.relationships), renamed(&split.relationships));
+    // Refusals show as a reply that explains nothing.
+    let _ = server.write(&whole, Operation::Delete).await?;
+    let _ = server.write(&parts, Operation::Touch).await?;
+    let reply = ask_in_company(server, &split, |posed| prefix.posed(posed)).await?.reply;
+    disagreement.evidence.split = Some(reply);
+    for (id, checks) in &mut disagreement.evidence.checks {
+        if let Some(check) = check_of(&split.asked.query, id, &split.asked.context) {
+            checks.split = Some(server.ask(&prefix.posed(&check)).await?.reply);
+        }
+    }
+    let _ = server.write(&parts, Operation::Delete).await?;
+    let _ = server.write(&whole, Operation::Touch).await?;
+    Ok(())
+}
+
+/// Each time at a new revision, so that no cache of the server answers, until a reply agrees with ours.
+async fn ask_over_and_over(
+    server: &SpiceDb,
+    disagreement: &mut Disagreement,
+    prefix: &Prefix,
 ) -> Result<(), Broken> {
     let Disagreement { case, ours, evidence, .. } = disagreement;
+    let Some(touched) = case.relationships.first().map(|r| prefix.relationship(r)) else { return Ok(()) };
     let mut open: Vec<(Posed, &Reply, &mut Vec<Reply>)> = Vec::new();
     if matches!(case.asked.query, Query::Check { .. }) {
         open.push((case.asked.clone(), ours, &mut evidence.again));
@@ -89,10 +128,10 @@ pub(crate) async fn insist(
         }
     }
     for (asked, ours, again) in open {
-        let asked = rename(&asked);
+        let asked = prefix.posed(&asked);
         for _ in 0..PATIENCE {
             // The result is of no interest: the write is there for its revision.
-            let _ = server.write(std::slice::from_ref(touched), Operation::Touch).await?;
+            let _ = server.write(std::slice::from_ref(&touched), Operation::Touch).await?;
             again.push(server.ask(&asked).await?.reply);
             if again.last().is_some_and(|reply| difference(reply, ours).is_none()) {
                 break;
@@ -100,6 +139,20 @@ pub(crate) async fn insist(
         }
     }
     Ok(())
+}
+
+/// Asks a case's question where its data is loaded: checks in one call with their company, others alone.
+async fn ask_in_company(
+    server: &SpiceDb,
+    case: &Case,
+    rename: impl Fn(&Posed) -> Posed,
+) -> Result<Observed, Broken> {
+    let Query::Check { .. } = &case.asked.query else { return server.ask(&rename(&case.asked)).await };
+    let mut items: Vec<Posed> = case.company.iter().map(&rename).collect();
+    items.push(rename(&case.asked));
+    let mut replies = server.check_bulk(&items).await?;
+    let reply = replies.pop().ok_or(Broken::Unreadable { call: "CheckBulkPermissions", what: "no pair" })?;
+    Ok(Observed { reply, repeated: Default::default() })
 }
 
 /// Loads a case into the emptied server and asks; `None` if it is refused or both agree.
@@ -126,10 +179,8 @@ pub async fn reproduce(server: &SpiceDb, seed: u64, case: &Case) -> Result<Optio
         evidence,
     });
     let Some(mut found) = found else { return Ok(None) };
-    if let Some(touched) = case.relationships.first()
-        && ledger::explain(&found).is_empty()
-    {
-        insist(server, &mut found, Posed::clone, touched).await?;
+    if is_worth_insisting(&found) {
+        insist(server, &mut found, &Prefix::none()).await?;
     }
     Ok(Some(found))
 }

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use idhini_model::{Relationship, Timestamp};
 use idhini_testkit::generate::{INSTANT_SECONDS, Options, World, world};
 use idhini_testkit::rng::Rng;
-use idhini_testkit::sketch::Alternative;
 use idhini_wire::authzed::api::v1::relationship_update::Operation;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
@@ -23,8 +22,9 @@ use crate::naming::{Prefix, merged};
 use crate::ours::Ours;
 use crate::query::{Case, Observed, Posed, Query, Reply};
 use crate::report::Report;
-use crate::reproduce::{evidence, insist};
+use crate::reproduce::{evidence, insist, is_worth_insisting};
 use crate::spicedb::{Broken, SpiceDb};
+use crate::worlds::{drop_caveats, reach_wildcard_through_permission};
 
 /// Worlds in one schema.
 pub const BATCH_WORLDS: usize = 40;
@@ -116,6 +116,7 @@ async fn batch(server: &SpiceDb, seed: u64, plan: Plan, findings: &mut Findings)
     let mut loaded = Vec::new();
     for number in 0..BATCH_WORLDS {
         let mut world = world(seed + number as u64, &options);
+        reach_wildcard_through_permission(&mut world);
         if plan.without_caveats {
             drop_caveats(&mut world);
         }
@@ -162,23 +163,6 @@ async fn batch(server: &SpiceDb, seed: u64, plan: Plan, findings: &mut Findings)
 
 fn ours(world: &World) -> Result<Ours, crate::ours::Unaskable> {
     Ours::new(&world.sketch.text(), &world.relationships, Timestamp::from_seconds(INSTANT_SECONDS))
-}
-
-fn drop_caveats(world: &mut World) {
-    world.sketch.caveats.clear();
-    for relation in world.sketch.definitions.iter_mut().flat_map(|d| &mut d.relations) {
-        let mut plain: Vec<Alternative> = Vec::new();
-        for alternative in relation.subjects.drain(..) {
-            let alternative = Alternative { caveat: None, ..alternative };
-            if !plain.contains(&alternative) {
-                plain.push(alternative);
-            }
-        }
-        relation.subjects = plain;
-    }
-    for relationship in &mut world.relationships {
-        relationship.caveat = None;
-    }
 }
 
 /// Writes one schema of all worlds; if that is refused, finds those that are refused alone.
@@ -323,10 +307,8 @@ async fn judge(
         difference: differs,
         evidence,
     };
-    if let Some(touched) = one.world.relationships.first()
-        && ledger::explain(&disagreement).is_empty()
-    {
-        insist(server, &mut disagreement, rename, &one.prefix.relationship(touched)).await?;
+    if is_worth_insisting(&disagreement) {
+        insist(server, &mut disagreement, &one.prefix).await?;
     }
     found.push(disagreement);
     Ok(())

@@ -160,24 +160,54 @@ pub fn parts(case: &Case) -> Vec<(String, Expr)> {
     found
 }
 
-/// Whether the question reaches a `.all` in whose relation one object stands for several resources, at least once
-/// under a condition: there SpiceDB, which follows a `.all` for many resources at once, keeps one condition for all.
+/// The case with every object that a `.all` reaches from several resources, at least once under a condition, split
+/// into one object per resource; `None` if there is no such object.
+///
+/// The answer is the same. But SpiceDB, which follows a `.all` for many resources at once and keeps one condition per
+/// followed object, has nothing left to mix up.
 #[must_use]
-pub fn shares_condition_under_all(case: &Case) -> bool {
-    parts(case).iter().any(|(definition, part)| {
-        let Expr::Arrow(relation, Arrow::All, _) = part else { return false };
-        let edges = || {
-            case.relationships
-                .iter()
-                .filter(|r| r.resource.object_type == *definition && r.relation == *relation)
-        };
-        let same_object = |a: &SubjectRef, b: &SubjectRef| {
-            a.object_type == b.object_type && a.object_id == b.object_id
-        };
-        edges().filter(|edge| edge.caveat.is_some()).any(|edge| {
-            edges().any(|other| *other != *edge && same_object(&other.subject, &edge.subject))
+pub fn split_under_all(case: &Case) -> Option<Case> {
+    let parts = parts(case);
+    let all_relations: BTreeSet<(&str, &str)> = parts
+        .iter()
+        .filter_map(|(definition, part)| match part {
+            Expr::Arrow(relation, Arrow::All, _) => Some((definition.as_str(), relation.as_str())),
+            _ => None,
         })
-    })
+        .collect();
+    let under_all =
+        |r: &Relationship| all_relations.contains(&(r.resource.object_type.as_str(), r.relation.as_str()));
+    let shared = |edge: &Relationship| {
+        let same = |r: &&Relationship| under_all(r) && same_object(&r.subject, &edge.subject);
+        let mut group = case.relationships.iter().filter(same);
+        group.clone().any(|r| r.resource != edge.resource) && group.any(|r| r.caveat.is_some())
+    };
+    let mut split = case.clone();
+    let mut copies: BTreeSet<(String, String, String)> = BTreeSet::new();
+    for relationship in &mut split.relationships {
+        if under_all(relationship) && !relationship.subject.is_wildcard() && shared(relationship) {
+            let subject = &mut relationship.subject;
+            let copy = format!("{}{COPY}{}", subject.object_id, relationship.resource.object_id);
+            copies.insert((subject.object_type.clone(), subject.object_id.clone(), copy.clone()));
+            subject.object_id = copy;
+        }
+    }
+    for (object_type, id, copy) in &copies {
+        let held = |r: &&Relationship| r.resource.object_type == *object_type && r.resource.object_id == *id;
+        let held: Vec<Relationship> = split.relationships.iter().filter(held).cloned().collect();
+        split.relationships.extend(held.into_iter().map(|mut r| {
+            r.resource.object_id.clone_from(copy);
+            r
+        }));
+    }
+    (!copies.is_empty()).then_some(split)
+}
+
+/// Stands between an object's id and that of the resource it was copied for; no generated id has it.
+pub const COPY: &str = "=for=";
+
+fn same_object(a: &SubjectRef, b: &SubjectRef) -> bool {
+    a.object_type == b.object_type && a.object_id == b.object_id
 }
 
 /// Whether the question reaches a `self`.
