@@ -23,6 +23,7 @@ use idhini_model::{Context, Relationship, Timestamp};
 use crate::compare::Wanted;
 use crate::generate::{Ask, INSTANT_SECONDS, Question, World};
 use crate::reference::{Answer, Refusal, Subjects, Value};
+use crate::sketch::Sketch;
 
 /// A golden file's content: a world without a sketch, and the answer expected to each question.
 #[derive(Debug, Clone)]
@@ -176,6 +177,19 @@ pub fn parse(text: &str) -> Result<Golden, String> {
 }
 
 impl Golden {
+    /// The file's world, to be written in the way of this seed; its sketch is empty.
+    #[must_use]
+    pub fn world(&self, seed: u64) -> World {
+        World {
+            seed,
+            sketch: Sketch::default(),
+            relationships: self.relationships.clone(),
+            contexts: self.contexts.clone(),
+            instants: self.instants.clone(),
+            questions: self.questions.iter().map(|(question, _)| question.clone()).collect(),
+        }
+    }
+
     /// `check … with {…} at … = answer`
     fn question(&mut self, line: &str) -> Result<(), String> {
         // An empty lookup leaves nothing behind the sign.

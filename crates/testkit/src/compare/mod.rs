@@ -67,10 +67,18 @@ pub enum Wanted {
 /// # Errors
 /// The first [`Difference`].
 pub fn compare(world: &World, tally: &mut Tally) -> Result<(), Box<Difference>> {
+    compare_text(&world.sketch.text(), world, tally)
+}
+
+/// The same with a schema text in place of the world's sketch.
+///
+/// # Errors
+/// The first [`Difference`].
+pub fn compare_text(text: &str, world: &World, tally: &mut Tally) -> Result<(), Box<Difference>> {
     let broken = |what: &'static str, got: String| {
         Box::new(Difference { what, question: None, wanted: "a valid world".into(), got })
     };
-    let schema = Schema::parse(&world.sketch.text()).map_err(|e| broken("schema refused", e.to_string()))?;
+    let schema = Schema::parse(text).map_err(|e| broken("schema refused", e.to_string()))?;
     let tables = Tables::new(&schema, &world.relationships)
         .map_err(|e| broken("relationship of unknown names", format!("{e:?}")))?;
     let views: Vec<Vec<View<'_>>> = world

@@ -51,7 +51,8 @@ pub(super) fn schema(rng: &mut Rng, options: &Options) -> Sketch {
     let including = including_wildcards(&sketch);
     for (number, definition) in frame.definitions.iter().enumerate() {
         for index in 0..definition.permissions.len() {
-            let mut rule = Rules { rng, frame: &frame, sketch: &sketch, including: &including, options, number, index };
+            let mut rule =
+                Rules { rng, frame: &frame, sketch: &sketch, including: &including, options, number, index };
             let depth = rule.rng.weighted(&[10, 45, 30, 15]);
             let name = definition.permissions[index].clone();
             let rule = rule.expression(depth);

@@ -24,7 +24,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "idhini-wire",
         ],
     ),
-    ("idhini", &["idhini-engine", "idhini-model", "idhini-replica", "idhini-schema", "idhini-server", "idhini-wire"]),
+    (
+        "idhini",
+        &["idhini-engine", "idhini-model", "idhini-replica", "idhini-schema", "idhini-server", "idhini-wire"],
+    ),
 ];
 
 /// Crates that nothing shipped may depend on; they may depend on anything.
@@ -62,7 +65,8 @@ fn every_crate_depends_only_on_what_the_map_allows() {
         if TESTS_ONLY.contains(&name) {
             continue;
         }
-        let allowed = arrows.get(name).unwrap_or_else(|| panic!("`{name}` is not on the map: add it to ARROWS"));
+        let allowed =
+            arrows.get(name).unwrap_or_else(|| panic!("`{name}` is not on the map: add it to ARROWS"));
         for dependency in dependencies(package).iter().filter(|d| d.starts_with("idhini")) {
             assert!(allowed.contains(&dependency.as_str()), "`{name}` must not depend on `{dependency}`");
         }

@@ -1,3 +1,8 @@
 //! The one integration test binary of the test kit.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 mod arrows;
+#[cfg(feature = "broken")]
+mod broken;
+mod generated;
+mod golden;
