@@ -22,7 +22,7 @@ const CHUNK: usize = 64;
 /// Where each id of a chunk starts, two bytes each; at most 63 · 1,024.
 const STARTS_BYTES: usize = 2 * CHUNK;
 /// Average numbers in a bucket.
-const BUCKET_FILL: usize = if cfg!(test) { 3 } else { 24 };
+pub(crate) const BUCKET_FILL: usize = if cfg!(test) { 3 } else { 24 };
 
 /// `n` tags, then `n` numbers, the low half first.
 type Bucket = Arc<[u16]>;
@@ -186,6 +186,11 @@ impl Names {
         if let Some(bucket) = self.buckets.item_mut(split_source(self.buckets.len())) {
             *bucket = entries(bucket).chain(entries(&last)).collect::<Entries>().pack();
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn buckets_len(&self) -> usize {
+        self.buckets.len()
     }
 
     /// Remembers that the entry at `revision` gave the numbers from `first` on.

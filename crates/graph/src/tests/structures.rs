@@ -6,7 +6,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use crate::leaf::{Effect, Op};
-use crate::names::Names;
+use crate::names::{BUCKET_FILL, Names};
 use crate::tree::{Edit, Tree};
 use crate::trie::Trie;
 use crate::vector::Vector;
@@ -58,6 +58,11 @@ fn check(trie: &Trie, edges: &Edges) {
             }
         }
         assert_eq!(run.get(numbers.len()), None);
+        // Bits that a leaf has no room for are not bits of the class.
+        let first = numbers[0];
+        for far in (0..32).map(|bit| first | 1 << bit).chain([first | object << 8, first | class << 26]) {
+            assert_eq!(run.contains(far), numbers.binary_search(&far).is_ok());
+        }
         let middle = numbers[numbers.len() / 2];
         assert!(run.iter_from(middle).eq(numbers[numbers.len() / 2..].iter().copied()));
         assert!(trie.has_row(*object));
@@ -174,6 +179,7 @@ proptest! {
                 prop_assert_eq!(names.id(number as u32), id);
                 prop_assert_eq!(names.number(id), Some(number as u32));
             }
+            prop_assert_eq!(names.buckets_len(), list.len().div_ceil(BUCKET_FILL));
             prop_assert_eq!(names.id(list.len() as u32), "");
             for id in ["", "0", "x", "1x"] {
                 prop_assert_eq!(names.number(id), list.iter().position(|have| have == id).map(|at| at as u32));
