@@ -8,12 +8,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use idhini_schema::Schema;
-
-use crate::compare::{Difference, Wanted, compare, wanted_answer};
+use crate::compare::{Difference, compare};
 use crate::generate::{Options, World, world};
 use crate::golden;
-use crate::reference::Tables;
 use crate::shrink::shrink;
 use crate::tally::Tally;
 
@@ -124,20 +121,6 @@ fn shrunk(world: World, found: Box<Difference>) -> Failure {
     let same = |d: &Difference| d.what == found.what;
     let world = shrink(world, &mut |w| difference(w, &mut Tally::default()).is_some_and(|d| same(&d)));
     let difference = difference(&world, &mut Tally::default()).unwrap_or(found);
-    let golden = golden_text(&world, &difference);
+    let golden = golden::of_world(&format!("{} (seed {seed})", difference.what), &world);
     Failure { seed, difference: *difference, golden }
-}
-
-fn golden_text(world: &World, difference: &Difference) -> String {
-    let answers = || -> Option<Vec<Wanted>> {
-        let schema = Schema::parse(&world.sketch.text()).ok()?;
-        let tables = Tables::new(&schema, &world.relationships).ok()?;
-        let answer = |q: &crate::generate::Question| {
-            let view = tables.view(&world.contexts[q.context], world.instants[q.instant]);
-            wanted_answer(&view, &q.ask)
-        };
-        Some(world.questions.iter().map(answer).collect())
-    };
-    let title = format!("{} (seed {})", difference.what, world.seed);
-    golden::print(&title, world, &answers().unwrap_or_default())
 }

@@ -19,10 +19,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use idhini_model::{Context, Relationship, Timestamp};
+use idhini_schema::Schema;
 
-use crate::compare::Wanted;
+use crate::compare::{Wanted, wanted_answer};
 use crate::generate::{Ask, INSTANT_SECONDS, Question, World};
-use crate::reference::{Answer, Refusal, Subjects, Value};
+use crate::reference::{Answer, Refusal, Subjects, Tables, Value};
 use crate::sketch::Sketch;
 
 /// A golden file's content: a world without a sketch, and the answer expected to each question.
@@ -95,7 +96,21 @@ pub fn wanted_text(wanted: &Wanted) -> String {
     }
 }
 
-/// A world as a golden file, with the reference's answers.
+/// A world as a golden file, with the reference's answers if its schema is accepted.
+#[must_use]
+pub fn of_world(title: &str, world: &World) -> String {
+    let schema = Schema::parse(&world.sketch.text()).ok();
+    let tables = schema.and_then(|schema| Tables::new(&schema, &world.relationships).ok());
+    let answer = |tables: &Tables, q: &Question| {
+        let view = tables.view(&world.contexts[q.context], world.instants[q.instant]);
+        wanted_answer(&view, &q.ask)
+    };
+    let answers: Vec<Wanted> =
+        tables.iter().flat_map(|t| world.questions.iter().map(move |q| answer(t, q))).collect();
+    print(title, world, &answers)
+}
+
+/// A world and answers as a golden file.
 #[must_use]
 pub fn print(title: &str, world: &World, answers: &[Wanted]) -> String {
     let mut text = String::new();

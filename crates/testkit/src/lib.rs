@@ -2,7 +2,6 @@
 
 pub mod campaign;
 pub mod compare;
-pub mod export;
 pub mod generate;
 pub mod golden;
 pub mod reference;

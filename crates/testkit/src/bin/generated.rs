@@ -1,5 +1,6 @@
 //! Asks the engine generated questions and compares it with the reference:
-//! `generated --questions N --seed S --threads T [--failures DIRECTORY]`.
+//! `generated --questions N --seed S --threads T [--failures DIRECTORY]`, or shows the world of one seed with the
+//! reference's answers: `generated --show SEED`.
 //!
 //! Prints progress to standard error and the table of counts to standard output. Exit status 1 if anything
 //! differs, or if a kind of question fell below its share.
@@ -9,7 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use idhini_testkit::campaign::{Campaign, run};
+use idhini_testkit::campaign::{Campaign, options_of, run};
+use idhini_testkit::generate::world;
+use idhini_testkit::golden::of_world;
 use idhini_testkit::tally::Tally;
 
 #[expect(clippy::disallowed_methods, reason = "the program's own clock, for the rate in its output")]
@@ -20,6 +23,12 @@ fn main() -> io::Result<ExitCode> {
         at.and_then(|i| arguments.get(i + 1)).cloned()
     };
     let number = |name: &str, default: u64| value(name).map_or(Ok(default), |v| v.parse::<u64>());
+    if let Some(seed) = value("--show") {
+        let seed = seed.parse().map_err(|e| io::Error::other(format!("not a seed: {e}")))?;
+        let world = world(seed, &options_of(seed));
+        write!(io::stdout(), "{}", of_world(&format!("seed {seed}"), &world))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let wrong = |e| io::Error::other(format!("not a number: {e}"));
     let campaign = Campaign {
         questions: number("--questions", 200_000).map_err(wrong)?,

@@ -113,7 +113,9 @@ impl Verifier<'_> {
                 let condition = self.condition(edge)?;
                 let claimed = edge.permissionship.map(value);
                 let open = edge.target.and_then(|index| self.explanation.goals.get(index));
-                if let (Some(claimed), true) = (claimed, open.is_some_and(|g| g.rule.permissionship.is_none())) {
+                if let (Some(claimed), true) =
+                    (claimed, open.is_some_and(|g| g.rule.permissionship.is_none()))
+                {
                     // A goal that failed may still be known to be at least what the edge's condition lets through.
                     if claimed != condition {
                         return Err(format!("{} gives no more than {condition:?}", edge.relationship));

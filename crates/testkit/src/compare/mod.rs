@@ -161,14 +161,7 @@ impl Round<'_> {
             asking.holds(&want)?;
             let (call, mut shapes) = self.shapes_of(question);
             asked.mark(question, &mut shapes);
-            if let Wanted::Resources(Ok(found)) = &want
-                && found.len() > page_of(&question.ask)
-            {
-                shapes.insert(Shape::LookupAcrossPages);
-            }
-            if let Wanted::Subjects(Ok(found)) = &want
-                && found.required.len() + usize::from(found.wildcard.is_some()) > page_of(&question.ask)
-            {
+            if spans_pages(&question.ask, &want) {
                 shapes.insert(Shape::LookupAcrossPages);
             }
             self.tally.count(call, turnout(&want), shapes);
@@ -328,10 +321,14 @@ pub fn wanted_answer(view: &View<'_>, ask: &Ask) -> Wanted {
     }
 }
 
-fn page_of(ask: &Ask) -> usize {
-    match ask {
-        Ask::Check { .. } => usize::MAX,
-        Ask::Resources { page, .. } | Ask::Subjects { page, .. } => *page,
+/// Whether a lookup has more answers than one page takes.
+pub(crate) fn spans_pages(ask: &Ask, wanted: &Wanted) -> bool {
+    match (ask, wanted) {
+        (Ask::Resources { page, .. }, Wanted::Resources(Ok(found))) => found.len() > *page,
+        (Ask::Subjects { page, .. }, Wanted::Subjects(Ok(found))) => {
+            found.required.len() + usize::from(found.wildcard.is_some()) > *page
+        }
+        _ => false,
     }
 }
 

@@ -5,7 +5,7 @@ use idhini_schema::Schema;
 
 use super::data::Objects;
 use super::{Ask, Question, World};
-use crate::compare::{Wanted, turnout, wanted_answer};
+use crate::compare::{Wanted, spans_pages, turnout, wanted_answer};
 use crate::reference::{Tables, View};
 use crate::rng::Rng;
 use crate::tally::Turnout;
@@ -16,8 +16,8 @@ pub const NOBODY: &str = "nobody";
 /// Most checks of a world by kind of answer (no, conditional, has, refused), and how many are drawn for them.
 const CHECK_QUOTAS: [usize; 4] = [26, 40, 28, 6];
 const CHECK_DRAWS: usize = 500;
-/// The same for lookups.
-const LOOKUP_QUOTAS: [usize; 4] = [4, 12, 10, 1];
+/// The same for lookups; the last is for those with more answers than a page.
+const LOOKUP_QUOTAS: [usize; 5] = [3, 7, 6, 1, 8];
 const LOOKUP_DRAWS: usize = 70;
 
 struct Asker<'a> {
@@ -71,7 +71,9 @@ pub(super) fn questions(rng: &mut Rng, world: &World, objects: &Objects) -> Vec<
     for draw in 0..LOOKUP_DRAWS {
         let ask = if draw % 2 == 0 { asker.resources() } else { asker.subjects() };
         let question = asker.posed(ask);
-        let quota = &mut left[kind(&question)];
+        let wanted = wanted_answer(&views[question.context][question.instant], &question.ask);
+        let kind = if spans_pages(&question.ask, &wanted) { 4 } else { kind_of(&wanted) };
+        let quota = &mut left[kind];
         if *quota > 0 {
             *quota -= 1;
             questions.push(question);

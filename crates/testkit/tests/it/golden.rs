@@ -30,15 +30,19 @@ fn files() -> Vec<(String, Golden)> {
 
 #[test]
 fn the_reference_gives_the_answers_of_every_golden_file() {
+    let mut wrong = Vec::new();
     for (name, golden) in files() {
         let schema = Schema::parse(&golden.schema).unwrap_or_else(|e| panic!("{name}: {e}"));
         let tables = Tables::new(&schema, &golden.relationships).unwrap();
         for (question, wanted) in &golden.questions {
             let view = tables.view(&golden.contexts[question.context], golden.instants[question.instant]);
             let answer = wanted_text(&wanted_answer(&view, &question.ask));
-            assert_eq!(answer, *wanted, "{name}: {question:?}");
+            if answer != *wanted {
+                wrong.push(format!("{name}: {question:?}\n  file      {wanted}\n  reference {answer}"));
+            }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
