@@ -85,7 +85,9 @@ pub struct Checks {
 #[must_use]
 pub fn difference(theirs: &Reply, ours: &Reply) -> Option<Difference> {
     match (theirs, ours) {
-        (Reply::Fault(theirs), Reply::Fault(ours)) => (theirs.code != ours.code).then_some(Difference::Faults),
+        (Reply::Fault(theirs), Reply::Fault(ours)) => {
+            (theirs.code != ours.code).then_some(Difference::Faults)
+        }
         (Reply::Check(theirs), Reply::Check(ours)) => {
             let item = Item { id: String::new(), theirs: theirs.clone(), ours: ours.clone() };
             sorted_out(vec![item])
@@ -177,8 +179,12 @@ impl Disagreement {
     /// Call, difference and direction: enough to tell kinds apart before anybody has looked at them.
     #[must_use]
     pub fn signature(&self) -> String {
-        let mut sides: Vec<String> =
-            self.difference.items().iter().map(|i| format!("{:?}/{:?}", i.theirs.value, i.ours.value)).collect();
+        let mut sides: Vec<String> = self
+            .difference
+            .items()
+            .iter()
+            .map(|i| format!("{:?}/{:?}", i.theirs.value, i.ours.value))
+            .collect();
         sides.sort();
         sides.dedup();
         if self.difference == Difference::Faults {
@@ -200,7 +206,12 @@ impl Disagreement {
             _ => ", checks disagree too",
         };
         let alone = if alone == 0 { ", agrees alone" } else { "" };
-        format!("{}: {} {}{alone}{checks}", self.case.asked.query.call(), self.difference.word(), sides.join(" "))
+        format!(
+            "{}: {} {}{alone}{checks}",
+            self.case.asked.query.call(),
+            self.difference.word(),
+            sides.join(" ")
+        )
     }
 }
 

@@ -17,7 +17,7 @@ use idhini_schema::Schema;
 use idhini_testkit::generate::INSTANT_SECONDS;
 use tonic::Code;
 
-use crate::compare::{Difference, Disagreement, Item, check_of, difference};
+use crate::compare::{Difference, Disagreement, Item, check_of};
 use crate::ours::Ours;
 use crate::query::{Answer, Body, Case, Posed, Query, Reply, Tree, Value};
 use crate::suppose::{HABITS, Habit, reaches_self};
@@ -52,6 +52,9 @@ ledger! {
     /// A caveated subject beside usersets of its type.
     CAVEATED_SUBJECT_HIDDEN = "caveated-subject-hidden",
         "SpiceDB's checks overlook `user:amy[cav]` in a relation that also admits `user#friend`; its lookups see it";
+    /// An expired subject beside usersets of its type.
+    EXPIRED_SUBJECT_COUNTS = "expired-subject-counts",
+        "SpiceDB's checks count an expired `user:amy` in a relation that also admits `user#friend`; its lookups do not";
     /// Another answer to the same check.
     UNSTABLE_CHECK = "unstable-check",
         "SpiceDB answers the same check now this way, now that, at unchanged data; ours is one of them, always";
@@ -107,7 +110,9 @@ fn fault(disagreement: &Disagreement) -> Explained {
     let looks_for_resources = matches!(case.asked.query, Query::Resources { .. });
     match theirs.code {
         Code::InvalidArgument if some_caveat_fails(case) => Some(vec![&NEEDLESS_CAVEAT_ERROR]),
-        Code::Unknown if looks_for_resources && reaches_self(case) => Some(vec![&SELF_IN_LOOKUP_OF_RESOURCES]),
+        Code::Unknown if looks_for_resources && reaches_self(case) => {
+            Some(vec![&SELF_IN_LOOKUP_OF_RESOURCES])
+        }
         _ => None,
     }
 }
@@ -169,6 +174,11 @@ fn one_value(disagreement: &Disagreement, item: &Item) -> Explained {
         let told = Told { split: evidence.split.as_ref(), again: &evidence.again };
         return check_value(case, &case.asked, &item.theirs, &told);
     }
+    if item.theirs.value == item.ours.value
+        && let Some(missing) = missing_entry(&item.theirs, &item.ours)
+    {
+        return Some(missing);
+    }
     let checks = evidence.checks.get(&item.id)?;
     let Reply::Check(ours) = &checks.ours else { return None };
     // Our lookup must say what our check says, or the mistake is ours.
@@ -188,10 +198,14 @@ fn one_value(disagreement: &Disagreement, item: &Item) -> Explained {
     if checked.value != item.theirs.value {
         found.push(lookup_entry(disagreement, item));
     } else if found.is_empty() {
-        match missing_entry(&item.theirs, &item.ours) {
-            Some(missing) => found.extend(missing),
-            None => found.push(leaked(disagreement, item)?),
+        // Nothing is left but that the lookup names other parameters than SpiceDB's own check does.
+        if checked.missing != ours.missing {
+            found.extend(missing_entry(checked, ours)?);
         }
+        if checked.missing == item.theirs.missing {
+            return None;
+        }
+        found.push(lookup_entry(disagreement, item));
     }
     Some(found)
 }
@@ -276,6 +290,7 @@ fn entry_of(habit: Habit) -> &'static Entry {
         Habit::AllNeedsTarget => &ALL_NEEDS_TARGET,
         Habit::WildcardCoversUsersets => &WILDCARD_COVERS_USERSETS,
         Habit::CaveatedSubjectHidden => &CAVEATED_SUBJECT_HIDDEN,
+        Habit::ExpiredSubjectCounts => &EXPIRED_SUBJECT_COUNTS,
     }
 }
 

@@ -6,6 +6,7 @@
 //! Reading order: `query.rs` (what is asked and answered), `run.rs` (the loop), `compare.rs`, `ledger.rs`.
 
 pub mod compare;
+pub mod document;
 pub mod ledger;
 pub mod naming;
 pub mod ours;

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use idhini_engine::{
-    Check, EngineError, ExpandKind, ExpandTree, Limits, LookupResources, LookupSubjects, Permissionship, Plans,
-    Progress, Snapshot, expand,
+    Check, EngineError, ExpandKind, ExpandTree, Limits, LookupResources, LookupSubjects, Permissionship,
+    Plans, Progress, Snapshot, expand,
 };
 use idhini_graph::Root;
 use idhini_model::{Change, Entry, EntryKind, Relationship, Timestamp};
@@ -118,8 +118,7 @@ fn resources(snapshot: Snapshot<'_>, asked: &Posed) -> Result<Reply, EngineError
         return Ok(Reply::Resources(BTreeMap::new()));
     };
     let what = (resource_type.as_str(), permission.as_str());
-    let mut lookup =
-        LookupResources::open(snapshot, what, subject, &asked.context, None, Limits::default())?;
+    let mut lookup = LookupResources::open(snapshot, what, subject, &asked.context, None, Limits::default())?;
     let mut found = BTreeMap::new();
     while found.len() < ITEMS_MAX {
         match lookup.advance(u64::MAX)? {

@@ -59,7 +59,10 @@ pub(crate) async fn evidence(
     for item in differs.items() {
         let Some(check) = check_of(&posed.query, &item.id, &posed.context) else { continue };
         let theirs = server.ask(&rename(&check)).await?.reply;
-        evidence.checks.insert(item.id.clone(), Checks { theirs, ours: ours.engine(&check), split: None, again: Vec::new() });
+        evidence.checks.insert(
+            item.id.clone(),
+            Checks { theirs, ours: ours.engine(&check), split: None, again: Vec::new() },
+        );
     }
     Ok(evidence)
 }
@@ -83,11 +86,7 @@ pub(crate) async fn insist(
     Ok(())
 }
 
-async fn split(
-    server: &SpiceDb,
-    disagreement: &mut Disagreement,
-    prefix: &Prefix,
-) -> Result<(), Broken> {
+async fn split(server: &SpiceDb, disagreement: &mut Disagreement, prefix: &Prefix) -> Result<(), Broken> {
     let Some(split) = split_under_all(&disagreement.case) else { return Ok(()) };
     let renamed = |relationships: &[Relationship]| -> Vec<Relationship> {
         relationships.iter().map(|r| prefix.relationship(r)).collect()

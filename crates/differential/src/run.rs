@@ -86,7 +86,11 @@ struct Loaded {
 ///
 /// # Errors
 /// [`RunError`].
-pub async fn run(server: &SpiceDb, plan: Plan, progress: &mut dyn FnMut(&Report)) -> Result<Findings, RunError> {
+pub async fn run(
+    server: &SpiceDb,
+    plan: Plan,
+    progress: &mut dyn FnMut(&Report),
+) -> Result<Findings, RunError> {
     let mut findings = Findings::default();
     let mut seed = plan.seed;
     wipe(server).await?;
@@ -136,7 +140,9 @@ async fn batch(server: &SpiceDb, seed: u64, plan: Plan, findings: &mut Findings)
                 stored.extend(relationships);
                 worlds.push(Arc::new(one));
             }
-            Err(fault) => findings.refuse(one.world.seed, &format!("SpiceDB refuses data: {}", fault.message)),
+            Err(fault) => {
+                findings.refuse(one.world.seed, &format!("SpiceDB refuses data: {}", fault.message))
+            }
         }
     }
     let permits = Arc::new(Semaphore::new(WORLDS_AT_ONCE));

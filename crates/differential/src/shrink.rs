@@ -5,10 +5,10 @@
 //! * Relationships that the smaller schema does not allow are left out with it.
 
 use idhini_model::Relationship;
-use idhini_schema::SubjectKind;
 use idhini_testkit::sketch::{Alternative, Expr, Sketch};
 
 use crate::query::Case;
+use crate::suppose::kind_of;
 
 /// All cases that are one step smaller, likeliest gains first.
 #[must_use]
@@ -78,14 +78,9 @@ fn plainer(sketch: &Sketch, relationship: &Relationship) -> Vec<Relationship> {
 #[must_use]
 pub fn allows(sketch: &Sketch, relationship: &Relationship) -> bool {
     let subject = &relationship.subject;
-    let kind = match &subject.relation {
-        Some(relation) => SubjectKind::Userset(relation.clone()),
-        None if subject.is_wildcard() => SubjectKind::Wildcard,
-        None => SubjectKind::Object,
-    };
     let alternative = Alternative {
         subject_type: subject.object_type.clone(),
-        kind,
+        kind: kind_of(subject),
         caveat: relationship.caveat.as_ref().map(|c| c.name.clone()),
         expiration: relationship.expires_at.is_some(),
     };

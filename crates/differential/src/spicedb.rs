@@ -120,8 +120,7 @@ impl SpiceDb {
                 operation: operation.into(),
                 relationship: Some(relationship.clone().into()),
             });
-            let message =
-                v1::WriteRelationshipsRequest { updates: updates.collect(), ..Default::default() };
+            let message = v1::WriteRelationshipsRequest { updates: updates.collect(), ..Default::default() };
             if let Err(status) = self.permissions.clone().write_relationships(self.request(message)).await {
                 return fault("WriteRelationships", status).map(Err);
             }
@@ -134,8 +133,7 @@ impl SpiceDb {
     /// # Errors
     /// [`Broken::Call`].
     pub async fn delete_all(&self, resource_type: &str) -> Result<(), Broken> {
-        let filter =
-            v1::RelationshipFilter { resource_type: resource_type.to_owned(), ..Default::default() };
+        let filter = v1::RelationshipFilter { resource_type: resource_type.to_owned(), ..Default::default() };
         let message =
             v1::DeleteRelationshipsRequest { relationship_filter: Some(filter), ..Default::default() };
         match self.permissions.clone().delete_relationships(self.request(message)).await {
@@ -357,12 +355,7 @@ fn looked_up(
 }
 
 /// Keeps the greatest of repeated items; of two conditional ones, what both lack.
-fn fold(
-    found: &mut BTreeMap<String, Answer>,
-    repeated: &mut BTreeSet<String>,
-    id: String,
-    answer: Answer,
-) {
+fn fold(found: &mut BTreeMap<String, Answer>, repeated: &mut BTreeSet<String>, id: String, answer: Answer) {
     match found.get_mut(&id) {
         None => {
             found.insert(id, answer);

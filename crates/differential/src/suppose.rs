@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use idhini_model::{Relationship, SubjectRef, WILDCARD};
+use idhini_model::{Relationship, SubjectRef, Timestamp, WILDCARD};
 use idhini_schema::SubjectKind;
 use idhini_testkit::sketch::{Alternative, Arrow, Expr, PermissionSketch, Sketch};
 
-use crate::query::{Case, Query};
+use crate::query::{Case, Posed, Query};
 
 /// A way in which SpiceDB sees the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,11 +21,21 @@ pub enum Habit {
     /// Where a relation admits a userset of a type without a caveat, a check does not see subjects of that type that
     /// stand there under a caveat; we see them.
     CaveatedSubjectHidden,
+    /// Where a relation admits a userset of a type without an expiration, a check counts expired subjects of that type
+    /// that stand there; for us they are gone.
+    ExpiredSubjectCounts,
 }
 
 /// Every habit.
-pub const HABITS: [Habit; 3] =
-    [Habit::AllNeedsTarget, Habit::WildcardCoversUsersets, Habit::CaveatedSubjectHidden];
+pub const HABITS: [Habit; 4] = [
+    Habit::AllNeedsTarget,
+    Habit::WildcardCoversUsersets,
+    Habit::CaveatedSubjectHidden,
+    Habit::ExpiredSubjectCounts,
+];
+
+/// When that which SpiceDB counts although it expired is made to expire instead.
+const FAR_SECONDS: i64 = 4_000_000_000;
 
 impl Habit {
     /// The case as SpiceDB sees it.
@@ -36,8 +46,20 @@ impl Habit {
             Habit::AllNeedsTarget => define_targets(&mut case.sketch),
             Habit::WildcardCoversUsersets => name_userset_beside_wildcards(&mut case),
             Habit::CaveatedSubjectHidden => {
-                let sketch = &case.sketch;
-                case.relationships.retain(|relationship| !is_hidden(sketch, relationship));
+                let Case { sketch, asked, .. } = &case;
+                let kept =
+                    case.relationships.iter().filter(|r| !is_hidden(sketch, asked, r)).cloned().collect();
+                case.relationships = kept;
+            }
+            Habit::ExpiredSubjectCounts => {
+                let Case { sketch, asked, .. } = &case;
+                let mut relationships = case.relationships.clone();
+                for relationship in &mut relationships {
+                    if counts_though_expired(sketch, asked, relationship) {
+                        relationship.expires_at = Some(Timestamp::from_seconds(FAR_SECONDS));
+                    }
+                }
+                case.relationships = relationships;
             }
         }
         case
@@ -65,22 +87,50 @@ fn define_targets(sketch: &mut Sketch) {
     }
 }
 
-/// A subject under a caveat, in a relation that also admits a userset of its type without one.
-#[must_use]
-pub fn is_hidden(sketch: &Sketch, relationship: &Relationship) -> bool {
+/// A subject under a caveat, in a relation that also admits its type in another way without one.
+fn is_hidden(sketch: &Sketch, asked: &Posed, relationship: &Relationship) -> bool {
+    relationship.caveat.is_some()
+        && relationship.subject.relation.is_none()
+        && admits_otherwise(sketch, asked, relationship, |alternative| alternative.caveat.is_none())
+}
+
+/// A subject with an expiration, in a relation that also admits its type in another way without one.
+fn counts_though_expired(sketch: &Sketch, asked: &Posed, relationship: &Relationship) -> bool {
+    relationship.expires_at.is_some()
+        && admits_otherwise(sketch, asked, relationship, |alternative| !alternative.expiration)
+}
+
+/// Whether the relation admits the subject's type in a way that makes SpiceDB forget the traits of this one: as a
+/// userset, or, when a userset is asked about, in any other way.
+fn admits_otherwise(
+    sketch: &Sketch,
+    asked: &Posed,
+    relationship: &Relationship,
+    lacks_trait: impl Fn(&Alternative) -> bool,
+) -> bool {
+    let Query::Check { subject: asked, .. } = &asked.query else { return false };
     let subject = &relationship.subject;
-    if relationship.caveat.is_none() || subject.relation.is_some() {
-        return false;
-    }
     let definition = sketch.definition(&relationship.resource.object_type);
     let relation = definition.and_then(|d| d.relation(&relationship.relation));
     relation.is_some_and(|relation| {
         relation.subjects.iter().any(|alternative| {
-            matches!(alternative.kind, SubjectKind::Userset(_))
-                && alternative.subject_type == subject.object_type
-                && alternative.caveat.is_none()
+            let is_userset = matches!(alternative.kind, SubjectKind::Userset(_));
+            alternative.subject_type == subject.object_type
+                && alternative.kind != kind_of(subject)
+                && (is_userset || asked.relation.is_some())
+                && lacks_trait(alternative)
         })
     })
+}
+
+/// How a subject stands in a relation.
+#[must_use]
+pub fn kind_of(subject: &SubjectRef) -> SubjectKind {
+    match &subject.relation {
+        Some(relation) => SubjectKind::Userset(relation.clone()),
+        None if subject.is_wildcard() => SubjectKind::Wildcard,
+        None => SubjectKind::Object,
+    }
 }
 
 /// A permission that no generated world defines.
@@ -217,4 +267,4 @@ pub fn reaches_self(case: &Case) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -92,7 +92,8 @@ fn places(sketch: &Sketch) -> Vec<(usize, usize, String, String)> {
                 continue;
             }
             for (d, definition) in sketch.definitions.iter().enumerate() {
-                if definition.name == subject.name || reached.iter().any(|(name, _)| *name == definition.name) {
+                if definition.name == subject.name || reached.iter().any(|(name, _)| *name == definition.name)
+                {
                     continue;
                 }
                 let relations = 0..definition.relations.len();

@@ -1,12 +1,14 @@
 //! Asks a running SpiceDB and Idhini the same generated questions:
 //! `against_spicedb --addr HOST:PORT --token KEY [--questions 100000] [--seed 1] [--without-caveats] [--json]
 //! [--examples] [--shrink 12] [--only KIND]`.
+//! or holds both to the examples of a document: `against_spicedb --addr HOST:PORT --document docs/differences.md`.
 //!
 //! Ends with 0 if every disagreement is in the ledger.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use idhini_differential::document::{examples, wrong_of_ours, wrong_of_theirs};
 use idhini_differential::report::Report;
 use idhini_differential::reproduce::{minimal, narrate};
 use idhini_differential::run::{Findings, Plan, run};
@@ -32,6 +34,9 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         without_caveats: flag("--without-caveats"),
     };
     let server = SpiceDb::connect(addr, value("--token").unwrap_or("differential")).await?;
+    if let Some(path) = value("--document") {
+        return hold(&server, path).await;
+    }
     let mut progress = |report: &Report| {
         let (asked, open) = (report.questions(), report.unexplained);
         let known = report.disagreements;
@@ -53,6 +58,23 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         write!(out, "{}", findings.report)?;
     }
     Ok(if findings.report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Holds both servers to the examples of a document.
+async fn hold(server: &SpiceDb, path: &str) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let examples = examples(&std::fs::read_to_string(path)?)?;
+    let mut out = io::stdout().lock();
+    let mut wrong = Vec::new();
+    for example in &examples {
+        wrong.extend(wrong_of_ours(example));
+        wrong.extend(wrong_of_theirs(server, example).await?);
+    }
+    for line in &wrong {
+        writeln!(out, "{line}")?;
+    }
+    let questions: usize = examples.iter().map(|example| example.questions.len()).sum();
+    writeln!(out, "{} examples, {questions} questions, {} answered otherwise", examples.len(), wrong.len())?;
+    Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Shrinks and prints what no entry explains, and on request an example of each entry.
