@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-use crate::leaf::{Effect, Op};
+use crate::leaf::{Effect, Op, WORDS_MAX};
 use crate::names::{BUCKET_FILL, Names};
 use crate::tree::{Edit, Tree};
 use crate::trie::Trie;
@@ -149,6 +149,9 @@ proptest! {
         for (vector, list) in &kept {
             prop_assert!(vector.iter().eq(list.iter()));
             prop_assert_eq!(vector.len(), list.len());
+            let mut fresh = Vector::new();
+            list.iter().for_each(|item| fresh.push(*item));
+            prop_assert_eq!(vector.bytes(None, &|_, _| 0), fresh.bytes(None, &|_, _| 0));
             for at in 0..list.len() + 2 { prop_assert_eq!(vector.item(at), list.get(at)); }
         }
     }
@@ -186,4 +189,46 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_tree_from_which_most_is_removed_is_not_left_in_crumbs() {
+    let (mut tree, mut fresh) = (Tree::new(), Tree::new());
+    tree.update(&(0..2_000u32).map(Edit::Put).collect::<Vec<_>>());
+    for key in (0..2_000).filter(|key| key % 50 != 0) {
+        tree.update(&[Edit::Remove(key)]);
+    }
+    fresh.update(&(0..2_000u32).step_by(50).map(Edit::Put).collect::<Vec<_>>());
+    assert!(tree.iter().eq(fresh.iter()));
+    let (bytes, fresh) = (tree.bytes(None, &|_| 0), fresh.bytes(None, &|_| 0));
+    assert!(bytes <= 5 * fresh, "{bytes} bytes for what takes {fresh}");
+}
+
+#[test]
+fn a_leaf_that_split_is_joined_when_little_is_left() {
+    let dense: Edges = (0..64).flat_map(|object| (0..5).map(move |number| (object, 0, number))).collect();
+    let sparse: Edges =
+        dense.iter().copied().filter(|(object, _, number)| object % 9 == 0 && *number == 2).collect();
+    let (mut trie, mut fresh) = (Trie::new(), Trie::new());
+    trie.update(&ops(&Edges::new(), &dense));
+    let split = trie.bytes(None);
+    for edge in dense.difference(&sparse) {
+        trie.update(&ops(&dense, &[*edge].into()));
+    }
+    fresh.update(&ops(&Edges::new(), &sparse));
+    check(&trie, &sparse);
+    assert_eq!(trie.bytes(None), fresh.bytes(None));
+    assert!(split > 4 * fresh.bytes(None));
+}
+
+#[test]
+fn a_spilled_run_that_shrinks_returns_into_its_leaf() {
+    let long: Edges = (0..WORDS_MAX as u32 * 2).map(|number| (3, 1, number)).collect();
+    let few: Edges = long.iter().copied().filter(|(_, _, number)| *number < 2).collect();
+    let (mut trie, mut fresh) = (Trie::new(), Trie::new());
+    trie.update(&ops(&Edges::new(), &long));
+    trie.update(&ops(&long, &long.difference(&few).copied().collect()));
+    fresh.update(&ops(&Edges::new(), &few));
+    check(&trie, &few);
+    assert_eq!(trie.bytes(None), fresh.bytes(None));
 }
