@@ -243,17 +243,16 @@ impl Walker<'_, '_> {
         let plans = self.evaluator.snapshot.plans;
         let mut bounds = Bounds::NO;
         for &class in classes {
-            if let Some(subject) = self.evaluator.direct_subject(class) {
-                if self.evaluator.holds(class, self.object, subject) {
-                    if let Some(edge) = self.edge(class, subject)? {
-                        bounds = bounds.or(edge);
-                    }
-                }
+            if let Some(subject) = self.evaluator.direct_subject(class)
+                && self.evaluator.holds(class, self.object, subject)
+                && let Some(edge) = self.edge(class, subject)?
+            {
+                bounds = bounds.or(edge);
             }
-            if let PlanSubject::Userset(target) = plans.plan.classes[class as usize].subject {
-                if let Some(of_class) = self.edges(class, target, ArrowKind::Any)? {
-                    bounds = bounds.or(of_class);
-                }
+            if let PlanSubject::Userset(target) = plans.plan.classes[class as usize].subject
+                && let Some(of_class) = self.edges(class, target, ArrowKind::Any)?
+            {
+                bounds = bounds.or(of_class);
             }
         }
         Ok(bounds)

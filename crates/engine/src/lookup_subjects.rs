@@ -236,10 +236,11 @@ impl<'a> LookupSubjects<'a> {
     fn exclude(&mut self, object: u32, answer: Answer) {
         let is_less = answer.permissionship < self.wildcard;
         let object_id = self.object_id(object).to_owned();
-        if let Phase::Excluding { excluded, .. } = &mut self.phase {
-            if is_less && !is_broken(Variant::LookupForgetsExclusions) {
-                excluded.push(ExcludedSubject { object_id, answer });
-            }
+        if let Phase::Excluding { excluded, .. } = &mut self.phase
+            && is_less
+            && !is_broken(Variant::LookupForgetsExclusions)
+        {
+            excluded.push(ExcludedSubject { object_id, answer });
         }
     }
 

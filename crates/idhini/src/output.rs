@@ -74,6 +74,16 @@ impl Verdict {
             Verdict::Conditional => "conditional",
         }
     }
+
+    /// As the API's JSON has it.
+    fn wire_name(self) -> &'static str {
+        use v1::check_permission_response::Permissionship;
+        match self {
+            Verdict::Has => Permissionship::HasPermission.as_str_name(),
+            Verdict::No => Permissionship::NoPermission.as_str_name(),
+            Verdict::Conditional => Permissionship::ConditionalPermission.as_str_name(),
+        }
+    }
 }
 
 /// Prints a line.
@@ -173,14 +183,14 @@ fn caveat(info: &v1::CaveatEvalInfo) -> String {
     format!("{} {{ {} }} with {context}: {outcome}", info.caveat_name, info.expression)
 }
 
-/// A check's answer as JSON.
+/// A check's answer as the API's own JSON; `explanation` beside it, if asked for, is ours.
 pub(crate) fn check_json(verdict: Verdict, answer: &v1::CheckPermissionResponse) -> Value {
     let mut value = json!({
-        "permissionship": verdict.word(),
-        "checked_at": answer.checked_at.as_ref().map(|t| t.token.as_str()),
+        "permissionship": verdict.wire_name(),
+        "checkedAt": { "token": answer.checked_at.as_ref().map(|t| t.token.as_str()) },
     });
     if let Some(info) = &answer.partial_caveat_info {
-        value["missing_context"] = json!(info.missing_required_context);
+        value["partialCaveatInfo"] = json!({ "missingRequiredContext": info.missing_required_context });
     }
     if let Some(trace) = answer.debug_trace.as_ref().and_then(|d| d.check.as_ref()) {
         value["explanation"] = trace_json(trace, 0);

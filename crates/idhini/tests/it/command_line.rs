@@ -58,9 +58,12 @@ fn json_is_json_and_keeps_the_exit_status() {
         (outcome.status, serde_json::from_str::<serde_json::Value>(&outcome.stdout).unwrap())
     };
     let (status, value) = json(&["--json", "check", "document:readme", "view", "user:eve", "--explain"]);
-    assert_eq!((status, value["permissionship"].as_str()), (2, Some("conditional")));
-    assert_eq!(value["missing_context"][0], "level");
-    assert!(value["explanation"]["because"].is_array() && value["checked_at"].is_string());
+    assert_eq!(
+        (status, value["permissionship"].as_str()),
+        (2, Some("PERMISSIONSHIP_CONDITIONAL_PERMISSION"))
+    );
+    assert_eq!(value["partialCaveatInfo"]["missingRequiredContext"][0], "level");
+    assert!(value["explanation"]["because"].is_array() && value["checkedAt"]["token"].is_string());
     let (_, value) = json(&["schema", "read", "--json"]);
     assert!(value["schema"].as_str().unwrap().contains("definition document"));
     let (_, value) = json(&["relationship", "touch", "document:x", "owner", "user:tom", "--json"]);
