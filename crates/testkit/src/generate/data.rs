@@ -88,6 +88,9 @@ pub(super) fn relationships(
         }
     }
     if let Some(count) = fan_out {
+        if let Some(links) = chain(rng, sketch, objects, options, instant) {
+            links.into_iter().for_each(|link| add(link, &mut found));
+        }
         // One relation of one object with many subjects, and one of many objects with one subject.
         for wide_resource in [false, true] {
             let (resource_type, relation, alternatives) = *rng.pick(&places);
@@ -104,6 +107,38 @@ pub(super) fn relationships(
         }
     }
     found
+}
+
+/// A long chain through the objects of one type, deeper than evaluators of this kind like to go.
+fn chain(
+    rng: &mut Rng,
+    sketch: &Sketch,
+    objects: &Objects,
+    options: &Options,
+    instant: Timestamp,
+) -> Option<Vec<Relationship>> {
+    let mut links: Vec<(&str, &str, &Alternative)> = Vec::new();
+    for definition in &sketch.definitions {
+        for relation in &definition.relations {
+            let own = |s: &&Alternative| s.subject_type == definition.name && s.kind != SubjectKind::Wildcard;
+            let own = relation.subjects.iter().filter(own);
+            links.extend(own.map(|s| (definition.name.as_str(), relation.name.as_str(), s)));
+        }
+    }
+    let longest = links.iter().map(|(t, _, _)| objects.of(t).len()).max()?;
+    links.retain(|(t, _, _)| objects.of(t).len() == longest);
+    let (object_type, relation, alternative) = *rng.pick(&links);
+    let ids = objects.of(object_type);
+    let relationships = ids.windows(2).filter_map(|pair| {
+        let upwards = objects.level(object_type, &pair[0]) < objects.level(object_type, &pair[1]);
+        let (from, to) = if upwards { (&pair[0], &pair[1]) } else { (&pair[1], &pair[0]) };
+        let resource = ResourceRef::new(object_type, from);
+        let mut link =
+            relationship(rng, sketch, objects, options, instant, (resource, relation, alternative))?;
+        link.subject.object_id.clone_from(to);
+        Some(link)
+    });
+    Some(relationships.collect())
 }
 
 fn relationship(

@@ -31,8 +31,8 @@ fn worlds_without_cycles_have_none() {
     use idhini_testkit::reference::Tables;
     use idhini_testkit::shapes::{Shape, Shapes};
 
-    let options = Options { acyclic: true, spicedb: true };
-    for seed in 0..100 {
+    for seed in 0..200 {
+        let options = Options { acyclic: true, spicedb: true };
         let world = world(seed, &options);
         let schema = idhini_schema::Schema::parse(&world.sketch.text()).unwrap();
         let tables = Tables::new(&schema, &world.relationships).unwrap();
