@@ -57,7 +57,7 @@ ledger! {
         "SpiceDB's checks count an expired `user:amy` in a relation that also admits `user#friend`; its lookups do not";
     /// Another answer to the same check.
     UNSTABLE_CHECK = "unstable-check",
-        "SpiceDB answers the same check now this way, now that, at unchanged data; ours is one of them, always";
+        "SpiceDB answers the same check now this way, now that, at unchanged data; ours is always the same one of them";
     /// Conditions of one resource under `.all` applied to others.
     ALL_CONDITIONS_LEAK = "all-conditions-leak",
         "SpiceDB applies one resource's condition under `.all` to other resources that share the followed object";
@@ -102,19 +102,26 @@ pub fn explain(disagreement: &Disagreement) -> Vec<&'static Entry> {
 type Explained = Option<Vec<&'static Entry>>;
 
 fn fault(disagreement: &Disagreement) -> Explained {
-    let Disagreement { case, theirs, ours, .. } = disagreement;
-    let theirs = theirs.fault()?;
-    if ours.fault().is_some() {
-        return None;
-    }
-    let looks_for_resources = matches!(case.asked.query, Query::Resources { .. });
-    match theirs.code {
-        Code::InvalidArgument if some_caveat_fails(case) => Some(vec![&NEEDLESS_CAVEAT_ERROR]),
-        Code::Unknown if looks_for_resources && reaches_self(case) => {
-            Some(vec![&SELF_IN_LOOKUP_OF_RESOURCES])
+    let Disagreement { case, theirs, ours, evidence, .. } = disagreement;
+    if let (Some(theirs), None) = (theirs.fault(), ours.fault()) {
+        let looks_for_resources = matches!(case.asked.query, Query::Resources { .. });
+        match theirs.code {
+            Code::InvalidArgument if some_caveat_fails(case) => return Some(vec![&NEEDLESS_CAVEAT_ERROR]),
+            Code::Unknown if looks_for_resources && reaches_self(case) => {
+                return Some(vec![&SELF_IN_LOOKUP_OF_RESOURCES]);
+            }
+            _ => {}
         }
-        _ => None,
     }
+    if matches!(case.asked.query, Query::Check { .. }) {
+        let told = Told { split: evidence.split.as_ref(), again: &evidence.again };
+        return check_value(case, &case.asked, theirs, &told);
+    }
+    // SpiceDB's lookup answers an item on which its own check fails, as ours does.
+    let fails = |reply: &Reply| reply.fault().is_some();
+    let is_contradicted =
+        evidence.checks.values().any(|c| fails(&c.theirs) && alike(&c.theirs, ours).is_some());
+    (theirs.fault().is_none() && is_contradicted).then(|| vec![lookup_entry(disagreement, None)])
 }
 
 /// Whether a live relationship's caveat fails to evaluate in the question's context or one of its company's.
@@ -172,7 +179,7 @@ fn one_value(disagreement: &Disagreement, item: &Item) -> Explained {
     let Disagreement { case, evidence, .. } = disagreement;
     if matches!(case.asked.query, Query::Check { .. }) {
         let told = Told { split: evidence.split.as_ref(), again: &evidence.again };
-        return check_value(case, &case.asked, &item.theirs, &told);
+        return check_value(case, &case.asked, &Reply::Check(item.theirs.clone()), &told);
     }
     if item.theirs.value == item.ours.value
         && let Some(missing) = missing_entry(&item.theirs, &item.ours)
@@ -193,10 +200,10 @@ fn one_value(disagreement: &Disagreement, item: &Item) -> Explained {
     let mut found = Vec::new();
     if checked.value != ours.value {
         let told = Told { split: checks.split.as_ref(), again: &checks.again };
-        found.extend(check_value(case, &asked, checked, &told)?);
+        found.extend(check_value(case, &asked, &checks.theirs, &told)?);
     }
     if checked.value != item.theirs.value {
-        found.push(lookup_entry(disagreement, item));
+        found.push(lookup_entry(disagreement, Some(item)));
     } else if found.is_empty() {
         // Nothing is left but that the lookup names other parameters than SpiceDB's own check does.
         if checked.missing != ours.missing {
@@ -205,7 +212,7 @@ fn one_value(disagreement: &Disagreement, item: &Item) -> Explained {
         if checked.missing == item.theirs.missing {
             return None;
         }
-        found.push(lookup_entry(disagreement, item));
+        found.push(lookup_entry(disagreement, Some(item)));
     }
     Some(found)
 }
@@ -224,14 +231,14 @@ fn no() -> Answer {
     Answer { value: Value::No, missing: BTreeSet::new() }
 }
 
-fn lookup_entry(disagreement: &Disagreement, item: &Item) -> &'static Entry {
+fn lookup_entry(disagreement: &Disagreement, item: Option<&Item>) -> &'static Entry {
     let is_subjects = matches!(disagreement.case.asked.query, Query::Subjects { .. });
     if is_subjects && reaches_self(&disagreement.case) {
         &SELF_IN_LOOKUP_OF_SUBJECTS
     } else if is_subjects {
         &LOOKUP_OF_SUBJECTS_AGAINST_CHECKS
     } else {
-        leaked(disagreement, item).unwrap_or(&LOOKUP_OF_RESOURCES_AGAINST_CHECKS)
+        item.and_then(|item| leaked(disagreement, item)).unwrap_or(&LOOKUP_OF_RESOURCES_AGAINST_CHECKS)
     }
 }
 
@@ -242,26 +249,18 @@ struct Told<'d> {
 }
 
 /// Why a check answers `theirs`.
-fn check_value(case: &Case, asked: &Posed, theirs: &Answer, told: &Told<'_>) -> Explained {
+fn check_value(case: &Case, asked: &Posed, theirs: &Reply, told: &Told<'_>) -> Explained {
     let case = case_asking(case, asked);
     let mine = ours(&case)?.engine(asked);
-    if let Some(found) = same_but_missing(theirs, &mine) {
+    if let Some(found) = alike(theirs, &mine).or_else(|| habits(&case, theirs)) {
         return Some(found);
     }
-    if let Some(found) = habits(&case, theirs) {
-        return Some(found);
-    }
-    let agrees = |reply: &Reply| match reply {
-        Reply::Check(answer) => same_but_missing(answer, &mine).is_some(),
-        _ => false,
-    };
+    let agrees = |reply: &Reply| alike(reply, &mine).is_some();
     if told.split.is_some_and(agrees) {
         return Some(vec![&ALL_CONDITIONS_LEAK]);
     }
     // A leak that meets a habit: with the objects split, the habit alone is left.
-    if let Some(Reply::Check(answer)) = told.split
-        && let Some(mut found) = habits(&case, answer)
-    {
+    if let Some(mut found) = told.split.and_then(|split| habits(&case, split)) {
         found.push(&ALL_CONDITIONS_LEAK);
         return Some(found);
     }
@@ -269,7 +268,7 @@ fn check_value(case: &Case, asked: &Posed, theirs: &Answer, told: &Told<'_>) -> 
 }
 
 /// The fewest habits with which our evaluator answers `theirs`.
-fn habits(case: &Case, theirs: &Answer) -> Explained {
+fn habits(case: &Case, theirs: &Reply) -> Explained {
     let mut choices: Vec<usize> = (1..1 << HABITS.len()).collect();
     choices.sort_by_key(|choice: &usize| choice.count_ones());
     for choice in choices {
@@ -277,12 +276,21 @@ fn habits(case: &Case, theirs: &Answer) -> Explained {
             (0..HABITS.len()).filter(|at| choice & (1 << at) != 0).map(|at| HABITS[at]).collect();
         let supposed = habits.iter().fold(case.clone(), |case, habit| habit.applied(&case));
         let reply = ours(&supposed).map(|ours| ours.engine(&case.asked));
-        if let Some(mut found) = reply.and_then(|reply| same_but_missing(theirs, &reply)) {
+        if let Some(mut found) = reply.and_then(|reply| alike(theirs, &reply)) {
             found.extend(habits.iter().map(|habit| entry_of(*habit)));
             return Some(found);
         }
     }
     None
+}
+
+/// The same status, or the same value with the same missing parameters or fewer of them.
+fn alike(theirs: &Reply, ours: &Reply) -> Explained {
+    match (theirs, ours) {
+        (Reply::Check(theirs), ours) => same_but_missing(theirs, ours),
+        (Reply::Fault(theirs), Reply::Fault(ours)) => (theirs.code == ours.code).then(Vec::new),
+        _ => None,
+    }
 }
 
 fn entry_of(habit: Habit) -> &'static Entry {

@@ -40,7 +40,7 @@ pub(crate) async fn disagree(
     let mine = ours.engine(&case.asked);
     let repeats = (!observed.repeated.is_empty()).then(|| Difference::Repeats(observed.repeated.clone()));
     let Some(differs) = difference(&observed.reply, &mine).or(repeats) else { return Ok(None) };
-    let evidence = evidence(server, ours, &case.asked, &differs, rename).await?;
+    let evidence = evidence(server, ours, &case.asked, (&observed.reply, &differs), rename).await?;
     Ok(Some((observed.reply, mine, differs, evidence)))
 }
 
@@ -49,20 +49,26 @@ pub(crate) async fn evidence(
     server: &SpiceDb,
     ours: &Ours,
     posed: &Posed,
-    differs: &Difference,
+    (theirs, differs): (&Reply, &Difference),
     rename: impl Fn(&Posed) -> Posed,
 ) -> Result<Evidence, Broken> {
     let mut evidence = Evidence::default();
     for _ in 0..AGAIN {
         evidence.alone.push(server.ask(&rename(posed)).await?.reply);
     }
-    for item in differs.items() {
-        let Some(check) = check_of(&posed.query, &item.id, &posed.context) else { continue };
+    let mut ids: Vec<&String> = differs.items().iter().map(|item| &item.id).collect();
+    // Where one of the two fails there are no differing items: look at what the other found.
+    match theirs {
+        Reply::Resources(found) if *differs == Difference::Faults => ids.extend(found.keys()),
+        Reply::Subjects(subjects) if *differs == Difference::Faults => ids.extend(subjects.found.keys()),
+        _ => {}
+    }
+    for id in ids {
+        let Some(check) = check_of(&posed.query, id, &posed.context) else { continue };
         let theirs = server.ask(&rename(&check)).await?.reply;
-        evidence.checks.insert(
-            item.id.clone(),
-            Checks { theirs, ours: ours.engine(&check), split: None, again: Vec::new() },
-        );
+        evidence
+            .checks
+            .insert(id.clone(), Checks { theirs, ours: ours.engine(&check), split: None, again: Vec::new() });
     }
     Ok(evidence)
 }
@@ -231,6 +237,9 @@ pub fn narrate(d: &Disagreement) -> String {
         for reply in &d.evidence.alone {
             let _ = writeln!(text, "SpiceDB, asked alone: {reply}");
         }
+    }
+    if let Some(split) = &d.evidence.split {
+        let _ = writeln!(text, "SpiceDB, shared objects split: {split}");
     }
     for (id, checks) in &d.evidence.checks {
         let _ = writeln!(text, "check of `{id}`: SpiceDB {}, ours {}", checks.theirs, checks.ours);

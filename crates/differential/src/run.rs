@@ -299,7 +299,7 @@ async fn judge(
     let differs = difference(&observed.reply, &ours).or(repeats.cloned().map(Difference::Repeats));
     let Some(differs) = differs else { return Ok(()) };
     let rename = |posed: &Posed| one.prefix.posed(posed);
-    let evidence = evidence(server, &one.ours, posed, &differs, rename).await?;
+    let evidence = evidence(server, &one.ours, posed, (&observed.reply, &differs), rename).await?;
     let mut disagreement = Disagreement {
         seed: one.world.seed,
         case: Case {

@@ -213,7 +213,8 @@ pub fn parts(case: &Case) -> Vec<(String, Expr)> {
 /// The case with every object that a `.all` reaches from several resources, at least once under a condition, split
 /// into one object per resource; `None` if there is no such object.
 ///
-/// The answer is the same. But SpiceDB, which follows a `.all` for many resources at once and keeps one condition per
+/// An object that the question names stays whole, since a copy of it would not be the one asked about. So the answer is
+/// the same. But SpiceDB, which follows a `.all` for many resources at once and keeps one condition per
 /// followed object, has nothing left to mix up.
 #[must_use]
 pub fn split_under_all(case: &Case) -> Option<Case> {
@@ -227,7 +228,19 @@ pub fn split_under_all(case: &Case) -> Option<Case> {
         .collect();
     let under_all =
         |r: &Relationship| all_relations.contains(&(r.resource.object_type.as_str(), r.relation.as_str()));
+    let named = |subject: &SubjectRef| match &case.asked.query {
+        Query::Check { resource, subject: asked, .. } => {
+            same_object(subject, asked) || is_object(subject, &resource.object_type, &resource.object_id)
+        }
+        Query::Resources { subject: asked, .. } => same_object(subject, asked),
+        Query::Subjects { resource, .. } | Query::Expand { resource, .. } => {
+            is_object(subject, &resource.object_type, &resource.object_id)
+        }
+    };
     let shared = |edge: &Relationship| {
+        if edge.subject.is_wildcard() || named(&edge.subject) {
+            return false;
+        }
         let same = |r: &&Relationship| under_all(r) && same_object(&r.subject, &edge.subject);
         let mut group = case.relationships.iter().filter(same);
         group.clone().any(|r| r.resource != edge.resource) && group.any(|r| r.caveat.is_some())
@@ -235,7 +248,7 @@ pub fn split_under_all(case: &Case) -> Option<Case> {
     let mut split = case.clone();
     let mut copies: BTreeSet<(String, String, String)> = BTreeSet::new();
     for relationship in &mut split.relationships {
-        if under_all(relationship) && !relationship.subject.is_wildcard() && shared(relationship) {
+        if under_all(relationship) && shared(relationship) {
             let subject = &mut relationship.subject;
             let copy = format!("{}{COPY}{}", subject.object_id, relationship.resource.object_id);
             copies.insert((subject.object_type.clone(), subject.object_id.clone(), copy.clone()));
@@ -255,6 +268,10 @@ pub fn split_under_all(case: &Case) -> Option<Case> {
 
 /// Stands between an object's id and that of the resource it was copied for; no generated id has it.
 pub const COPY: &str = "=for=";
+
+fn is_object(subject: &SubjectRef, object_type: &str, id: &str) -> bool {
+    subject.object_type == object_type && subject.object_id == id
+}
 
 fn same_object(a: &SubjectRef, b: &SubjectRef) -> bool {
     a.object_type == b.object_type && a.object_id == b.object_id

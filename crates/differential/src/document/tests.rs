@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::ledger::LEDGER;
 
@@ -17,7 +15,7 @@ fn every_entry_of_the_ledger_has_its_section_and_a_differing_example() {
     let examples = examples(DOCUMENT).expect("a readable document");
     let differing: BTreeSet<&str> = examples
         .iter()
-        .filter(|example| example.questions.iter().any(|q| q.theirs != [q.ours.clone()]))
+        .filter(|example| example.questions.iter().any(|q| q.theirs != BTreeSet::from([q.ours.clone()])))
         .map(|example| example.id.as_str())
         .collect();
     for entry in LEDGER {
