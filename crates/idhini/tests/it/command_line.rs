@@ -232,8 +232,8 @@ fn a_server_that_cannot_serve_safely_does_not_start() {
     let path = |name: &str| bad.join(name).to_str().unwrap().to_owned();
     let table: Vec<(Vec<&str>, i32, &str)> = vec![
         (key.to_vec(), 6, "durable storage comes with the next release"),
-        (vec!["--ephemeral"], 6, "preshared"),
-        (vec!["--ephemeral", "--preshared-key", ""], 6, "preshared"),
+        (vec!["--ephemeral", "--grpc-addr", "127.0.0.1:0"], 6, "preshared"),
+        (vec!["--ephemeral", "--grpc-addr", "127.0.0.1:0", "--preshared-key", ""], 6, "preshared"),
         ([&["--ephemeral", "--grpc-addr", "0.0.0.0:0"], &key[..]].concat(), 6, "TLS"),
         ([&["--ephemeral", "--grpc-addr", "[::]:0"], &key[..]].concat(), 6, "TLS"),
         ([&["--ephemeral", "--grpc-addr", &taken.address], &key[..]].concat(), 6, "--grpc-addr"),
