@@ -239,10 +239,8 @@ impl Tree {
             Body::Union(children) | Body::Intersection(children) | Body::Exclusion(children) => children,
         };
         children.iter_mut().for_each(Tree::sort);
-        if !matches!(self.body, Body::Exclusion(_)) {
-            if let Body::Union(children) | Body::Intersection(children) = &mut self.body {
-                children.sort();
-            }
+        if let Body::Union(children) | Body::Intersection(children) = &mut self.body {
+            children.sort();
         }
     }
 }
