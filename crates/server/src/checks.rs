@@ -52,7 +52,8 @@ pub(crate) async fn check(
     };
     let pinned = shared.pin(message.consistency)?;
     let limits = Limits { cost_max: shared.limits.cost_max };
-    let (answer, debug_trace, cost) = answer(&pinned, &asked, limits, message.with_tracing, deadline).await?;
+    let mut budget = message.with_tracing.then(trace::Budget::new);
+    let (answer, debug_trace, cost) = answer(&pinned, &asked, limits, budget.as_mut(), deadline).await?;
     let mut response = Response::new(v1::CheckPermissionResponse {
         checked_at: pinned.zed_token(),
         permissionship: permissionship(answer.permissionship) as i32,
@@ -64,19 +65,23 @@ pub(crate) async fn check(
     Ok(response)
 }
 
+/// Explained as far as the budget reaches; without one, or with one that is spent, there is no trace.
 async fn answer(
     pinned: &Pinned,
     asked: &Asked,
     limits: Limits,
-    with_tracing: bool,
+    budget: Option<&mut trace::Budget>,
     deadline: Deadline,
 ) -> Result<(Answer, Option<v1::DebugInformation>, u64), Refusal> {
     let snapshot = pinned.snapshot(&asked.resource.object_type)?;
     let mut check = Check::open(snapshot, asked.question(), limits)?;
     let answer = deadline.drive(|fuel| check.advance(fuel)).await?;
-    let debug = match with_tracing {
-        true => Some(trace::debug_information(&check.explain()?, snapshot.plans.schema(), &asked.subject)),
-        false => None,
+    let debug = match budget.filter(|budget| !budget.is_spent()) {
+        Some(budget) => {
+            let explanation = check.explain()?;
+            Some(trace::debug_information(&explanation, snapshot.plans.schema(), &asked.subject, budget))
+        }
+        None => None,
     };
     Ok((answer, debug, check.cost()))
 }
@@ -130,7 +135,7 @@ async fn untraced(
     Ok(answers.into_iter().map(|a| bulk_response(a.map_err(Refusal::from), None)).collect())
 }
 
-/// Explaining wants each item's own evaluation.
+/// Explaining wants each item's own evaluation. The items share one budget of traces.
 async fn traced(
     pinned: &Pinned,
     asked: &[Asked],
@@ -138,8 +143,9 @@ async fn traced(
     deadline: Deadline,
 ) -> Result<Vec<BulkResponse>, Refusal> {
     let mut responses = Vec::with_capacity(asked.len());
+    let mut budget = trace::Budget::new();
     for asked in asked {
-        responses.push(match answer(pinned, asked, limits, true, deadline).await {
+        responses.push(match answer(pinned, asked, limits, Some(&mut budget), deadline).await {
             Ok((answer, debug, _)) => bulk_response(Ok(answer), debug),
             Err(refusal) => bulk_response(Err(refusal), None),
         });

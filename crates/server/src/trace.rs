@@ -4,7 +4,8 @@
 //! facts. A goal that several things rest on is told once; after that it is marked as known.
 //!
 //! # Invariants
-//! * At most [`TRACE_DEPTH_MAX`] traces deep and [`TRACES_MAX`] in all: clients refuse messages nested deeper than 100.
+//! * At most [`TRACE_DEPTH_MAX`] traces deep: clients refuse messages nested deeper than 100.
+//! * At most [`TRACES_MAX`] traces and about [`TRACE_BYTES_MAX`] bytes of them in one response, whatever it answers.
 
 use idhini_engine::{
     ConditionOutcome, ExplainedCondition, ExplainedEdge, ExplainedRule, Explanation, Permissionship, RuleKind,
@@ -16,22 +17,56 @@ use idhini_wire::authzed::api::v1::check_debug_trace::{
     PermissionType, Permissionship as TracePermissionship, Resolution, SubProblems,
 };
 use idhini_wire::{context_message, timestamp_message};
+use prost::Message as _;
 
 /// The deepest chain of traces; each nests two messages.
 pub(crate) const TRACE_DEPTH_MAX: usize = 44;
-/// The most traces of one answer.
+/// The most traces of one response.
 pub(crate) const TRACES_MAX: usize = 20_000;
+/// About the most bytes of traces of one response; the trace that goes beyond it is the last.
+pub(crate) const TRACE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// What a trace's place among others takes beside its own fields, at most: tags and lengths.
+const TRACE_FRAME_BYTES: usize = 16;
 
-/// The trace of one check.
+/// What the traces of one response may still take.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    traces: usize,
+    bytes: usize,
+    is_schema_told: bool,
+}
+
+impl Budget {
+    /// Of a response without traces so far.
+    pub(crate) fn new() -> Budget {
+        Budget { traces: TRACES_MAX, bytes: TRACE_BYTES_MAX, is_schema_told: false }
+    }
+
+    /// Whether nothing more may be told.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.traces == 0 || self.bytes == 0
+    }
+
+    /// Accounts for a trace that does not have its sub-problems yet.
+    fn charge(&mut self, trace: &v1::CheckDebugTrace) {
+        self.traces = self.traces.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(trace.encoded_len() + TRACE_FRAME_BYTES);
+    }
+}
+
+/// The trace of one check. The schema is the same for a whole response, so only its first trace has it.
 pub(crate) fn debug_information(
     explanation: &Explanation,
     schema: &Schema,
     subject: &SubjectRef,
+    budget: &mut Budget,
 ) -> v1::DebugInformation {
     let told = vec![false; explanation.goals.len()];
-    let mut teller = Teller { explanation, schema, subject, told, traces: 0 };
+    let is_schema_told = std::mem::replace(&mut budget.is_schema_told, true);
+    let schema_used = if is_schema_told { String::new() } else { schema.canonical_text() };
+    let mut teller = Teller { explanation, schema, subject, told, budget };
     let check = (!explanation.goals.is_empty()).then(|| teller.goal(0, 1));
-    v1::DebugInformation { check, schema_used: schema.canonical_text() }
+    v1::DebugInformation { check, schema_used }
 }
 
 struct Teller<'e> {
@@ -39,13 +74,12 @@ struct Teller<'e> {
     schema: &'e Schema,
     subject: &'e SubjectRef,
     told: Vec<bool>,
-    traces: usize,
+    budget: &'e mut Budget,
 }
 
 // Recursion is bounded by TRACE_DEPTH_MAX, and within a rule by the parser's limit on nesting.
 impl Teller<'_> {
     fn goal(&mut self, at: usize, depth: usize) -> v1::CheckDebugTrace {
-        self.traces += 1;
         let goal = &self.explanation.goals[at];
         let definition = self.schema.definition(&goal.resource.object_type);
         let is_permission = definition.is_some_and(|d| d.permission(&goal.member).is_some());
@@ -59,8 +93,10 @@ impl Teller<'_> {
         };
         if std::mem::replace(&mut self.told[at], true) {
             trace.resolution = Some(Resolution::WasCachedResult(true));
+            self.budget.charge(&trace);
             return trace;
         }
+        self.budget.charge(&trace);
         let mut traces = Vec::new();
         self.rule(&goal.rule, depth, &mut traces);
         trace.resolution = sub_problems(traces);
@@ -68,7 +104,7 @@ impl Teller<'_> {
     }
 
     fn rule(&mut self, rule: &ExplainedRule, depth: usize, into: &mut Vec<v1::CheckDebugTrace>) {
-        if depth >= TRACE_DEPTH_MAX || self.traces >= TRACES_MAX {
+        if depth >= TRACE_DEPTH_MAX || self.budget.is_spent() {
             return;
         }
         match &rule.kind {
@@ -76,7 +112,7 @@ impl Teller<'_> {
             RuleKind::Goal(Some(at)) => into.push(self.goal(*at, depth + 1)),
             RuleKind::Relation(edges) | RuleKind::Arrow { edges, .. } => {
                 for edge in &edges.edges {
-                    if self.traces >= TRACES_MAX {
+                    if self.budget.is_spent() {
                         return;
                     }
                     into.push(self.edge(edge, depth + 1));
@@ -92,11 +128,8 @@ impl Teller<'_> {
     }
 
     fn edge(&mut self, edge: &ExplainedEdge, depth: usize) -> v1::CheckDebugTrace {
-        self.traces += 1;
         let relationship = &edge.relationship;
-        let target = edge.target.filter(|_| depth < TRACE_DEPTH_MAX);
-        let below = target.map(|at| self.goal(at, depth + 1));
-        v1::CheckDebugTrace {
+        let mut trace = v1::CheckDebugTrace {
             resource: Some(relationship.resource.clone().into()),
             permission: relationship.relation.clone(),
             permission_type: PermissionType::Relation as i32,
@@ -105,9 +138,13 @@ impl Teller<'_> {
             caveat_evaluation_info: edge.condition.as_ref().map(condition),
             optional_expires_at: relationship.expires_at.map(timestamp_message),
             source: relationship.to_string(),
-            resolution: sub_problems(below.into_iter().collect()),
             ..Default::default()
-        }
+        };
+        self.budget.charge(&trace);
+        let target = edge.target.filter(|_| depth < TRACE_DEPTH_MAX && !self.budget.is_spent());
+        let below = target.map(|at| self.goal(at, depth + 1));
+        trace.resolution = sub_problems(below.into_iter().collect());
+        trace
     }
 }
 

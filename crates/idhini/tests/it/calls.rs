@@ -5,6 +5,7 @@ use idhini_wire::authzed::api::v1::check_permission_response::Permissionship;
 use idhini_wire::authzed::api::v1::consistency::Requirement;
 use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
 use idhini_wire::authzed::api::v1::schema_service_client::SchemaServiceClient;
+use prost::Message as _;
 use tonic::{Code, Request};
 
 use crate::process::{KEY, SCHEMA, Server, check, object, of_type, reason, relationship, subject, touch};
@@ -158,6 +159,38 @@ async fn a_bulk_check_answers_each_item_by_itself() {
         assert_eq!(got, [2, -9, 1, -9, 3, -3, 2]);
         assert!(pairs.iter().zip(&items).all(|(pair, item)| pair.request.as_ref() == Some(item)));
     }
+}
+
+#[tokio::test]
+async fn the_traces_of_a_bulk_check_share_one_budget_and_one_schema() {
+    let server = Server::furnished();
+    let mut client = server.permissions().await;
+    let item = v1::CheckBulkPermissionsRequestItem {
+        resource: object("document:readme"),
+        permission: "view".to_owned(),
+        subject: subject("user:tom"),
+        context: None,
+    };
+    let items = vec![item; 10_000];
+    let request = v1::CheckBulkPermissionsRequest { items, with_tracing: true, ..Default::default() };
+    let answer = client.check_bulk_permissions(request).await.unwrap().into_inner();
+    assert!(answer.encoded_len() < 4 << 20, "{} bytes", answer.encoded_len());
+    let traces: Vec<Option<&v1::DebugInformation>> = answer
+        .pairs
+        .iter()
+        .map(|pair| match pair.response.as_ref().unwrap() {
+            v1::check_bulk_permissions_pair::Response::Item(item) => {
+                assert_eq!(item.permissionship(), Permissionship::HasPermission);
+                item.debug_trace.as_ref()
+            }
+            v1::check_bulk_permissions_pair::Response::Error(error) => panic!("{error:?}"),
+        })
+        .collect();
+    assert!(traces[0].unwrap().schema_used.contains("definition document"));
+    assert!(traces[1].unwrap().schema_used.is_empty() && traces[1].unwrap().check.is_some());
+    let told = traces.iter().take_while(|trace| trace.is_some()).count();
+    assert!((100..9_000).contains(&told), "{told} items have a trace");
+    assert!(traces[told..].iter().all(Option::is_none));
 }
 
 #[tokio::test]
