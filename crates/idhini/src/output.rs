@@ -178,8 +178,12 @@ fn caveat(info: &v1::CaveatEvalInfo) -> String {
         }
         Outcome::Unevaluated | Outcome::Unspecified => "failed".to_owned(),
     };
-    let context =
-        idhini_wire::context(info.context.clone(), "context").map(|c| c.to_string()).unwrap_or_default();
+    let context = match info.context.clone() {
+        Some(context) => {
+            idhini_wire::context(Some(context), "context").map(|c| c.to_string()).unwrap_or_default()
+        }
+        None => "values nested too deep to be sent".to_owned(),
+    };
     format!("{} {{ {} }} with {context}: {outcome}", info.caveat_name, info.expression)
 }
 

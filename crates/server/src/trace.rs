@@ -4,13 +4,16 @@
 //! facts. A goal that several things rest on is told once; after that it is marked as known.
 //!
 //! # Invariants
-//! * At most [`TRACE_DEPTH_MAX`] traces deep: clients refuse messages nested deeper than 100.
+//! * At most [`TRACE_DEPTH_MAX`] traces deep, and no caveat's values where they would nest deeper than
+//!   [`MESSAGE_DEPTH_MAX`]: clients refuse such messages whole.
 //! * At most [`TRACES_MAX`] traces and about [`TRACE_BYTES_MAX`] bytes of them in one response, whatever it answers.
+
+use std::collections::BTreeMap;
 
 use idhini_engine::{
     ConditionOutcome, ExplainedCondition, ExplainedEdge, ExplainedRule, Explanation, Permissionship, RuleKind,
 };
-use idhini_model::SubjectRef;
+use idhini_model::{ContextValue, SubjectRef};
 use idhini_schema::Schema;
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::check_debug_trace::{
@@ -19,6 +22,10 @@ use idhini_wire::authzed::api::v1::check_debug_trace::{
 use idhini_wire::{context_message, timestamp_message};
 use prost::Message as _;
 
+/// The deepest nesting of messages that all clients read, the response itself counted.
+const MESSAGE_DEPTH_MAX: usize = 100;
+/// The messages around the first trace where they are most: those of a bulk check.
+const MESSAGES_AROUND: usize = 4;
 /// The deepest chain of traces; each nests two messages.
 pub(crate) const TRACE_DEPTH_MAX: usize = 44;
 /// The most traces of one response.
@@ -135,7 +142,7 @@ impl Teller<'_> {
             permission_type: PermissionType::Relation as i32,
             subject: Some(relationship.subject.clone().into()),
             result: result(edge.permissionship) as i32,
-            caveat_evaluation_info: edge.condition.as_ref().map(condition),
+            caveat_evaluation_info: edge.condition.as_ref().map(|c| condition(c, depth)),
             optional_expires_at: relationship.expires_at.map(timestamp_message),
             source: relationship.to_string(),
             ..Default::default()
@@ -165,7 +172,8 @@ fn result(value: Option<Permissionship>) -> TracePermissionship {
     }
 }
 
-fn condition(condition: &ExplainedCondition) -> v1::CaveatEvalInfo {
+/// Of a relationship whose trace is `depth` traces deep. Values nested too deep for clients are left out.
+fn condition(condition: &ExplainedCondition, depth: usize) -> v1::CaveatEvalInfo {
     use v1::caveat_eval_info::Result as Outcome;
     let (outcome, missing) = match &condition.outcome {
         ConditionOutcome::True => (Outcome::True, None),
@@ -173,12 +181,28 @@ fn condition(condition: &ExplainedCondition) -> v1::CaveatEvalInfo {
         ConditionOutcome::Missing(names) => (Outcome::MissingSomeContext, Some(names)),
         ConditionOutcome::Failed(_) => (Outcome::Unevaluated, None),
     };
+    // The traces with the lists between them, and the evaluation.
+    let around = MESSAGES_AROUND + 2 * depth;
+    let fits = around + nesting(&condition.context.0) <= MESSAGE_DEPTH_MAX;
     v1::CaveatEvalInfo {
         expression: condition.expression.clone(),
         result: outcome as i32,
-        context: Some(context_message(condition.context.clone())),
+        context: fits.then(|| context_message(condition.context.clone())),
         partial_caveat_info: missing
             .map(|names| v1::PartialCaveatInfo { missing_required_context: names.iter().cloned().collect() }),
         caveat_name: condition.caveat.clone(),
     }
+}
+
+/// How many messages deep a map of values is: the map, its entries, and what they hold. Recursion is bounded, as a
+/// context is at most `VALUE_DEPTH_MAX` deep.
+fn nesting(values: &BTreeMap<String, ContextValue>) -> usize {
+    fn of(value: &ContextValue) -> usize {
+        1 + match value {
+            ContextValue::List(items) => 1 + items.iter().map(of).max().unwrap_or(0),
+            ContextValue::Map(map) => nesting(map),
+            _ => 0,
+        }
+    }
+    1 + values.values().map(of).max().map_or(0, |deepest| 1 + deepest)
 }

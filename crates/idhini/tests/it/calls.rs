@@ -401,3 +401,45 @@ async fn a_long_chain_is_answered_and_explained_as_deep_as_clients_can_read() {
     };
     assert!(client.expand_permission_tree(expand).await.unwrap().into_inner().tree_root.is_some());
 }
+
+#[tokio::test]
+async fn deeply_nested_values_never_make_an_explanation_unreadable() {
+    let server = Server::start(&[]);
+    let schema = "caveat deep(m map<any>) { size(m) > 0 }
+        definition user {}
+        definition group { relation member: user | user with deep | group#member }";
+    let schema = v1::WriteSchemaRequest { schema: schema.to_owned() };
+    server.schemas().await.write_schema(schema).await.unwrap();
+    let mut client = server.permissions().await;
+    let mut texts: Vec<String> =
+        (0..60).map(|n| format!("group:c{n}#member@group:c{}#member", n + 1)).collect();
+    for nested in 0..25 {
+        let value = format!("{}1{}", r#"{"a":"#.repeat(nested + 1), "}".repeat(nested + 1));
+        texts.push(format!(r#"group:c60#member@user:u{nested}[deep:{{"m":{value}}}]"#));
+    }
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    client.write_relationships(touch(&texts)).await.unwrap();
+    let (mut shown, mut left_out) = (0, 0);
+    for hops in 0..61 {
+        for nested in [0, 1, 5, 24] {
+            let from = format!("group:c{}", 60 - hops);
+            let item = v1::CheckBulkPermissionsRequestItem {
+                resource: object(&from),
+                permission: "member".to_owned(),
+                subject: subject(&format!("user:u{nested}")),
+                context: None,
+            };
+            let request = v1::CheckBulkPermissionsRequest {
+                items: vec![item],
+                with_tracing: true,
+                ..Default::default()
+            };
+            // Decoded by a client of prost, whose limit is that of the others.
+            let answer = client.check_bulk_permissions(request).await.unwrap().into_inner();
+            let text = format!("{answer:?}");
+            shown += usize::from(text.contains("NumberValue(1.0)"));
+            left_out += usize::from(text.contains("caveat_name: \"deep\"") && text.contains("context: None, partial"));
+        }
+    }
+    assert!(shown > 60 && left_out > 10, "{shown} shown, {left_out} left out");
+}
