@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use idhini_model::{Relationship, Timestamp};
-use idhini_replica::Namespace;
+use idhini_replica::{ALWAYS, Namespace};
 use idhini_server::{Keys, Limits, Listener, Options, SealOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -57,7 +57,7 @@ fn load(namespace: &Namespace, serve: &Serve) -> Result<(), Failure> {
         loaded.map(|_| ()).map_err(|source| Failure::Bootstrap { path: path.to_owned(), source })
     };
     if let Some(path) = &serve.schema {
-        fits(path, namespace.write_schema(&read_schema(path)?))?;
+        fits(path, namespace.write_schema(&read_schema(path)?, ALWAYS))?;
     }
     if let Some(path) = &serve.relationships {
         let mut relationships = Vec::new();
@@ -69,7 +69,7 @@ fn load(namespace: &Namespace, serve: &Serve) -> Result<(), Failure> {
             let malformed = |source| Failure::Line { path: path.clone(), line: at + 1, source };
             relationships.push(line.parse::<Relationship>().map_err(malformed)?);
         }
-        fits(path, namespace.import(relationships))?;
+        fits(path, namespace.import(relationships, ALWAYS))?;
     }
     Ok(())
 }

@@ -58,6 +58,17 @@ pub enum ReplicaError {
         /// The first that does not.
         precondition: Box<Precondition>,
     },
+    /// Judging the preconditions would hold up all other writers.
+    #[error(
+        "the preconditions look at more than {edges_max} relationships; name a resource's id or a subject's id in their filters"
+    )]
+    PreconditionsTooWide {
+        /// What those of one request may look at.
+        edges_max: u64,
+    },
+    /// Whoever asked no longer waits for it.
+    #[error("nobody waits for this write any more; nothing has changed")]
+    NotWanted,
     /// More match than may be deleted at once.
     #[error("more than {limit} relationships match, and a partial deletion was not asked for")]
     TooManyToDelete {

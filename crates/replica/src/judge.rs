@@ -3,6 +3,7 @@
 //! # Invariants
 //! * A change names the attributes that the graph holds, expired or not, so that it applies and can be undone.
 //! * No relationship occurs twice among the changes of one request.
+//! * Preconditions look at a bounded number of edges; long readings stop when the request is no longer wanted.
 //!
 //! Cost: O(updates), beside what the preconditions' and the delete's filters read.
 
@@ -11,25 +12,43 @@ use std::collections::HashSet;
 use idhini_model::{Change, Relationship, ResourceRef, SubjectRef, Timestamp};
 use idhini_schema::{Schema, SubjectKind};
 
+use crate::namespace::{Wanted, still};
 use crate::published::Portion;
 use crate::{Delete, Filter, Operation, Precondition, Published, ReplicaError, Update, Write};
 
 /// Relationships that a delete reads at a time.
 const DELETE_PORTION_ROWS: usize = 4096;
 
+/// Edges looked at between two questions whether the request is still wanted.
+const PORTION_EDGES: u64 = 1_000_000;
+
+/// What a judgement goes by beside the revision.
+pub(crate) struct Bounds<'w> {
+    /// The moment.
+    pub(crate) now: Timestamp,
+    /// What the preconditions may look at, all together.
+    pub(crate) edges_max: u64,
+    /// Whether somebody waits for the answer.
+    pub(crate) is_wanted: Wanted<'w>,
+}
+
 type Identity<'a> = (&'a ResourceRef, &'a str, &'a SubjectRef);
 
 /// Judges a write.
-pub(crate) fn write(head: &Published, now: Timestamp, request: Write) -> Result<Vec<Change>, ReplicaError> {
+pub(crate) fn write(
+    head: &Published,
+    bounds: &Bounds<'_>,
+    request: Write,
+) -> Result<Vec<Change>, ReplicaError> {
     refuse_duplicates(&request.updates)?;
     check_filters(head, &request.preconditions)?;
     for update in &request.updates {
         admit(head, update)?;
     }
-    hold(head, now, &request.preconditions)?;
+    hold(head, bounds, &request.preconditions)?;
     let mut changes = Vec::with_capacity(request.updates.len());
     for update in request.updates {
-        changes.extend(effect(head, now, update)?);
+        changes.extend(effect(head, bounds.now, update)?);
     }
     Ok(changes)
 }
@@ -59,18 +78,18 @@ pub(crate) fn import(
 /// Judges a delete: the changes, and whether more match than its limit.
 pub(crate) fn delete(
     head: &Published,
-    now: Timestamp,
+    bounds: &Bounds<'_>,
     request: &Delete,
 ) -> Result<(Vec<Change>, bool), ReplicaError> {
     request.filter.check(head.schema().map(AsRef::as_ref))?;
     check_filters(head, &request.preconditions)?;
-    hold(head, now, &request.preconditions)?;
+    hold(head, bounds, &request.preconditions)?;
     let limit = request.limit.map_or(usize::MAX, |l| usize::try_from(l).unwrap_or(usize::MAX));
     let mut changes = Vec::new();
     let mut after = None;
     loop {
-        let portion = Portion { rows_max: DELETE_PORTION_ROWS, edges_max: u64::MAX };
-        let page = head.read(&request.filter, now, after, portion);
+        let portion = Portion { rows_max: DELETE_PORTION_ROWS, edges_max: PORTION_EDGES };
+        let page = head.read(&request.filter, bounds.now, after, portion);
         for row in page.rows {
             if changes.len() < limit {
                 changes.push(Change::Deleted(row.relationship));
@@ -86,6 +105,7 @@ pub(crate) fn delete(
             Some(next) => after = Some(next),
             None => return Ok((changes, false)),
         }
+        still(bounds.is_wanted)?;
     }
 }
 
@@ -112,21 +132,38 @@ fn check_filters(head: &Published, preconditions: &[Precondition]) -> Result<(),
     preconditions.iter().try_for_each(|p| p.filter().check(head.schema().map(AsRef::as_ref)))
 }
 
-fn hold(head: &Published, now: Timestamp, preconditions: &[Precondition]) -> Result<(), ReplicaError> {
+fn hold(head: &Published, bounds: &Bounds<'_>, preconditions: &[Precondition]) -> Result<(), ReplicaError> {
+    let mut edges_left = bounds.edges_max;
     for precondition in preconditions {
-        let holds = match precondition {
-            Precondition::MustMatch(filter) => any(head, now, filter),
-            Precondition::MustNotMatch(filter) => !any(head, now, filter),
-        };
-        if !holds {
+        let found = any(head, bounds, precondition.filter(), &mut edges_left)?;
+        if found != matches!(precondition, Precondition::MustMatch(_)) {
             return Err(ReplicaError::PreconditionFailed { precondition: Box::new(precondition.clone()) });
         }
     }
     Ok(())
 }
 
-fn any(head: &Published, now: Timestamp, filter: &Filter) -> bool {
-    !head.read(filter, now, None, Portion { rows_max: 1, edges_max: u64::MAX }).rows.is_empty()
+/// Whether anything matches.
+fn any(
+    head: &Published,
+    bounds: &Bounds<'_>,
+    filter: &Filter,
+    edges_left: &mut u64,
+) -> Result<bool, ReplicaError> {
+    let mut after = None;
+    loop {
+        let portion = Portion { rows_max: 1, edges_max: PORTION_EDGES.min(*edges_left) };
+        let page = head.read(filter, bounds.now, after, portion);
+        let is_enough = page.edges <= *edges_left;
+        *edges_left = edges_left.saturating_sub(page.edges);
+        match page.next {
+            _ if !page.rows.is_empty() => return Ok(true),
+            None => return Ok(false),
+            Some(next) if is_enough => after = Some(next),
+            Some(_) => return Err(ReplicaError::PreconditionsTooWide { edges_max: bounds.edges_max }),
+        }
+        still(bounds.is_wanted)?;
+    }
 }
 
 fn schema_or_unknown<'s>(schema: Option<&'s Schema>, definition: &str) -> Result<&'s Schema, ReplicaError> {

@@ -18,7 +18,7 @@ mod schema_change;
 
 pub use error::{ReplicaError, SchemaChange};
 pub use filter::{Filter, IdFilter, RelationFilter, SubjectFilter};
-pub use namespace::{Clock, Namespace, Options};
+pub use namespace::{ALWAYS, Clock, Namespace, Options, PRECONDITION_EDGES_MAX, Wanted};
 pub use published::{Page, Portion, Position, Published, Row};
 pub use request::{Delete, Deleted, Operation, Precondition, Update, Write};
 

@@ -2,37 +2,53 @@
 //!
 //! # Invariants
 //! * One writer at a time; it judges against the newest revision and publishes the next.
+//! * A write that is no longer wanted when its turn comes, or when it is about to take effect, changes nothing.
 //! * The newest revision is always kept; older ones while the budget of [`Options`] allows.
 //!
 //! Cost: pinning a revision is a shared lock and a reference count.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use idhini_graph::Root;
 use idhini_model::{Change, Entry, EntryKind, Relationship, Revision, Timestamp};
 use idhini_schema::Schema;
 
-use crate::judge;
+use crate::judge::{self, Bounds};
 use crate::schema_change;
 use crate::{Delete, Deleted, Published, ReplicaError, Write};
 
 /// Tells the time.
 pub type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// How much history a namespace keeps.
+/// Whether a write is still wanted: asked when its turn comes and again before it takes effect.
+pub type Wanted<'a> = &'a dyn Fn() -> bool;
+
+/// For writes that nobody calls off.
+pub const ALWAYS: Wanted<'static> = &|| true;
+
+/// Edges that the preconditions of one request look at, all together: a second or so, while other writers wait.
+pub const PRECONDITION_EDGES_MAX: u64 = 10_000_000;
+
+/// How much history a namespace keeps, and how much one request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Revisions that can be asked for, the newest included; at least one is kept.
     pub history_revisions_max: usize,
     /// Changed relationships between the oldest and the newest of them: what kept roots cost in memory.
     pub history_changes_max: u64,
+    /// Edges that the preconditions of one request may look at.
+    pub precondition_edges_max: u64,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { history_revisions_max: 4096, history_changes_max: 100_000 }
+        Options {
+            history_revisions_max: 4096,
+            history_changes_max: 100_000,
+            precondition_edges_max: PRECONDITION_EDGES_MAX,
+        }
     }
 }
 
@@ -111,34 +127,38 @@ impl Namespace {
     ///
     /// # Errors
     /// [`ReplicaError`]; nothing has changed.
-    pub fn write(&self, request: Write) -> Result<Revision, ReplicaError> {
-        let _one = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn write(&self, request: Write, is_wanted: Wanted<'_>) -> Result<Revision, ReplicaError> {
+        let _one = self.turn(is_wanted)?;
         let head = self.head();
-        let changes = judge::write(&head, self.now(), request)?;
-        self.commit(&head, changes)
+        let changes = judge::write(&head, &self.bounds(is_wanted), request)?;
+        self.commit(&head, changes, is_wanted)
     }
 
     /// Creates relationships, all or none, as one entry.
     ///
     /// # Errors
     /// [`ReplicaError`]; nothing has changed.
-    pub fn import(&self, relationships: Vec<Relationship>) -> Result<Revision, ReplicaError> {
-        let _one = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn import(
+        &self,
+        relationships: Vec<Relationship>,
+        is_wanted: Wanted<'_>,
+    ) -> Result<Revision, ReplicaError> {
+        let _one = self.turn(is_wanted)?;
         let head = self.head();
         let changes = judge::import(&head, self.now(), relationships)?;
-        self.commit(&head, changes)
+        self.commit(&head, changes, is_wanted)
     }
 
     /// Deletes what matches a filter, as one entry.
     ///
     /// # Errors
     /// [`ReplicaError`]; nothing has changed.
-    pub fn delete(&self, request: &Delete) -> Result<Deleted, ReplicaError> {
-        let _one = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn delete(&self, request: &Delete, is_wanted: Wanted<'_>) -> Result<Deleted, ReplicaError> {
+        let _one = self.turn(is_wanted)?;
         let head = self.head();
-        let (changes, is_partial) = judge::delete(&head, self.now(), request)?;
+        let (changes, is_partial) = judge::delete(&head, &self.bounds(is_wanted), request)?;
         let count = changes.len() as u64;
-        Ok(Deleted { revision: self.commit(&head, changes)?, count, is_partial })
+        Ok(Deleted { revision: self.commit(&head, changes, is_wanted)?, count, is_partial })
     }
 
     /// Replaces the schema. Relationships that have expired and would have no place go with it.
@@ -146,21 +166,39 @@ impl Namespace {
     /// # Errors
     /// [`ReplicaError::Schema`] if the text is not a schema, [`ReplicaError::Orphans`] if relationships stand in its
     /// way; nothing has changed.
-    pub fn write_schema(&self, text: &str) -> Result<Revision, ReplicaError> {
+    pub fn write_schema(&self, text: &str, is_wanted: Wanted<'_>) -> Result<Revision, ReplicaError> {
         let schema = Schema::parse(text)?;
         let new = schema.canonical_text();
-        let _one = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.turn(is_wanted)?;
         let head = self.head();
         let old = head.schema().map(|s| s.canonical_text()).unwrap_or_default();
         if new == old {
             return Ok(head.revision());
         }
         let swept = schema_change::judge(&head, self.now(), &schema)?;
-        self.commit(&head, swept)?;
+        still(is_wanted)?;
+        self.commit(&head, swept, ALWAYS)?;
         self.publish(&self.head(), EntryKind::Schema { new, old }, 1)
     }
 
-    fn commit(&self, head: &Published, changes: Vec<Change>) -> Result<Revision, ReplicaError> {
+    /// The one writer's turn.
+    fn turn(&self, is_wanted: Wanted<'_>) -> Result<MutexGuard<'_, ()>, ReplicaError> {
+        let turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        still(is_wanted)?;
+        Ok(turn)
+    }
+
+    fn bounds<'w>(&self, is_wanted: Wanted<'w>) -> Bounds<'w> {
+        Bounds { now: self.now(), edges_max: self.options.precondition_edges_max, is_wanted }
+    }
+
+    fn commit(
+        &self,
+        head: &Published,
+        changes: Vec<Change>,
+        is_wanted: Wanted<'_>,
+    ) -> Result<Revision, ReplicaError> {
+        still(is_wanted)?;
         if changes.is_empty() {
             return Ok(head.revision());
         }
@@ -194,4 +232,9 @@ impl Namespace {
         drop(dropped);
         Ok(entry.revision)
     }
+}
+
+/// Refuses what nobody waits for.
+pub(crate) fn still(is_wanted: Wanted<'_>) -> Result<(), ReplicaError> {
+    if is_wanted() { Ok(()) } else { Err(ReplicaError::NotWanted) }
 }

@@ -47,6 +47,8 @@ pub struct Page {
     pub rows: Vec<Row>,
     /// Where to go on; `None` when all is read.
     pub next: Option<Position>,
+    /// Edges looked at.
+    pub edges: u64,
 }
 
 /// What one portion may take.
@@ -143,7 +145,7 @@ impl Published {
         after: Option<Position>,
         portion: Portion,
     ) -> Page {
-        let mut scan = Scan { of: self, filter, instant, portion, edges: 0, page: Page::default() };
+        let mut scan = Scan { of: self, filter, instant, portion, page: Page::default() };
         let first = after.map_or(0, |p| p.class);
         for (index, (key, class)) in (0u32..).zip(self.classes.iter()) {
             if index < first || !filter.admits_class(key) {
@@ -165,7 +167,6 @@ struct Scan<'a> {
     filter: &'a Filter,
     instant: Timestamp,
     portion: Portion,
-    edges: u64,
     page: Page,
 }
 
@@ -240,13 +241,13 @@ impl Scan<'_> {
 
     fn visit(&mut self, index: u32, class: ClassId, resource: u32, subject: u32) -> ControlFlow<Position> {
         let position = Position { class: index, resource, subject };
-        self.edges += 1;
+        self.page.edges += 1;
         if self.matches(class, resource, subject)
             && let Some(relationship) = self.of.root.relationship(class, resource, subject)
         {
             self.page.rows.push(Row { relationship, position });
         }
-        if self.page.rows.len() >= self.portion.rows_max || self.edges > self.portion.edges_max {
+        if self.page.rows.len() >= self.portion.rows_max || self.page.edges > self.portion.edges_max {
             return ControlFlow::Break(position);
         }
         ControlFlow::Continue(())

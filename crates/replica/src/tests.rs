@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use idhini_model::{Relationship, Timestamp};
 
-use crate::{Filter, Namespace, Operation, Options, Page, Portion, Precondition, Published, Update, Write};
+use crate::{
+    ALWAYS, Filter, Namespace, Operation, Options, Page, Portion, Precondition, Published, Update, Write,
+};
 
 const SCHEMA: &str = r#"use expiration
 caveat only_on(day string, level int) {
@@ -38,7 +40,7 @@ impl World {
         let clock = Arc::clone(&seconds);
         let clock = Box::new(move || Timestamp::from_seconds(clock.load(Ordering::SeqCst)));
         let namespace = Namespace::new(clock, options);
-        namespace.write_schema(SCHEMA).unwrap();
+        namespace.write_schema(SCHEMA, ALWAYS).unwrap();
         World { namespace, seconds }
     }
 
@@ -51,7 +53,7 @@ impl World {
     }
 
     fn touch(&self, texts: &[&str]) {
-        self.namespace.write(write(Operation::Touch, texts)).unwrap();
+        self.namespace.write(write(Operation::Touch, texts), ALWAYS).unwrap();
     }
 
     /// Everything that counts, sorted.

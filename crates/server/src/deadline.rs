@@ -26,13 +26,18 @@ impl Deadline {
         Deadline(asked.map(|after| Instant::now() + after.min(DEADLINE_MAX)))
     }
 
+    /// Whether it has passed.
+    pub(crate) fn is_over(self) -> bool {
+        self.0.is_some_and(|at| Instant::now() >= at)
+    }
+
     /// Lets others run.
     ///
     /// # Errors
     /// When the deadline has passed.
     pub(crate) async fn pause(self) -> Result<(), Refusal> {
         tokio::task::yield_now().await;
-        if self.0.is_some_and(|at| Instant::now() >= at) { Err(Refusal::out_of_time()) } else { Ok(()) }
+        if self.is_over() { Err(Refusal::out_of_time()) } else { Ok(()) }
     }
 
     /// Advances an evaluation to its end, portion by portion.

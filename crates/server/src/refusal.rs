@@ -221,6 +221,10 @@ impl From<ReplicaError> for Refusal {
                 Refusal::new(Code::OutOfRange, format!("invalid revision: {text}"))
             }
             ReplicaError::NotYet { .. } => Refusal::new(Code::Unavailable, text),
+            ReplicaError::PreconditionsTooWide { .. } => Refusal::new(Code::ResourceExhausted, text),
+            ReplicaError::NotWanted => {
+                Refusal::new(Code::DeadlineExceeded, "the deadline passed first; nothing was changed")
+            }
             _ => Refusal::new(Code::Internal, text),
         }
     }

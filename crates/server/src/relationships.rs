@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use idhini_replica::{Filter, Namespace, Page, Portion, Position, ReplicaError};
+use idhini_replica::{Filter, Namespace, Page, Portion, Position, ReplicaError, Wanted};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
 use prost::Message as _;
@@ -28,8 +28,11 @@ pub(crate) async fn write(
     shared: &Shared,
     request: Request<v1::WriteRelationshipsRequest>,
 ) -> Result<Response<v1::WriteRelationshipsResponse>, Status> {
+    let deadline = Deadline::of(request.metadata());
     let write = requests::write(request.into_inner(), &shared.limits)?;
-    let revision = blocking(&shared.namespace, move |namespace| namespace.write(write)).await?;
+    let writing =
+        blocking(&shared.namespace, deadline, move |namespace, wanted| namespace.write(write, wanted));
+    let revision = writing.await?;
     Ok(Response::new(v1::WriteRelationshipsResponse { written_at: shared.token(revision) }))
 }
 
@@ -39,8 +42,11 @@ pub(crate) async fn delete(
     request: Request<v1::DeleteRelationshipsRequest>,
 ) -> Result<Response<v1::DeleteRelationshipsResponse>, Status> {
     use v1::delete_relationships_response::DeletionProgress;
+    let deadline = Deadline::of(request.metadata());
     let delete = requests::delete(request.into_inner(), &shared.limits)?;
-    let deleted = blocking(&shared.namespace, move |namespace| namespace.delete(&delete)).await?;
+    let deleting =
+        blocking(&shared.namespace, deadline, move |namespace, wanted| namespace.delete(&delete, wanted));
+    let deleted = deleting.await?;
     let progress = if deleted.is_partial { DeletionProgress::Partial } else { DeletionProgress::Complete };
     Ok(Response::new(v1::DeleteRelationshipsResponse {
         deleted_at: shared.token(deleted.revision),
@@ -54,6 +60,7 @@ pub(crate) async fn import(
     shared: &Shared,
     request: Request<Streaming<v1::ImportBulkRelationshipsRequest>>,
 ) -> Result<Response<v1::ImportBulkRelationshipsResponse>, Status> {
+    let deadline = Deadline::of(request.metadata());
     let mut stream = request.into_inner();
     let max = shared.limits.import_relationships_max;
     let mut relationships = Vec::new();
@@ -72,18 +79,31 @@ pub(crate) async fn import(
     }
     let num_loaded = relationships.len() as u64;
     if num_loaded > 0 {
-        blocking(&shared.namespace, move |namespace| namespace.import(relationships)).await?;
+        let importing = blocking(&shared.namespace, deadline, move |namespace, wanted| {
+            namespace.import(relationships, wanted)
+        });
+        importing.await?;
     }
     Ok(Response::new(v1::ImportBulkRelationshipsResponse { num_loaded }))
 }
 
-/// Writes wait for each other and may be large, so they run where waiting is free.
+/// Writes wait for each other and may be large, so they run where waiting is free. One whose deadline has passed, or
+/// whose client has left, is called off while it waits and until it takes effect.
 pub(crate) async fn blocking<T: Send + 'static>(
     namespace: &Arc<Namespace>,
-    work: impl FnOnce(&Namespace) -> Result<T, ReplicaError> + Send + 'static,
+    deadline: Deadline,
+    work: impl FnOnce(&Namespace, Wanted<'_>) -> Result<T, ReplicaError> + Send + 'static,
 ) -> Result<T, Refusal> {
     let namespace = Arc::clone(namespace);
-    match tokio::task::spawn_blocking(move || work(&namespace)).await {
+    // A client that leaves drops this call, and with it what the work can still see of it.
+    let present = Arc::new(());
+    let seen = Arc::downgrade(&present);
+    let working = tokio::task::spawn_blocking(move || {
+        work(&namespace, &|| !deadline.is_over() && seen.strong_count() > 0)
+    });
+    let worked = working.await;
+    drop(present);
+    match worked {
         Ok(result) => Ok(result?),
         // The task can only have panicked: whether the write happened is not known to this call.
         Err(_) => {

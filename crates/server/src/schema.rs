@@ -8,6 +8,7 @@ use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
 use tonic::{Request, Response, Status};
 
+use crate::deadline::Deadline;
 use crate::options::SCHEMA_BYTES_MAX;
 use crate::pin::{Pinned, Shared};
 use crate::reflection;
@@ -27,8 +28,11 @@ pub(crate) async fn write(
     shared: &Shared,
     request: Request<v1::WriteSchemaRequest>,
 ) -> Result<Response<v1::WriteSchemaResponse>, Status> {
+    let deadline = Deadline::of(request.metadata());
     let text = bounded(request.into_inner().schema)?;
-    let revision = blocking(&shared.namespace, move |namespace| namespace.write_schema(&text)).await?;
+    let writing =
+        blocking(&shared.namespace, deadline, move |namespace, wanted| namespace.write_schema(&text, wanted));
+    let revision = writing.await?;
     Ok(Response::new(v1::WriteSchemaResponse { written_at: shared.token(revision) }))
 }
 

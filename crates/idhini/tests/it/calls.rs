@@ -438,7 +438,9 @@ async fn deeply_nested_values_never_make_an_explanation_unreadable() {
             let answer = client.check_bulk_permissions(request).await.unwrap().into_inner();
             let text = format!("{answer:?}");
             shown += usize::from(text.contains("NumberValue(1.0)"));
-            left_out += usize::from(text.contains("caveat_name: \"deep\"") && text.contains("context: None, partial"));
+            left_out += usize::from(
+                text.contains("caveat_name: \"deep\"") && text.contains("context: None, partial"),
+            );
         }
     }
     assert!(shown > 60 && left_out > 10, "{shown} shown, {left_out} left out");

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use idhini_model::Timestamp;
 
 use super::{ALL, World, relationship, texts};
-use crate::{Filter, IdFilter, Page, Portion, Position, RelationFilter, SubjectFilter};
+use crate::{ALWAYS, Filter, IdFilter, Page, Portion, Position, RelationFilter, SubjectFilter};
 
 /// Some hundred relationships of all classes, a third of those that may expire expired.
 fn crowded() -> (World, Vec<String>) {
@@ -32,7 +32,7 @@ fn crowded() -> (World, Vec<String>) {
     let mut seen = BTreeSet::new();
     all.retain(|text| seen.insert(text.split('[').next().unwrap().to_owned()));
     let all: Vec<String> = all.into_iter().collect();
-    world.namespace.import(all.iter().map(|t| relationship(t)).collect()).unwrap();
+    world.namespace.import(all.iter().map(|t| relationship(t)).collect(), ALWAYS).unwrap();
     (world, all)
 }
 

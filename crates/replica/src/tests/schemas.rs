@@ -1,11 +1,11 @@
 use idhini_model::Revision;
 
 use super::{SCHEMA, World, head};
-use crate::{ReplicaError, SchemaChange};
+use crate::{ALWAYS, ReplicaError, SchemaChange};
 
 fn refusal(world: &World, schema: &str) -> (SchemaChange, String, u64) {
     let before = head(world).revision();
-    match world.namespace.write_schema(schema) {
+    match world.namespace.write_schema(schema, ALWAYS) {
         Err(ReplicaError::Orphans { change, example, count }) => {
             assert_eq!(head(world).revision(), before);
             (change, example.to_string(), count)
@@ -18,8 +18,8 @@ fn refusal(world: &World, schema: &str) -> (SchemaChange, String, u64) {
 fn writing_back_what_was_read_changes_nothing() {
     let world = World::new();
     let text = head(&world).schema().unwrap().canonical_text();
-    assert_eq!(world.namespace.write_schema(&text).unwrap(), Revision(1));
-    assert_eq!(world.namespace.write_schema(SCHEMA).unwrap(), Revision(1));
+    assert_eq!(world.namespace.write_schema(&text, ALWAYS).unwrap(), Revision(1));
+    assert_eq!(world.namespace.write_schema(SCHEMA, ALWAYS).unwrap(), Revision(1));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_parameter_is_in_use_where_a_value_is_stored_for_it() {
     assert_eq!(change, SchemaChange::ParameterRetyped { caveat, parameter });
     // Nobody stores a level.
     let other = SCHEMA.replace("level int", "level uint").replace("level > 3", "level > 3u");
-    world.namespace.write_schema(&other).unwrap();
+    world.namespace.write_schema(&other, ALWAYS).unwrap();
 }
 
 #[test]
@@ -75,25 +75,28 @@ fn what_has_expired_stands_in_nobodys_way() {
     let (.., count) = refusal(&world, &without);
     assert_eq!(count, 1);
     world.at(2_000);
-    world.namespace.write_schema(&without).unwrap();
+    world.namespace.write_schema(&without, ALWAYS).unwrap();
     assert_eq!(head(&world).root().relationship_count(), 0);
 }
 
 #[test]
 fn each_revision_keeps_its_own_schema() {
     let world = World::new();
-    world.namespace.write_schema("definition user {}").unwrap();
+    world.namespace.write_schema("definition user {}", ALWAYS).unwrap();
     let of = |revision| world.namespace.at(Revision(revision)).unwrap();
     assert!(of(0).schema().is_none() && of(0).plans().is_none());
     assert!(of(1).schema().unwrap().definition("document").is_some());
     assert!(of(2).schema().unwrap().definition("document").is_none());
-    world.namespace.write_schema("").unwrap();
+    world.namespace.write_schema("", ALWAYS).unwrap();
     assert!(head(&world).schema().is_none_or(|s| s.is_empty()));
 }
 
 #[test]
 fn a_text_that_is_no_schema_is_refused() {
     let world = World::new();
-    assert!(matches!(world.namespace.write_schema("definition user {"), Err(ReplicaError::Schema(_))));
+    assert!(matches!(
+        world.namespace.write_schema("definition user {", ALWAYS),
+        Err(ReplicaError::Schema(_))
+    ));
     assert_eq!(head(&world).revision(), Revision(1));
 }

@@ -1,7 +1,9 @@
 use idhini_model::{Revision, Timestamp};
 
 use super::{World, head, must_match, of_type, relationship, write};
-use crate::{Delete, Filter, IdFilter, Operation, Options, Precondition, ReplicaError, Update, Write};
+use crate::{
+    ALWAYS, Delete, Filter, IdFilter, Operation, Options, Precondition, ReplicaError, Update, Write,
+};
 
 const TOM: &str = "document:readme#viewer@user:tom";
 const ANN: &str = "document:readme#viewer@user:ann";
@@ -10,11 +12,11 @@ const ANN: &str = "document:readme#viewer@user:ann";
 fn each_entry_has_the_next_revision_and_what_changes_nothing_makes_none() {
     let world = World::new();
     assert_eq!(head(&world).revision(), Revision(1));
-    assert_eq!(world.namespace.write(write(Operation::Touch, &[TOM])).unwrap(), Revision(2));
-    assert_eq!(world.namespace.write(write(Operation::Touch, &[TOM])).unwrap(), Revision(2));
-    assert_eq!(world.namespace.write(write(Operation::Delete, &[ANN])).unwrap(), Revision(2));
-    assert_eq!(world.namespace.write(Write::default()).unwrap(), Revision(2));
-    assert_eq!(world.namespace.write(write(Operation::Delete, &[TOM])).unwrap(), Revision(3));
+    assert_eq!(world.namespace.write(write(Operation::Touch, &[TOM]), ALWAYS).unwrap(), Revision(2));
+    assert_eq!(world.namespace.write(write(Operation::Touch, &[TOM]), ALWAYS).unwrap(), Revision(2));
+    assert_eq!(world.namespace.write(write(Operation::Delete, &[ANN]), ALWAYS).unwrap(), Revision(2));
+    assert_eq!(world.namespace.write(Write::default(), ALWAYS).unwrap(), Revision(2));
+    assert_eq!(world.namespace.write(write(Operation::Delete, &[TOM]), ALWAYS).unwrap(), Revision(3));
     assert!(world.texts().is_empty());
 }
 
@@ -25,11 +27,13 @@ fn a_creation_of_what_exists_is_refused_whatever_its_attributes() {
     let conditional = r#"document:readme#viewer@user:tom[only_on:{"day":"tuesday"}]"#;
     for text in [TOM, conditional] {
         assert!(
-            world.refused(|n| n.write(write(Operation::Create, &[ANN, text]))).contains("exists already")
+            world
+                .refused(|n| n.write(write(Operation::Create, &[ANN, text]), ALWAYS))
+                .contains("exists already")
         );
         assert!(
             world
-                .refused(|n| n.import(vec![relationship(ANN), relationship(text)]))
+                .refused(|n| n.import(vec![relationship(ANN), relationship(text)], ALWAYS))
                 .contains("exists already")
         );
     }
@@ -42,7 +46,7 @@ fn a_touch_replaces_attributes_and_a_delete_does_not_ask_for_them() {
     world.touch(&[TOM]);
     world.touch(&[conditional]);
     assert_eq!(world.texts(), [conditional]);
-    world.namespace.write(write(Operation::Delete, &[TOM])).unwrap();
+    world.namespace.write(write(Operation::Delete, &[TOM]), ALWAYS).unwrap();
     assert!(world.texts().is_empty());
 }
 
@@ -52,10 +56,12 @@ fn one_relationship_occurs_once_in_a_request() {
     let conditional = "document:readme#viewer@user:tom[only_on]";
     for second in [TOM, conditional] {
         assert!(
-            world.refused(|n| n.write(write(Operation::Touch, &[TOM, second]))).contains("more than once")
+            world
+                .refused(|n| n.write(write(Operation::Touch, &[TOM, second]), ALWAYS))
+                .contains("more than once")
         );
         let import = vec![relationship(TOM), relationship(second)];
-        assert!(world.refused(|n| n.import(import)).contains("exists already"));
+        assert!(world.refused(|n| n.import(import, ALWAYS)).contains("exists already"));
     }
 }
 
@@ -73,10 +79,10 @@ fn what_the_schema_has_no_place_for_is_refused() {
         r#"document:readme#viewer@user:tom[only_on:{"day":1}]"#,
         "document:readme#banned@user:tom[expiration:2030-01-01T00:00:00Z]",
     ] {
-        world.refused(|n| n.write(write(Operation::Touch, &[TOM, text])));
-        world.refused(|n| n.import(vec![relationship(TOM), relationship(text)]));
+        world.refused(|n| n.write(write(Operation::Touch, &[TOM, text]), ALWAYS));
+        world.refused(|n| n.import(vec![relationship(TOM), relationship(text)], ALWAYS));
     }
-    world.refused(|n| n.write(write(Operation::Delete, &["document:readme#banned@group:eng"])));
+    world.refused(|n| n.write(write(Operation::Delete, &["document:readme#banned@group:eng"]), ALWAYS));
 }
 
 mod expiration {
@@ -90,16 +96,16 @@ mod expiration {
         let world = World::new();
         world.touch(&[EXPIRING]);
         world.at(1_999);
-        world.refused(|n| n.write(write(Operation::Create, &[TOM])));
+        world.refused(|n| n.write(write(Operation::Create, &[TOM]), ALWAYS));
         assert_eq!(world.texts(), [EXPIRING]);
         world.at(2_000);
         assert!(world.texts().is_empty());
         let guarded =
             Write { preconditions: vec![must_match(of_type("document"))], ..write(Operation::Touch, &[ANN]) };
-        assert!(world.refused(|n| n.write(guarded)).contains("precondition"));
+        assert!(world.refused(|n| n.write(guarded, ALWAYS)).contains("precondition"));
         let delete = Delete { filter: of_type("document"), ..Delete::default() };
-        assert_eq!(world.namespace.delete(&delete).unwrap().count, 0);
-        world.namespace.write(write(Operation::Create, &[TOM])).unwrap();
+        assert_eq!(world.namespace.delete(&delete, ALWAYS).unwrap().count, 0);
+        world.namespace.write(write(Operation::Create, &[TOM]), ALWAYS).unwrap();
         assert_eq!(world.texts(), [TOM]);
     }
 
@@ -127,24 +133,26 @@ mod preconditions {
         world.touch(&[TOM]);
         let of =
             |id: &str| Filter { resource_id: Some(IdFilter::Exactly(id.to_owned())), ..of_type("document") };
-        world.refused(|n| n.write(guarded(must_match(of("other")))));
-        world.refused(|n| n.write(guarded(Precondition::MustNotMatch(of("readme")))));
+        world.refused(|n| n.write(guarded(must_match(of("other"))), ALWAYS));
+        world.refused(|n| n.write(guarded(Precondition::MustNotMatch(of("readme"))), ALWAYS));
         // What the write itself brings does not count.
         let other = Update {
             operation: Operation::Touch,
             relationship: relationship("document:other#viewer@user:tom"),
         };
         let own = Write { updates: vec![other], preconditions: vec![must_match(of("other"))] };
-        world.refused(|n| n.write(own));
-        world.namespace.write(guarded(must_match(of("readme")))).unwrap();
-        world.namespace.write(guarded(Precondition::MustNotMatch(of("other")))).unwrap();
+        world.refused(|n| n.write(own, ALWAYS));
+        world.namespace.write(guarded(must_match(of("readme"))), ALWAYS).unwrap();
+        world.namespace.write(guarded(Precondition::MustNotMatch(of("other"))), ALWAYS).unwrap();
     }
 
     #[test]
     fn a_filter_that_can_never_match_is_a_mistake() {
         let world = World::new();
-        let error =
-            world.namespace.write(guarded(Precondition::MustNotMatch(of_type("nothing")))).unwrap_err();
+        let error = world
+            .namespace
+            .write(guarded(Precondition::MustNotMatch(of_type("nothing"))), ALWAYS)
+            .unwrap_err();
         assert!(matches!(error, ReplicaError::UnknownDefinition { definition } if definition == "nothing"));
     }
 }
@@ -172,7 +180,8 @@ mod deletes {
     fn everything_that_matches_goes_as_one_entry() {
         let world = five();
         let before = head(&world).revision();
-        let deleted = world.namespace.delete(&Delete { filter: of_a(), ..Delete::default() }).unwrap();
+        let deleted =
+            world.namespace.delete(&Delete { filter: of_a(), ..Delete::default() }, ALWAYS).unwrap();
         assert_eq!((deleted.revision, deleted.count, deleted.is_partial), (before.next(), 4, false));
         assert_eq!(world.texts(), ["document:b1#viewer@user:tom"]);
     }
@@ -186,10 +195,10 @@ mod deletes {
             allow_partial,
             preconditions: Vec::new(),
         };
-        assert!(world.refused(|n| n.delete(&limited(3, false))).contains("more than 3"));
-        let some = world.namespace.delete(&limited(3, true)).unwrap();
+        assert!(world.refused(|n| n.delete(&limited(3, false), ALWAYS)).contains("more than 3"));
+        let some = world.namespace.delete(&limited(3, true), ALWAYS).unwrap();
         assert_eq!((some.count, some.is_partial), (3, true));
-        let rest = world.namespace.delete(&limited(1, false)).unwrap();
+        let rest = world.namespace.delete(&limited(1, false), ALWAYS).unwrap();
         assert_eq!((rest.count, rest.is_partial), (1, false));
     }
 }
@@ -228,11 +237,58 @@ mod history {
         let world = World::with(options);
         let many: Vec<String> = (0..20).map(|n| format!("document:d{n}#viewer@user:tom")).collect();
         world.touch(&[TOM]);
-        world.namespace.import(many.iter().map(|t| relationship(t)).collect()).unwrap();
+        world.namespace.import(many.iter().map(|t| relationship(t)).collect(), ALWAYS).unwrap();
         let newest = head(&world).revision();
         assert!(world.namespace.at(newest).is_ok());
         assert!(matches!(world.namespace.at(Revision(newest.0 - 1)), Err(ReplicaError::Expired { .. })));
         world.touch(&[ANN]);
         assert!(world.namespace.at(newest).is_ok(), "one change fits the budget again");
     }
+}
+
+#[test]
+fn what_is_no_longer_wanted_changes_nothing() {
+    let world = World::new();
+    world.touch(&[ANN]);
+    // Called off before its turn, and after it was judged.
+    for answers in [0, 1] {
+        let left = std::cell::Cell::new(answers);
+        let wanted = || left.replace(left.get() - 1) > 0;
+        let tries: [&dyn Fn(&crate::Namespace) -> Result<(), ReplicaError>; 4] = [
+            &|n| n.write(write(Operation::Touch, &[TOM]), &wanted).map(|_| ()),
+            &|n| n.import(vec![relationship(TOM)], &wanted).map(|_| ()),
+            &|n| n.delete(&Delete { filter: of_type("document"), ..Delete::default() }, &wanted).map(|_| ()),
+            &|n| n.write_schema(&super::SCHEMA.replace("- banned", ""), &wanted).map(|_| ()),
+        ];
+        for attempt in tries {
+            left.set(answers);
+            assert!(world.refused(attempt).contains("nobody waits"));
+            assert_eq!(left.get(), -1, "asked once after each answer of yes");
+        }
+    }
+    world.touch(&[TOM]);
+}
+
+#[test]
+fn the_preconditions_of_a_request_share_one_budget_of_edges() {
+    let world = World::with(Options { precondition_edges_max: 100, ..Options::default() });
+    let many: Vec<String> = (0..60).map(|n| format!("document:d{n}#viewer@user:u")).collect();
+    world.touch(&many.iter().map(String::as_str).collect::<Vec<_>>());
+    let absent = || {
+        let id = Some(IdFilter::StartsWith("x".to_owned()));
+        Precondition::MustNotMatch(Filter { resource_id: id, ..of_type("document") })
+    };
+    let guarded =
+        |preconditions: Vec<Precondition>| Write { preconditions, ..write(Operation::Touch, &[TOM]) };
+    let both = world.refused(|n| n.write(guarded(vec![absent(), absent()]), ALWAYS));
+    assert!(both.contains("more than 100 relationships"), "{both}");
+    let of_delete = Delete { preconditions: vec![absent(), absent()], ..Delete::default() };
+    assert!(world.refused(|n| n.delete(&of_delete, ALWAYS)).contains("more than 100"));
+    // What names an object costs what it finds.
+    let named = (0..60).map(|n| {
+        let id = Some(IdFilter::Exactly(format!("d{n}")));
+        must_match(Filter { resource_id: id, ..of_type("document") })
+    });
+    world.namespace.write(guarded(named.collect()), ALWAYS).unwrap();
+    world.namespace.write(guarded(vec![absent()]), ALWAYS).unwrap();
 }
