@@ -98,23 +98,17 @@ impl<'a> CheckBulk<'a> {
     /// Groups the questions; mistakes in single questions become those items' errors.
     #[must_use]
     pub fn open(snapshot: Snapshot<'a>, questions: Vec<Question<'a>>, limits: Limits) -> CheckBulk<'a> {
+        // Contexts have no hash of their own, but one text each.
         let mut by_subject: HashMap<_, Vec<usize>> = HashMap::new();
         for (at, question) in questions.iter().enumerate() {
-            by_subject.entry(question.subject).or_default().push(at);
+            let context = match question.context {
+                _ if is_broken(Variant::BulkSharesOneContext) => String::new(),
+                context if context.is_empty() => String::new(),
+                context => context.to_string(),
+            };
+            by_subject.entry((question.subject, context)).or_default().push(at);
         }
-        let mut groups = Vec::new();
-        for mut open in by_subject.into_values() {
-            // Contexts have no order or hash of their own; most calls bring one for all items.
-            while let Some(&first) = open.first() {
-                let shares = |at: &usize| {
-                    questions[*at].context == questions[first].context
-                        || is_broken(Variant::BulkSharesOneContext)
-                };
-                let (group, rest): (Vec<usize>, Vec<usize>) = open.into_iter().partition(shares);
-                groups.push(group);
-                open = rest;
-            }
-        }
+        let mut groups: Vec<Vec<usize>> = by_subject.into_values().collect();
         groups.sort_unstable_by(|a, b| b.cmp(a));
         let answers = vec![None; questions.len()];
         CheckBulk { snapshot, questions, limits, groups, running: None, answers }

@@ -217,7 +217,11 @@ impl<'a> Evaluator<'a> {
         self.pause_at = self.cost.saturating_add(fuel).min(self.cost_end);
         loop {
             if let Some(bounds) = self.result {
-                return Ok(Progress::Done(bounds));
+                return if self.cost <= self.cost_end {
+                    Ok(Progress::Done(bounds))
+                } else {
+                    Err(self.over_budget())
+                };
             }
             if self.cost >= self.pause_at {
                 return self.pause();

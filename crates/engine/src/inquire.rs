@@ -20,6 +20,7 @@ use crate::broken::{Variant, is_broken};
 use crate::conditions::Condition;
 use crate::evaluate::{Evaluator, GoalKey};
 use crate::question::UNNAMED_RESOURCE;
+use crate::refuse::refusal;
 use crate::value::Bounds;
 use crate::{Answer, EngineError, Permissionship, Progress};
 
@@ -37,10 +38,11 @@ struct Walk {
 }
 
 /// What makes a node conditional, or leaves it undefined.
-enum Cause {
+pub(crate) enum Cause {
     Parameters(Arc<BTreeSet<String>>),
     Failure(EvaluationError),
-    Goal(GoalKey),
+    /// And whether it stands behind a `-`.
+    Goal(GoalKey, bool),
 }
 
 impl Inquiry {
@@ -82,8 +84,8 @@ impl Inquiry {
             for cause in causes(evaluator, goal, Bounds::CONDITIONAL)? {
                 match cause {
                     Cause::Parameters(names) => walk.missing.extend(names.iter().cloned()),
-                    Cause::Goal(below) if walk.seen.insert(below) => walk.open.push(below),
-                    Cause::Goal(_) | Cause::Failure(_) => {}
+                    Cause::Goal(below, _) if walk.seen.insert(below) => walk.open.push(below),
+                    Cause::Goal(..) | Cause::Failure(_) => {}
                 }
                 if is_broken(Variant::MissingOfOneBranchOnly) {
                     break;
@@ -96,42 +98,6 @@ impl Inquiry {
         let missing = std::mem::take(&mut walk.missing);
         Ok(Progress::Done(Answer { permissionship: Permissionship::Conditional, missing }))
     }
-}
-
-/// Why a goal has no value: a failing caveat that it rests on, or else a cycle through an exclusion.
-fn refusal(evaluator: &mut Evaluator<'_>, goal: GoalKey) -> EngineError {
-    let mut path = vec![goal];
-    let mut seen: HashSet<GoalKey, FxBuildHasher> = HashSet::from_iter([goal]);
-    let mut open = vec![goal];
-    while let Some(goal) = open.pop() {
-        let causes = match causes(evaluator, goal, Bounds::UNKNOWN) {
-            Ok(causes) => causes,
-            Err(error) => return error,
-        };
-        for cause in causes {
-            match cause {
-                Cause::Failure(error) => return EngineError::Caveat(error),
-                Cause::Goal(below) if seen.insert(below) => open.push(below),
-                Cause::Goal(_) | Cause::Parameters(_) => {}
-            }
-        }
-    }
-    // Without a failure every undefined goal rests on another one, so that following the first leads into a cycle.
-    while let Some(&last) = path.last() {
-        let below = match causes(evaluator, last, Bounds::UNKNOWN) {
-            Ok(causes) => {
-                causes.into_iter().find_map(|c| if let Cause::Goal(goal) = c { Some(goal) } else { None })
-            }
-            Err(error) => return error,
-        };
-        let Some(below) = below else { break };
-        if let Some(start) = path.iter().position(|goal| *goal == below) {
-            path.drain(..start);
-            break;
-        }
-        path.push(below);
-    }
-    EngineError::Cycle { cycle: path.into_iter().map(|goal| goal_name(evaluator, goal)).collect() }
 }
 
 /// A goal as text for people.
@@ -149,8 +115,13 @@ pub(crate) fn goal_name(evaluator: &Evaluator<'_>, goal: GoalKey) -> String {
 }
 
 /// What of a goal's own rule has a value like the goal's: the point *conditional*, or (for `UNKNOWN`) no point.
-fn causes(evaluator: &mut Evaluator<'_>, goal: GoalKey, like: Bounds) -> Result<Vec<Cause>, EngineError> {
-    let mut walker = Walker { evaluator, object: goal.object, like, causes: Vec::new() };
+pub(crate) fn causes(
+    evaluator: &mut Evaluator<'_>,
+    goal: GoalKey,
+    like: Bounds,
+) -> Result<Vec<Cause>, EngineError> {
+    evaluator.charge(1)?;
+    let mut walker = Walker { evaluator, object: goal.object, like, is_excluded: false, causes: Vec::new() };
     let node = walker.evaluator.snapshot.plans.node_of(goal.member);
     walker.node(node)?;
     Ok(walker.causes)
@@ -160,6 +131,7 @@ struct Walker<'w, 'a> {
     evaluator: &'w mut Evaluator<'a>,
     object: u32,
     like: Bounds,
+    is_excluded: bool,
     causes: Vec<Cause>,
 }
 
@@ -192,7 +164,10 @@ impl Walker<'_, '_> {
             }
             PlanNode::Exclusion(base, excluded) => {
                 let base = self.node(*base)?.unwrap_or(Bounds::NO);
-                Some(base.and(self.node(*excluded)?.unwrap_or(Bounds::NO).negated()))
+                let was_excluded = std::mem::replace(&mut self.is_excluded, true);
+                let excluded = self.node(*excluded)?.unwrap_or(Bounds::NO);
+                self.is_excluded = was_excluded;
+                Some(base.and(excluded.negated()))
             }
             PlanNode::Relation(classes) => Some(self.relation(classes)?),
             PlanNode::Arrow { kind, steps, .. } => {
@@ -234,7 +209,7 @@ impl Walker<'_, '_> {
     fn goal(&mut self, goal: GoalKey) -> Option<Bounds> {
         let (bounds, _) = self.evaluator.known(goal)?;
         if self.is_like(bounds) {
-            self.causes.push(Cause::Goal(goal));
+            self.causes.push(Cause::Goal(goal, self.is_excluded));
         }
         Some(bounds)
     }

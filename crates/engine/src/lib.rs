@@ -11,6 +11,7 @@ mod lookup_resources;
 mod lookup_subjects;
 mod plans;
 mod question;
+mod refuse;
 mod solve;
 mod value;
 

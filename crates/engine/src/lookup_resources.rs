@@ -8,12 +8,16 @@
 //! * Each resource is answered once, in its final state; a later page goes on behind the position it is given.
 //! * Every object with the permission is reached: rules are followed as if all that is not plain did hold.
 //!
-//! Cost: O(edges above the subject) to search, then a shared evaluation per candidate. Memory: two bits per object of
-//! the members reached, plus the frontier.
+//! Cost: O(edges above the subject) to search, then a shared evaluation per candidate. Memory: two bits per object
+//! of the target's type, the goals passed on the way, and the frontier.
 //! Source: the reverse search of Leopard, Zanzibar (USENIX ATC 2019), section 3.2.4.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use idhini_model::{Context, SubjectRef};
 use idhini_schema::{ClassIndex, MemberIndex, PlanSubject};
+use rustc_hash::FxBuildHasher;
 
 use crate::broken::{Variant, is_broken};
 use crate::evaluate::{Evaluator, GoalKey};
@@ -42,8 +46,10 @@ pub struct LookupResources<'a> {
     target: MemberIndex,
     /// Members from which the target can be reached.
     is_relevant: Vec<bool>,
-    reached: Vec<Reached>,
-    open: Vec<Spread>,
+    /// The target's objects, and the goals passed on the way to them with whether they are definite.
+    reached: Reached,
+    passed: HashMap<GoalKey, bool, FxBuildHasher>,
+    open: Vec<Work>,
     is_searched: bool,
     /// The next number to look at, and the number after the last.
     next: u64,
@@ -51,12 +57,19 @@ pub struct LookupResources<'a> {
     inquiry: Option<(u32, Inquiry)>,
 }
 
-/// The objects of one member that were reached, and those of them that are definite.
-#[derive(Default, Clone)]
+/// The objects that were reached, and those of them that are definite.
+#[derive(Default)]
 struct Reached {
     any: Vec<u64>,
     definite: Vec<u64>,
     unnamed: Option<bool>,
+}
+
+/// One piece of the frontier.
+#[derive(Clone, Copy)]
+enum Work {
+    Goal(GoalKey, bool),
+    Spread(Spread),
 }
 
 /// The resources of `from` in `class` that `member` is still to be carried to.
@@ -93,7 +106,8 @@ impl<'a> LookupResources<'a> {
             subject_id: &subject.object_id,
             target,
             is_relevant: relevant(snapshot, target),
-            reached: vec![Reached::default(); snapshot.plans.plan.members.len()],
+            reached: Reached::default(),
+            passed: HashMap::default(),
             open: Vec::new(),
             is_searched: false,
             next: after
@@ -101,7 +115,7 @@ impl<'a> LookupResources<'a> {
             end: u64::from(snapshot.root.object_count(snapshot.plans.type_ids[object_type as usize])),
             inquiry: None,
         };
-        lookup.seed(bound);
+        lookup.seed(bound)?;
         Ok(lookup)
     }
 
@@ -160,7 +174,7 @@ impl<'a> LookupResources<'a> {
 
     /// The next candidate at or behind `next`; the subject's own object, if no relationship names it, comes last.
     fn next_reached(&mut self) -> Option<(u32, bool)> {
-        let reached = &self.reached[self.target as usize];
+        let reached = &self.reached;
         while self.next < self.end {
             let (word, bit) = ((self.next / 64) as usize, self.next % 64);
             let Some(bits) = reached.any.get(word).map(|bits| bits >> bit) else { break };
@@ -180,14 +194,14 @@ impl<'a> LookupResources<'a> {
         is_definite.map(|is_definite| (UNNAMED_SUBJECT, is_definite))
     }
 
-    fn seed(&mut self, subject: BoundSubject) {
+    fn seed(&mut self, subject: BoundSubject) -> Result<(), EngineError> {
         let plans = self.snapshot.plans;
         if let Some(member) = subject.member {
-            self.reach(GoalKey { member, object: subject.object }, true);
+            self.reach(GoalKey { member, object: subject.object }, true)?;
         } else {
             for of_self in &plans.self_members {
                 if plans.type_of(of_self.member) == subject.object_type {
-                    self.reach(GoalKey { member: of_self.member, object: subject.object }, of_self.is_pure);
+                    self.reach(GoalKey { member: of_self.member, object: subject.object }, of_self.is_pure)?;
                 }
             }
         }
@@ -202,71 +216,75 @@ impl<'a> LookupResources<'a> {
             let Some(from) = self.evaluator.direct_subject(class) else { continue };
             self.spread(Spread { class, from, member: plan_class.relation, is_definite: true, position: 0 });
         }
+        Ok(())
     }
 
     fn spread(&mut self, spread: Spread) {
         if spread.from < UNNAMED_RESOURCE && self.is_relevant[spread.member as usize] {
-            self.open.push(spread);
+            self.open.push(Work::Spread(spread));
         }
     }
 
-    /// Marks goals and puts what depends on them on the frontier.
-    fn reach(&mut self, goal: GoalKey, is_definite: bool) {
+    /// Marks a goal and puts what depends on it on the frontier.
+    fn reach(&mut self, goal: GoalKey, is_definite: bool) -> Result<(), EngineError> {
+        if !self.is_relevant[goal.member as usize] || !self.mark(goal, is_definite) {
+            return Ok(());
+        }
         let plans = self.snapshot.plans;
-        let mut open = vec![(goal, is_definite)];
-        while let Some((goal, is_definite)) = open.pop() {
-            if !self.is_relevant[goal.member as usize]
-                || !self.reached[goal.member as usize].mark(goal.object, is_definite)
-            {
-                continue;
-            }
-            for dependent in &plans.dependents[goal.member as usize] {
-                let is_definite = is_definite && dependent.is_pure;
-                match dependent.via {
-                    Via::SameObject => {
-                        open.push((GoalKey { member: dependent.member, object: goal.object }, is_definite))
-                    }
-                    Via::Class(class) => self.spread(Spread {
-                        class,
-                        from: goal.object,
-                        member: dependent.member,
-                        is_definite,
-                        position: 0,
-                    }),
+        let dependents = &plans.dependents[goal.member as usize];
+        self.evaluator.charge(dependents.len() as u64)?;
+        for dependent in dependents {
+            let (member, is_definite) = (dependent.member, is_definite && dependent.is_pure);
+            match dependent.via {
+                Via::SameObject => {
+                    self.open.push(Work::Goal(GoalKey { member, object: goal.object }, is_definite))
+                }
+                Via::Class(class) => {
+                    self.spread(Spread { class, from: goal.object, member, is_definite, position: 0 });
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Returns whether this is news.
+    fn mark(&mut self, goal: GoalKey, is_definite: bool) -> bool {
+        if goal.member == self.target {
+            return self.reached.mark(goal.object, is_definite);
+        }
+        match self.passed.entry(goal) {
+            Entry::Vacant(slot) => {
+                slot.insert(is_definite);
+                true
+            }
+            Entry::Occupied(mut found) => is_definite && !std::mem::replace(found.get_mut(), true),
         }
     }
 
     /// Works on the frontier until it is empty (`true`) or the cost reaches `end`.
     fn search(&mut self, end: u64) -> Result<bool, EngineError> {
         let (root, plans) = (self.snapshot.root, self.snapshot.plans);
-        while let Some(mut spread) = self.open.pop() {
-            let run = root.resources(plans.class_ids[spread.class as usize], spread.from);
-            while let Some(resource) = run.get(spread.position as usize) {
-                spread.position += 1;
-                self.evaluator.charge(1)?;
-                let edge = self.evaluator.conditions.whole_edge(spread.class, resource, spread.from);
-                let steps = self.evaluator.conditions.take_steps();
-                self.evaluator.charge(steps)?;
-                if let Some(edge) = edge.filter(|edge| *edge != Bounds::NO) {
-                    let is_definite = spread.is_definite && edge == Bounds::HAS;
-                    let before = self.open.len();
-                    // The rest of this run waits below what the resource leads to.
-                    self.open.push(spread);
-                    self.reach(GoalKey { member: spread.member, object: resource }, is_definite);
-                    if self.open.len() > before + 1 {
-                        if self.evaluator.cost() >= end {
-                            return Ok(false);
+        while let Some(work) = self.open.pop() {
+            self.evaluator.charge(1)?;
+            match work {
+                Work::Goal(goal, is_definite) => self.reach(goal, is_definite)?,
+                Work::Spread(spread) => {
+                    let run = root.resources(plans.class_ids[spread.class as usize], spread.from);
+                    if let Some(resource) = run.get(spread.position as usize) {
+                        // The rest of this run waits below what the resource leads to.
+                        self.open.push(Work::Spread(Spread { position: spread.position + 1, ..spread }));
+                        let edge = self.evaluator.conditions.whole_edge(spread.class, resource, spread.from);
+                        let steps = self.evaluator.conditions.take_steps();
+                        self.evaluator.charge(steps)?;
+                        if let Some(edge) = edge.filter(|edge| *edge != Bounds::NO) {
+                            let is_definite = spread.is_definite && edge == Bounds::HAS;
+                            self.reach(GoalKey { member: spread.member, object: resource }, is_definite)?;
                         }
-                        break;
                     }
-                    self.open.pop();
                 }
-                if self.evaluator.cost() >= end {
-                    self.open.push(spread);
-                    return Ok(false);
-                }
+            }
+            if self.evaluator.cost() >= end && !self.open.is_empty() {
+                return Ok(false);
             }
         }
         Ok(true)

@@ -12,7 +12,7 @@
 //! Cost: O(edges below the resource), then an evaluation per subject that is not sure. Memory: one byte per object of
 //! the subject type, plus the goals visited.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use idhini_model::{Context, ResourceRef, WILDCARD};
 use idhini_schema::{ArrowKind, ClassIndex, MemberIndex, NodeIndex, PlanNode, PlanSubject, TypeIndex};
@@ -96,8 +96,11 @@ pub struct LookupSubjects<'a> {
     subject_type: TypeIndex,
     subject_member: Option<MemberIndex>,
     goals: HashMap<GoalKey, Met, FxBuildHasher>,
+    taken_goals: HashSet<GoalKey, FxBuildHasher>,
     open: Vec<Item>,
     named: Vec<Met>,
+    /// Subjects named behind a `-`, where being named may take away.
+    taken: HashSet<u32, FxBuildHasher>,
     /// How the resource itself was met as a subject, when no relationship names it.
     named_resource: Met,
     has_wildcard: bool,
@@ -140,8 +143,10 @@ impl<'a> LookupSubjects<'a> {
             subject_type,
             subject_member,
             goals: HashMap::default(),
+            taken_goals: HashSet::default(),
             open: Vec::new(),
             named: vec![Met::Never; count as usize],
+            taken: HashSet::default(),
             named_resource: Met::Never,
             has_wildcard: false,
             phase: Phase::Walking,
@@ -234,7 +239,10 @@ impl<'a> LookupSubjects<'a> {
     }
 
     fn exclude(&mut self, object: u32, answer: Answer) {
-        let is_less = answer.permissionship < self.wildcard;
+        // With both conditional, who is named behind a `-` may have less where the wildcard's condition holds.
+        let may_lack = answer.permissionship == Permissionship::Conditional && self.taken.contains(&object);
+        let is_less =
+            answer.permissionship < self.wildcard || (answer.permissionship == self.wildcard && may_lack);
         let object_id = self.object_id(object).to_owned();
         if let Phase::Excluding { excluded, .. } = &mut self.phase
             && is_less
@@ -326,14 +334,25 @@ impl<'a> LookupSubjects<'a> {
         if self.subject_member == Some(goal.member) {
             self.name(goal.object, met);
         }
-        let before = self.goals.entry(goal).or_insert(Met::Never);
-        if *before < met {
-            *before = met;
+        // A goal met where it may grant is walked once more if it also stands behind a `-`.
+        let is_new = match met {
+            Met::Named => self.taken_goals.insert(goal),
+            _ => {
+                let before = self.goals.entry(goal).or_insert(Met::Never);
+                let is_new = *before < met;
+                *before = met.max(*before);
+                is_new
+            }
+        };
+        if is_new {
             self.open.push(Item::Node { node: plans.node_of(goal.member), object: goal.object, met });
         }
     }
 
     fn name(&mut self, object: u32, met: Met) {
+        if met == Met::Named {
+            self.taken.insert(if object == UNNAMED_RESOURCE { UNNAMED_SUBJECT } else { object });
+        }
         let named = match object {
             UNNAMED_RESOURCE => &mut self.named_resource,
             object => match self.named.get_mut(object as usize) {

@@ -101,7 +101,7 @@ pub enum EngineError {
     /// The answer depends on a cycle through an exclusion that has no answer.
     #[error("no answer: the permission excludes itself through {}", .cycle.join(" → "))]
     Cycle {
-        /// The cycle, each goal leading to the next and the last to the first.
+        /// The cycle, each goal leading to the next and the last to the first; a long one ends in how many more.
         cycle: Vec<GoalName>,
     },
     /// The question's budget is used up.

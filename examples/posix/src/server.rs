@@ -4,7 +4,6 @@
 //! * A server that holds another schema is left alone: this program only ever replaces its own.
 //! * An answer that is neither yes nor no, or to another question than the one asked, ends the run.
 
-use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -26,6 +25,8 @@ use tokio::task::JoinSet;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
+
+use idhini_schema::Schema;
 
 use crate::relationships::{Fact, RESOURCE_TYPES, SCHEMA};
 
@@ -66,10 +67,8 @@ pub enum ServerError {
         cause: String,
     },
     /// It holds something else.
-    #[error(
-        "the server holds a schema of its own, with `definition {0}`: use a server, or a namespace, without one"
-    )]
-    Occupied(String),
+    #[error("the server holds another schema: use a server, or a namespace, without one")]
+    Occupied,
     /// A call failed.
     #[error("{call}: {status}")]
     Call {
@@ -162,13 +161,11 @@ impl Server {
         let read = self.request(ReadSchemaRequest::default());
         match self.schemas.read_schema(read).await {
             Ok(reply) => {
-                let ours: HashSet<&str> = definitions(SCHEMA).chain(definitions(schema)).collect();
                 let held = reply.into_inner().schema_text;
-                if let Some(foreign) = definitions(&held).find(|name| !ours.contains(name)) {
-                    return Err(ServerError::Occupied(foreign.to_owned()));
+                if ![SCHEMA, schema].iter().any(|ours| is_same_schema(ours, &held)) {
+                    return Err(ServerError::Occupied);
                 }
-                let held: HashSet<&str> = definitions(&held).collect();
-                for resource_type in RESOURCE_TYPES.into_iter().filter(|name| held.contains(name)) {
+                for resource_type in RESOURCE_TYPES {
                     self.delete_all(resource_type).await?;
                 }
             }
@@ -292,9 +289,10 @@ fn failed(call: &'static str, status: Status) -> ServerError {
     ServerError::Call { call, status: Box::new(status) }
 }
 
-/// The names that a schema defines.
-fn definitions(schema: &str) -> impl Iterator<Item = &str> {
-    schema.lines().filter_map(|line| line.trim_start().strip_prefix("definition ")?.split_whitespace().next())
+/// Whether two texts are one schema, however they are laid out.
+fn is_same_schema(ours: &str, held: &str) -> bool {
+    let canonical = |text: &str| Schema::parse(text).map(|schema| schema.canonical_text());
+    canonical(held).is_ok_and(|held| canonical(ours) == Ok(held))
 }
 
 fn update(fact: &Fact) -> RelationshipUpdate {
@@ -324,4 +322,19 @@ fn item(asked: &Asked) -> CheckBulkPermissionsRequestItem {
 
 fn object(object_type: &str, object_id: &str) -> ObjectReference {
     ObjectReference { object_type: object_type.to_owned(), object_id: object_id.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same_schema;
+    use crate::relationships::SCHEMA;
+
+    #[test]
+    fn a_schema_with_the_same_names_is_not_ours() {
+        assert!(is_same_schema(SCHEMA, &SCHEMA.replace('\n', "\n\n")));
+        let foreign =
+            "definition user {}\ndefinition file {\n relation owner: user\n permission read = owner\n}";
+        assert!(!is_same_schema(SCHEMA, foreign));
+        assert!(!is_same_schema(SCHEMA, "not a schema"));
+    }
 }

@@ -52,6 +52,9 @@ impl Evaluator<'_> {
                 Resolved::Known(returned) => self.receive(frame, returned),
                 Resolved::Fresh(child) => return Step::Ask(child),
             }
+            if self.cost >= self.pause_at {
+                return Step::Pause;
+            }
         }
         Step::Complete
     }

@@ -93,3 +93,29 @@ fn exclusion_under_an_arrow_is_kept() {
     assert_eq!(world.check("doc:one view user:ann"), HAS);
     assert_eq!(world.check("doc:one view user:bob"), NO);
 }
+
+#[test]
+fn the_cycle_that_is_named_passes_an_exclusion() {
+    let schema = "definition user {} definition doc { relation viewer: user
+ relation extra: user
+ permission ppp = qqq + (viewer - ppp)
+ permission qqq = ppp + extra }";
+    let world = World::new(schema, "doc:one#viewer@user:ann");
+    let error = world.try_check("doc:one ppp user:ann").unwrap_err();
+    assert_eq!(error, EngineError::Cycle { cycle: vec!["doc:one#ppp".to_owned()] });
+}
+
+#[test]
+fn a_long_cycle_is_refused_soon_and_in_few_words() {
+    let schema = "definition user {} definition folder { relation parent: folder
+ relation viewer: user
+ permission view = viewer - parent->view }";
+    let mut relationships = String::new();
+    for i in 0..50_001 {
+        relationships +=
+            &format!("folder:f{i}#parent@folder:f{}\nfolder:f{i}#viewer@user:ann\n", (i + 1) % 50_001);
+    }
+    let world = World::new(schema, &relationships);
+    let error = world.try_check("folder:f0 view user:ann").unwrap_err();
+    assert!(matches!(error, EngineError::Cycle { .. }) && error.to_string().len() < 1_000, "{error}");
+}

@@ -84,3 +84,30 @@ fn recursive_targets_are_followed() {
     assert_eq!(world.resources("folder", "view", "user:ann", 7).len(), 201);
     assert_eq!(world.subjects("folder:f200", "view", "user", 7).len(), 1);
 }
+
+#[test]
+fn who_may_lose_what_a_conditional_wildcard_gives_is_excluded_from_it() {
+    let schema = "caveat first(one bool) { one }
+        caveat second(two bool) { two }
+        definition user {}
+        definition doc { relation viewer: user:* with first
+ relation banned: user with second
+ permission view = viewer - banned }";
+    let world = World::new(schema, "doc:one#viewer@user:*[first]\ndoc:one#banned@user:joe[second]");
+    let found = world.subjects("doc:one", "view", "user", 10);
+    assert_eq!((found[0].object_id.as_str(), found[0].answer.permissionship), ("*", CONDITIONAL));
+    let excluded: Vec<_> =
+        found[0].excluded.iter().map(|e| (e.object_id.as_str(), e.answer.permissionship)).collect();
+    assert_eq!(excluded, [("joe", CONDITIONAL)]);
+}
+
+#[test]
+fn a_long_chain_of_permissions_is_searched_in_portions() {
+    let mut schema =
+        "definition user {} definition doc { relation viewer: user\n permission p000 = viewer\n".to_owned();
+    for i in 1..400 {
+        schema += &format!(" permission p{i:03} = p{:03}\n", i - 1);
+    }
+    let world = World::new(&(schema + "}"), "doc:one#viewer@user:ann\ndoc:two#viewer@user:ann");
+    assert_eq!(world.resources("doc", "p399", "user:ann", 1).len(), 2);
+}

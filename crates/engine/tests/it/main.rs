@@ -15,23 +15,23 @@ use idhini_engine::{
 use idhini_graph::Root;
 use idhini_model::{Change, Context, Entry, EntryKind, Relationship, SubjectRef, Timestamp};
 
-pub const HAS: Permissionship = Permissionship::Has;
-pub const NO: Permissionship = Permissionship::No;
-pub const CONDITIONAL: Permissionship = Permissionship::Conditional;
+pub(crate) const HAS: Permissionship = Permissionship::Has;
+pub(crate) const NO: Permissionship = Permissionship::No;
+pub(crate) const CONDITIONAL: Permissionship = Permissionship::Conditional;
 
 /// A schema and relationships, ready to be asked.
-pub struct World {
-    pub root: Root,
-    pub plans: Plans,
+pub(crate) struct World {
+    pub(crate) root: Root,
+    pub(crate) plans: Plans,
 }
 
 impl World {
-    pub fn new(schema: &str, relationships: &str) -> World {
+    pub(crate) fn new(schema: &str, relationships: &str) -> World {
         let lines = relationships.lines().map(str::trim).filter(|line| !line.is_empty());
         World::of(schema, lines.map(|line| line.parse().expect(line)).collect())
     }
 
-    pub fn of(schema: &str, relationships: Vec<Relationship>) -> World {
+    pub(crate) fn of(schema: &str, relationships: Vec<Relationship>) -> World {
         let mut root = Root::empty();
         let kind = EntryKind::Schema { new: schema.to_owned(), old: String::new() };
         root.apply(&Entry { revision: root.revision().next(), kind }).unwrap();
@@ -42,21 +42,21 @@ impl World {
         World { root, plans }
     }
 
-    pub fn snapshot(&self) -> Snapshot<'_> {
+    pub(crate) fn snapshot(&self) -> Snapshot<'_> {
         Snapshot { root: &self.root, plans: &self.plans, instant: instant() }
     }
 
     /// `resource permission subject`, optionally followed by ` with {json}`.
-    pub fn try_check(&self, text: &str) -> Result<Answer, EngineError> {
+    pub(crate) fn try_check(&self, text: &str) -> Result<Answer, EngineError> {
         with_question(text, |question| Check::open(self.snapshot(), question, Limits::default())?.answer())
     }
 
-    pub fn check(&self, text: &str) -> Permissionship {
+    pub(crate) fn check(&self, text: &str) -> Permissionship {
         self.try_check(text).expect(text).permissionship
     }
 
     /// All resources, in pages of `page`.
-    pub fn resources(
+    pub(crate) fn resources(
         &self,
         resource_type: &str,
         permission: &str,
@@ -81,7 +81,7 @@ impl World {
     }
 
     /// All subjects, in pages of `page`.
-    pub fn subjects(
+    pub(crate) fn subjects(
         &self,
         resource: &str,
         permission: &str,
@@ -106,11 +106,11 @@ impl World {
     }
 }
 
-pub fn instant() -> Timestamp {
+pub(crate) fn instant() -> Timestamp {
     "2030-01-01T00:00:00Z".parse().unwrap()
 }
 
-pub fn with_question<T>(text: &str, ask: impl FnOnce(Question<'_>) -> T) -> T {
+pub(crate) fn with_question<T>(text: &str, ask: impl FnOnce(Question<'_>) -> T) -> T {
     let (asked, context) = text.split_once(" with ").unwrap_or((text, "{}"));
     let [resource, permission, subject] = asked.split(' ').collect::<Vec<_>>()[..] else { panic!("{text}") };
     let (resource, subject) = (resource.parse().unwrap(), subject.parse().unwrap());

@@ -82,3 +82,16 @@ fn a_hub_on_a_cycle_costs_its_edges_and_not_their_square() {
     });
     assert!(cost < 200_000, "{cost}");
 }
+
+#[test]
+fn a_wide_rule_is_within_the_budget_too() {
+    let wide = vec!["viewer"; 2_000].join(" + ");
+    let schema =
+        format!("definition user {{}} definition doc {{ relation viewer: user\n permission view = {wide} }}");
+    let world = World::new(&schema, "doc:one#viewer@user:ann");
+    let limits = Limits { cost_max: 500 };
+    let answer = with_question("doc:one view user:bob", |q| {
+        Check::open(world.snapshot(), q, limits).unwrap().answer()
+    });
+    assert_eq!(answer, Err(EngineError::Budget { cost_max: 500 }));
+}

@@ -145,7 +145,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    fn subjects(&self, page: usize) -> Result<Result<Subjects, Refused>, Box<Difference>> {
+    pub(super) fn subjects(&self, page: usize) -> Result<Result<Subjects, Refused>, Box<Difference>> {
         let Ask::Subjects { resource, permission, subject_type, subject_relation, .. } = &self.question.ask
         else {
             return Ok(Err(Refused::Other("not a lookup of subjects".into())));
@@ -304,10 +304,25 @@ fn agree_on_lookup<T>(
     }
 }
 
+/// The same wildcard, without whoever has less. Who is as conditional as it may be left out as well, since what the
+/// values do not show, one's own condition may take away.
+fn same_wildcard(want: &Subjects, got: &Subjects) -> bool {
+    let (Some(wildcard), Some(other)) = (&want.wildcard, &got.wildcard) else {
+        return want.wildcard.is_none() && got.wildcard.is_none();
+    };
+    let may_lack = |id: &String| want.optional.get(id).filter(|a| a.value == Value::Conditional);
+    wildcard.answer == other.answer
+        && wildcard.excluded.keys().all(|id| other.excluded.contains_key(id))
+        && other
+            .excluded
+            .iter()
+            .all(|(id, answer)| wildcard.excluded.get(id).or_else(|| may_lack(id)) == Some(answer))
+}
+
 /// All required entries, any of the optional ones, and the same wildcard.
 fn same_subjects(want: &Subjects, got: &Subjects) -> bool {
     let allowed = |id: &String| want.required.get(id).or_else(|| want.optional.get(id));
-    want.wildcard == got.wildcard
+    same_wildcard(want, got)
         && want.required.keys().all(|id| got.required.contains_key(id))
         && got.required.iter().all(|(id, answer)| allowed(id) == Some(answer))
 }

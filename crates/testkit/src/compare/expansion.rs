@@ -14,6 +14,9 @@ use crate::generate::Ask;
 use crate::reference::{Answer, Refusal, Value, View};
 use crate::shapes::{Shape, ShapeSet};
 
+/// A tree repeats what several paths lead to, so a chain of forks would make millions of nodes.
+const EXPANDED_COST_MAX: u64 = 5_000;
+
 /// Whether there was something to compare, and it agreed.
 pub(super) fn holds(
     asking: &Asking<'_>,
@@ -27,7 +30,7 @@ pub(super) fn holds(
     if hidden.iter().any(|shape| shapes.contains(*shape)) {
         return Ok(false);
     }
-    let tree = match expand(asking.snapshot, resource, permission, Limits::default()) {
+    let tree = match expand(asking.snapshot, resource, permission, Limits { cost_max: EXPANDED_COST_MAX }) {
         Ok(tree) => tree,
         // A tree may be too deep to show.
         Err(EngineError::Budget { .. }) => return Ok(false),

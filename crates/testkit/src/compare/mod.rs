@@ -13,10 +13,10 @@ use std::fmt;
 
 use idhini_engine::Plans;
 use idhini_graph::Root;
-use idhini_model::{Entry, EntryKind, Relationship};
+use idhini_model::{Entry, EntryKind, Relationship, SubjectRef};
 use idhini_schema::Schema;
 
-use crate::generate::{Ask, Question, World, WritePlan};
+use crate::generate::{Ask, Question, World, WritePlan, completed};
 use crate::reference::{Answer, Refusal, Subjects, Tables, Value, View};
 use crate::rng::Rng;
 use crate::shapes::{Shape, ShapeSet, Shapes};
@@ -29,6 +29,11 @@ const ASKED_AGAIN_PERCENT: usize = 15;
 const EXPLAINED_PERCENT: usize = 12;
 
 const EXPLAINED_TURN: u64 = 100;
+/// Ways of settling what is open, tried on each conditional wildcard.
+const COMPLETIONS: usize = 4;
+const COMPLETED_TURN: u64 = 200;
+/// An id that no generated world uses.
+const STRANGER: &str = "a_stranger";
 
 /// The engine and the reference disagree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +164,9 @@ impl Round<'_> {
             let want = wanted_answer(&self.views[question.context][question.instant], &question.ask);
             let asking = Asking::new(self.world, root, plans, question, 0);
             asking.holds(&want)?;
+            if let Wanted::Subjects(Ok(found)) = &want {
+                self.exclusions_are_complete(&asking, found)?;
+            }
             let (call, mut shapes) = self.shapes_of(question);
             asked.mark(question, &mut shapes);
             if spans_pages(&question.ask, &want) {
@@ -172,6 +180,37 @@ impl Round<'_> {
             wanted.push(want);
         }
         Ok(wanted)
+    }
+
+    /// A conditional `*` stands for everybody whom it does not exclude: whatever the open parameters turn out to
+    /// be, none of them may have less than a stranger.
+    fn exclusions_are_complete(&self, asking: &Asking<'_>, want: &Subjects) -> Result<(), Box<Difference>> {
+        let Ask::Subjects { resource, permission, subject_type, .. } = &asking.question.ask else {
+            return Ok(());
+        };
+        if want.wildcard.as_ref().is_none_or(|w| w.answer.value != Value::Conditional) {
+            return Ok(());
+        }
+        let Ok(got) = asking.subjects(usize::MAX)? else { return Ok(()) };
+        let excluded = got.wildcard.map(|w| w.excluded).unwrap_or_default();
+        let mut rng = drawn(asking.question, COMPLETED_TURN);
+        for _ in 0..COMPLETIONS {
+            let context = completed(&mut rng, asking.context);
+            let view = self.tables.view(&context, asking.snapshot.instant);
+            let has = |id: &str| view.check(resource, permission, &SubjectRef::object(subject_type, id));
+            let Ok(stranger) = has(STRANGER) else { continue };
+            for id in
+                want.required.keys().chain(want.optional.keys()).filter(|id| !excluded.contains_key(*id))
+            {
+                if let Ok(answer) = has(id)
+                    && answer.value < stranger.value
+                {
+                    let wanted = format!("{id} excluded: has less with {context}");
+                    return Err(asking.differs("exclusions", wanted, format!("{excluded:?}")));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn explain(

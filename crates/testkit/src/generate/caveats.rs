@@ -105,6 +105,16 @@ pub(super) fn request_contexts(rng: &mut Rng, count: usize, ill_typed: bool) -> 
     contexts
 }
 
+/// The same context with a value for every parameter that it leaves open.
+pub(super) fn completed(rng: &mut Rng, context: &Context) -> Context {
+    let mut context = context.clone();
+    for name in PARAMETERS {
+        let aim = if rng.chance(50) { Aim::True } else { Aim::False };
+        context.0.entry((*name).to_owned()).or_insert_with(|| value(name, aim));
+    }
+    context
+}
+
 fn value(name: &str, aim: Aim) -> ContextValue {
     let text = |t: &str| ContextValue::String(t.into());
     let map = |key: &str, v: &str| ContextValue::Map([(key.to_owned(), text(v))].into());

@@ -116,6 +116,12 @@ pub fn world(seed: u64, options: &Options) -> World {
     world
 }
 
+/// The same context with a random value for every parameter that it leaves open.
+#[must_use]
+pub fn completed(rng: &mut Rng, context: &Context) -> Context {
+    caveats::completed(rng, context)
+}
+
 impl World {
     /// The world's relationships as ways to write them that all end in the same state.
     #[must_use]
