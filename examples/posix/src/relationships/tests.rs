@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use idhini_engine::{Check, Limits, Permissionship, Question};
 use idhini_model::{Context, Relationship, ResourceRef, SubjectRef, Timestamp};
-use idhini_replica::{Namespace, Options};
+use idhini_replica::{ALWAYS, Namespace, Options};
 
 use super::*;
 use crate::access_list::AccessList;
@@ -109,9 +109,9 @@ fn kernel(tree: &Tree, place: usize, account: &Account, held: Capabilities, want
 
 fn loaded(facts: &[Fact]) -> Namespace {
     let namespace = Namespace::new(Box::new(|| Timestamp::from_seconds(0)), Options::default());
-    namespace.write_schema(SCHEMA).unwrap();
+    namespace.write_schema(SCHEMA, ALWAYS).unwrap();
     let relationships = facts.iter().map(|fact| fact.to_string().parse::<Relationship>().unwrap()).collect();
-    namespace.import(relationships).unwrap();
+    namespace.import(relationships, ALWAYS).unwrap();
     namespace
 }
 
