@@ -14,6 +14,9 @@ use crate::failure::Failure;
 /// Deepest trace that is shown.
 const TRACE_DEPTH_MAX: usize = 100;
 
+/// Most questions that are proposed where a trace was cut.
+const DEEPER_MAX: usize = 3;
+
 const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
 const YELLOW: &str = "\x1b[33m";
@@ -116,7 +119,39 @@ pub(crate) fn check(question: &str, verdict: Verdict, answer: &v1::CheckPermissi
     let traced = answer.debug_trace.as_ref().and_then(|d| d.check.as_ref());
     if let Some(trace) = traced {
         below(trace, "", 0, style);
+        let mut deeper = Vec::new();
+        gather_cut(trace, 0, &mut deeper);
+        if !deeper.is_empty() {
+            line_of("", &format!("… goes on deeper; ask about {}", deeper.join(", ")), style);
+        }
     }
+}
+
+/// Whether the server left the reasons out: their list is there, and empty.
+fn is_cut(trace: &v1::CheckDebugTrace) -> bool {
+    matches!(&trace.resolution, Some(Resolution::SubProblems(problems)) if problems.traces.is_empty())
+}
+
+/// What to ask about to see the reasons that were left out. Recursion is bounded by `TRACE_DEPTH_MAX`.
+fn gather_cut(trace: &v1::CheckDebugTrace, depth: usize, into: &mut Vec<String>) {
+    let Some(Resolution::SubProblems(problems)) = &trace.resolution else { return };
+    for problem in &problems.traces {
+        // One that repeats the goal stands for more reasons than one answer lists: asking again tells no more.
+        if is_cut(problem) && question(problem) != question(trace) && into.len() < DEEPER_MAX {
+            let what = question(problem);
+            if !into.contains(&what) {
+                into.push(what);
+            }
+        } else if depth < TRACE_DEPTH_MAX {
+            gather_cut(problem, depth + 1, into);
+        }
+    }
+}
+
+/// What a trace answers, as the command line asks it.
+fn question(trace: &v1::CheckDebugTrace) -> String {
+    let resource = trace.resource.clone().unwrap_or_default();
+    format!("{}:{}#{}", resource.object_type, resource.object_id, trace.permission)
 }
 
 fn line_of(word: &str, text: &str, style: Style) {
@@ -158,13 +193,15 @@ fn trace_word(trace: &v1::CheckDebugTrace) -> &'static str {
 }
 
 fn label(trace: &v1::CheckDebugTrace) -> String {
+    let note = match &trace.resolution {
+        Some(Resolution::WasCachedResult(true)) => " (explained above)",
+        _ if is_cut(trace) => " (more than is shown)",
+        _ => "",
+    };
     if !trace.source.is_empty() {
-        return trace.source.clone();
+        return format!("{}{note}", trace.source);
     }
-    let resource = trace.resource.clone().unwrap_or_default();
-    let known = matches!(trace.resolution, Some(Resolution::WasCachedResult(true)));
-    let note = if known { " (explained above)" } else { "" };
-    format!("{}:{}#{}{note}", resource.object_type, resource.object_id, trace.permission)
+    format!("{}{note}", question(trace))
 }
 
 fn caveat(info: &v1::CaveatEvalInfo) -> String {
@@ -208,7 +245,11 @@ fn trace_json(trace: &v1::CheckDebugTrace, depth: usize) -> Value {
     if let Some(info) = &trace.caveat_evaluation_info {
         value["caveat"] = json!(caveat(info));
     }
-    if let (Some(Resolution::SubProblems(problems)), true) = (&trace.resolution, depth < TRACE_DEPTH_MAX) {
+    if is_cut(trace) {
+        value["isCut"] = json!(true);
+    } else if let (Some(Resolution::SubProblems(problems)), true) =
+        (&trace.resolution, depth < TRACE_DEPTH_MAX)
+    {
         value["because"] = problems.traces.iter().map(|t| trace_json(t, depth + 1)).collect();
     }
     value

@@ -3,6 +3,10 @@
 //! A goal is one trace, and each relationship that it rests on is one below it, so that a trace reads as a chain of
 //! facts. A goal that several things rest on is told once; after that it is marked as known.
 //!
+//! The contract has no word for reasons that were left out. Where some were, there is a trace whose list of sub-problems
+//! is present and empty: the goal itself if none of its reasons is told, otherwise one more of the goal behind those that
+//! are. A trace that rests on nothing further has no list.
+//!
 //! # Invariants
 //! * At most [`TRACE_DEPTH_MAX`] traces deep, and no caveat's values where they would nest deeper than
 //!   [`MESSAGE_DEPTH_MAX`]: clients refuse such messages whole.
@@ -104,25 +108,38 @@ impl Teller<'_> {
             return trace;
         }
         self.budget.charge(&trace);
-        let mut traces = Vec::new();
-        self.rule(&goal.rule, depth, &mut traces);
-        trace.resolution = sub_problems(traces);
+        let mut reasons = Reasons::default();
+        self.rule(&goal.rule, depth, &mut reasons);
+        if reasons.is_cut {
+            match reasons.traces.is_empty() {
+                // It may be told where it comes up again less deep.
+                true => self.told[at] = false,
+                false => reasons.traces.push(cut(trace.clone())),
+            }
+        }
+        trace.resolution = reasons.resolution();
         trace
     }
 
-    fn rule(&mut self, rule: &ExplainedRule, depth: usize, into: &mut Vec<v1::CheckDebugTrace>) {
-        if depth >= TRACE_DEPTH_MAX || self.budget.is_spent() {
-            return;
-        }
+    fn rule(&mut self, rule: &ExplainedRule, depth: usize, into: &mut Reasons) {
         match &rule.kind {
-            RuleKind::Nil | RuleKind::SelfObject | RuleKind::IsSubject | RuleKind::Goal(None) => {}
-            RuleKind::Goal(Some(at)) => into.push(self.goal(*at, depth + 1)),
+            RuleKind::Nil | RuleKind::SelfObject | RuleKind::IsSubject => {}
+            // The engine lists a bounded number of goals; this one has an answer but is not listed.
+            RuleKind::Goal(None) => into.is_cut |= rule.permissionship.is_some(),
+            // A relationship and the goal behind it are told together or not at all.
+            _ if depth + 2 > TRACE_DEPTH_MAX => into.is_cut = true,
+            RuleKind::Goal(Some(at)) => match self.budget.is_spent() {
+                true => into.is_cut = true,
+                false => into.traces.push(self.goal(*at, depth + 1)),
+            },
             RuleKind::Relation(edges) | RuleKind::Arrow { edges, .. } => {
+                into.is_cut |= edges.omitted > 0;
                 for edge in &edges.edges {
                     if self.budget.is_spent() {
+                        into.is_cut = true;
                         return;
                     }
-                    into.push(self.edge(edge, depth + 1));
+                    into.traces.push(self.edge(edge, depth + 1));
                 }
             }
             RuleKind::Union(parts) | RuleKind::Intersection(parts) => {
@@ -148,15 +165,32 @@ impl Teller<'_> {
             ..Default::default()
         };
         self.budget.charge(&trace);
-        let target = edge.target.filter(|_| depth < TRACE_DEPTH_MAX && !self.budget.is_spent());
-        let below = target.map(|at| self.goal(at, depth + 1));
-        trace.resolution = sub_problems(below.into_iter().collect());
+        let leads_on = || relationship.subject != *self.subject && !relationship.subject.is_wildcard();
+        let is_cut = edge.target.is_none() && self.explanation.is_truncated && leads_on();
+        let traces = edge.target.map(|at| self.goal(at, depth + 1)).into_iter().collect();
+        trace.resolution = Reasons { traces, is_cut }.resolution();
         trace
     }
 }
 
-fn sub_problems(traces: Vec<v1::CheckDebugTrace>) -> Option<Resolution> {
-    (!traces.is_empty()).then_some(Resolution::SubProblems(SubProblems { traces }))
+/// What a trace rests on.
+#[derive(Default)]
+struct Reasons {
+    traces: Vec<v1::CheckDebugTrace>,
+    is_cut: bool,
+}
+
+impl Reasons {
+    fn resolution(self) -> Option<Resolution> {
+        let is_told = self.is_cut || !self.traces.is_empty();
+        is_told.then_some(Resolution::SubProblems(SubProblems { traces: self.traces }))
+    }
+}
+
+/// What stands for reasons that are not told.
+fn cut(mut of: v1::CheckDebugTrace) -> v1::CheckDebugTrace {
+    of.resolution = Reasons { traces: Vec::new(), is_cut: true }.resolution();
+    of
 }
 
 fn permission_type(is_permission: bool) -> PermissionType {

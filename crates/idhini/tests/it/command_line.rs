@@ -51,6 +51,30 @@ fn an_explanation_is_the_chain_of_facts() {
 }
 
 #[test]
+fn an_explanation_that_is_cut_says_so_and_where_it_goes_on() {
+    let server = Server::furnished();
+    let chain: Vec<String> =
+        (0..60).map(|n| format!("group:c{n}#member@group:c{}#member\n", n + 1)).collect();
+    let chain = format!("{}group:c60#member@user:tom\n", chain.concat());
+    let folder = folder(&[("s.zed", SCHEMA), ("r.txt", &chain)]);
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let long = Server::start(&["--schema", &path("s.zed"), "--relationships", &path("r.txt")]);
+    let explain = |from: &str, who: &str| long.run(&["check", from, "member", who, "--explain"]).stdout;
+    for who in ["user:tom", "user:nobody"] {
+        let cut = explain("group:c0", who);
+        let last = cut.lines().last().unwrap();
+        let on = last.split_once("… goes on deeper; ask about ").unwrap().1;
+        assert!(cut.contains(&format!("{on} (more than is shown)")), "{cut}");
+        let (from, member) = on.split_once('#').unwrap();
+        assert_eq!(member, "member");
+        assert!(!explain("group:c50", who).contains("deeper"));
+        assert!(explain(from, who).lines().count() > 10);
+    }
+    let whole = server.run(&["check", "document:readme", "view", "user:bob", "--explain"]).stdout;
+    assert!(!whole.contains("more than is shown") && !whole.contains("deeper"), "{whole}");
+}
+
+#[test]
 fn json_is_json_and_keeps_the_exit_status() {
     let server = Server::furnished();
     let json = |arguments: &[&str]| {
