@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use idhini_model::{Relationship, Timestamp};
 use idhini_replica::{ALWAYS, Namespace};
@@ -17,6 +17,9 @@ use crate::output::{self, Style};
 /// The namespace of a server that has one.
 const NAMESPACE: &str = "root";
 
+/// How long work may go on that nobody waits for any more, after the calls under way had their time.
+const ABANDONED_MAX: Duration = Duration::from_secs(1);
+
 /// Serves until told to stop.
 pub(crate) fn run(serve: &Serve, _style: Style) -> Result<(), Failure> {
     if !serve.ephemeral {
@@ -28,7 +31,7 @@ pub(crate) fn run(serve: &Serve, _style: Style) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|source| Failure::System { what: "threads", source })?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let listener = Listener::bind(serve.grpc_addr).await?;
         let namespace = Arc::new(Namespace::new(Box::new(now), idhini_replica::Options::default()));
         load(&namespace, serve)?;
@@ -41,7 +44,10 @@ pub(crate) fn run(serve: &Serve, _style: Style) -> Result<(), Failure> {
             ));
         }
         Ok(listener.serve(namespace, &options, stop).await?)
-    })
+    });
+    // Dropping it instead would wait for the longest write or expansion, however long that takes.
+    runtime.shutdown_timeout(ABANDONED_MAX);
+    served
 }
 
 async fn stopped(mut interrupt: Signal, mut terminate: Signal) {
