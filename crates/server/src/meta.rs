@@ -91,10 +91,10 @@ where
         let answering = self.inner.call(request);
         Box::pin(async move {
             let mut response = answering.await?;
-            if let Some(Cost(edges)) = response.extensions().get::<Cost>() {
-                trailers.insert(DISPATCHED, HeaderValue::from(*edges));
-                trailers.insert(CACHED, HeaderValue::from(0));
-            }
+            // Clients that look for the counts look for them behind every call.
+            let Cost(edges) = response.extensions().get().copied().unwrap_or(Cost(0));
+            trailers.insert(DISPATCHED, HeaderValue::from(edges));
+            trailers.insert(CACHED, HeaderValue::from(0));
             // A refusal has no body: its status stands among the headers, and so does what belongs to it.
             if response.headers().contains_key("grpc-status") {
                 response.headers_mut().extend(trailers);

@@ -212,6 +212,10 @@ async fn trailers_tell_the_request_its_cost_and_on_request_the_version() {
         .parse()
         .unwrap();
     assert!(edges > 0);
+    let written = client.write_relationships(touch(&["document:d#viewer@user:tom"])).await.unwrap();
+    for count in ["dispatchedoperationscount", "cachedoperationscount"] {
+        assert_eq!(written.metadata().get(format!("io.spicedb.respmeta.{count}")).unwrap(), "0");
+    }
     let refused = client.check_permission(check("nothing:a", "view", "user:tom")).await.unwrap_err();
     assert!(refused.metadata().contains_key("x-request-id"));
     assert!(!refused.metadata().contains_key("io.spicedb.debug.version"));
