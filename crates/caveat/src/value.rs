@@ -391,6 +391,8 @@ type Test<'a, 't> = &'t mut dyn FnMut(&Value<'a>, &Value<'a>, &mut Budget) -> Re
 impl<'a> Map<'a> {
     /// Whether the other map has every key of this one, with a value that passes the test.
     fn within(&self, other: &Map<'a>, test: Test<'a, '_>, budget: &mut Budget) -> Result<bool, Exhausted> {
+        // All keys are laid out before the first is looked at, so all are paid for.
+        budget.spend(self.len() as u64)?;
         for key in self.keys() {
             let (Some(a), Some(b)) = (self.find(&key, budget)?, other.find(&key, budget)?) else {
                 return Ok(false);

@@ -58,6 +58,7 @@ pub(crate) struct TypeRecord {
 #[derive(Debug, Clone)]
 struct RelationRecord {
     name: Box<str>,
+    /// Sorted by subject type; those of one type are few, one per userset relation.
     classes: Vec<ClassId>,
 }
 
@@ -100,10 +101,11 @@ impl Catalog {
     ) -> Option<ClassId> {
         let record = &self.types[self.type_id(resource_type)?.0 as usize];
         let at = record.relations.binary_search_by(|have| (*have.name).cmp(relation)).ok()?;
-        record.relations[at].classes.iter().copied().find(|id| {
-            let key = &self.classes[id.0 as usize].class.key;
-            key.subject_type == subject_type && fits(&key.subject)
-        })
+        let classes = &record.relations[at].classes;
+        let type_of = |id: &ClassId| self.classes[id.0 as usize].class.key.subject_type.as_str();
+        let start = classes.partition_point(|id| type_of(id) < subject_type);
+        let of_type = classes[start..].iter().copied().take_while(|id| type_of(id) == subject_type);
+        of_type.into_iter().find(|id| fits(&self.classes[id.0 as usize].class.key.subject))
     }
 
     pub(crate) fn class_id(&self, key: &ClassKey) -> Option<ClassId> {
@@ -169,7 +171,13 @@ impl Catalog {
         let forward_local = resource.forward.len() as u32;
         resource.forward.push(id);
         match resource.relations.binary_search_by(|have| (*have.name).cmp(&key.relation)) {
-            Ok(at) => resource.relations[at].classes.push(id),
+            Ok(at) => {
+                let classes = &self.classes;
+                let type_of = |id: &ClassId| classes[id.0 as usize].class.key.subject_type.as_str();
+                let of_relation = &mut resource.relations[at].classes;
+                let place = of_relation.partition_point(|id| type_of(id) <= key.subject_type.as_str());
+                of_relation.insert(place, id);
+            }
             Err(at) => {
                 let name = key.relation.as_str().into();
                 resource.relations.insert(at, RelationRecord { name, classes: vec![id] });
@@ -193,10 +201,14 @@ impl Catalog {
     pub(crate) fn retract(&mut self, revision: Revision) {
         while let Some(record) = self.classes.pop_if(|record| record.since == revision) {
             let Class { key, resource_type, subject_type } = record.class;
+            let id = ClassId(self.classes.len() as u32);
             let resource = &mut self.types[resource_type.0 as usize];
             resource.forward.pop();
             if let Ok(at) = resource.relations.binary_search_by(|have| (*have.name).cmp(&key.relation)) {
-                resource.relations[at].classes.pop();
+                let of_relation = &mut resource.relations[at].classes;
+                if let Some(place) = of_relation.iter().rposition(|have| *have == id) {
+                    of_relation.remove(place);
+                }
                 if resource.relations[at].classes.is_empty() {
                     resource.relations.remove(at);
                 }
