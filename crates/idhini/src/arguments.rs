@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use idhini_model::{Context, Relationship, ResourceRef, SubjectRef, Timestamp};
+use idhini_wire::authzed::api::v1;
 
 /// Who may do what: an authorization server after Google's Zanzibar, and its command line.
 #[derive(Debug, Parser)]
@@ -59,14 +60,9 @@ pub(crate) struct Serve {
     /// Where to listen; loopback only, port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:50051", value_name = "IP:PORT")]
     pub(crate) grpc_addr: SocketAddr,
-    /// The key that clients must bring; repeat it to change keys without a pause
-    #[arg(
-        long = "preshared-key",
-        env = "IDHINI_PRESHARED_KEY",
-        hide_env_values = true,
-        value_delimiter = ',',
-        value_name = "KEY"
-    )]
+    /// A key that clients may bring; repeat it to change keys without a pause. Better set as IDHINI_PRESHARED_KEY,
+    /// where other users of the machine do not see it and a comma stands between several
+    #[arg(long = "preshared-key", value_name = "KEY")]
     pub(crate) preshared_keys: Vec<String>,
     /// A schema to start with
     #[arg(long, value_name = "FILE")]
@@ -95,6 +91,21 @@ pub(crate) enum RelationshipCommand {
     Touch(RelationshipArguments),
     /// Delete a relationship; absent is fine
     Delete(RelationshipArguments),
+    /// Print relationships, one a line
+    Read(ReadArguments),
+}
+
+/// Which relationships.
+#[derive(Debug, Args)]
+pub(crate) struct ReadArguments {
+    /// The objects, such as document or document:readme
+    #[arg(value_name = "TYPE[:ID]")]
+    pub(crate) resource: String,
+    /// The relation, such as viewer
+    pub(crate) relation: Option<String>,
+    /// Who stands in it, such as user, user:tom or group:eng#member
+    #[arg(value_name = "TYPE[:ID][#RELATION]")]
+    pub(crate) subject: Option<String>,
 }
 
 /// One relationship.
@@ -147,5 +158,33 @@ impl RelationshipArguments {
         let mut relationship: Relationship = text.parse()?;
         relationship.expires_at = self.expires_at;
         Ok(relationship)
+    }
+}
+
+impl ReadArguments {
+    /// The filter; the server judges the names.
+    pub(crate) fn filter(&self) -> v1::RelationshipFilter {
+        let (resource_type, resource_id) = self.resource.split_once(':').unwrap_or((&self.resource, ""));
+        v1::RelationshipFilter {
+            resource_type: resource_type.to_owned(),
+            optional_resource_id: resource_id.to_owned(),
+            optional_relation: self.relation.clone().unwrap_or_default(),
+            optional_subject_filter: self.subject.as_deref().map(subject_filter),
+            ..Default::default()
+        }
+    }
+}
+
+fn subject_filter(text: &str) -> v1::SubjectFilter {
+    let (object, relation) = match text.split_once('#') {
+        Some((object, relation)) => (object, Some(relation)),
+        None => (text, None),
+    };
+    let (subject_type, subject_id) = object.split_once(':').unwrap_or((object, ""));
+    v1::SubjectFilter {
+        subject_type: subject_type.to_owned(),
+        optional_subject_id: subject_id.to_owned(),
+        optional_relation: relation
+            .map(|relation| v1::subject_filter::RelationFilter { relation: relation.to_owned() }),
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use idhini_model::Context;
+use idhini_model::{Context, Relationship};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::consistency::Requirement;
 use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
@@ -16,7 +16,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::arguments::{
-    Check, Command, Connection, RelationshipArguments, RelationshipCommand, SchemaCommand,
+    Check, Command, Connection, ReadArguments, RelationshipArguments, RelationshipCommand, SchemaCommand,
 };
 use crate::failure::Failure;
 use crate::files::read_schema;
@@ -52,11 +52,16 @@ pub(crate) fn run(connection: &Connection, command: Command, style: Style) -> Re
             Command::Schema(SchemaCommand::Read) => {
                 Server::connect(connection, style).await?.read_schema().await.map(|()| 0)
             }
+            Command::Relationship(RelationshipCommand::Read(arguments)) => {
+                Server::connect(connection, style).await?.read_relationships(&arguments).await.map(|()| 0)
+            }
             Command::Relationship(command) => {
                 let (operation, arguments) = match &command {
                     RelationshipCommand::Create(arguments) => (Operation::Create, arguments),
                     RelationshipCommand::Touch(arguments) => (Operation::Touch, arguments),
                     RelationshipCommand::Delete(arguments) => (Operation::Delete, arguments),
+                    // Answered above.
+                    RelationshipCommand::Read(_) => return Ok(0),
                 };
                 write_relationship(connection, style, operation, arguments).await.map(|()| 0)
             }
@@ -142,6 +147,27 @@ impl Server {
                 "schema": answer.schema_text, "read_at": answer.read_at.unwrap_or_default().token,
             })),
             false => output::line(answer.schema_text.trim_end()),
+        }
+        Ok(())
+    }
+
+    async fn read_relationships(&self, arguments: &ReadArguments) -> Result<(), Failure> {
+        let request = v1::ReadRelationshipsRequest {
+            consistency: Some(consistency(None, None)),
+            relationship_filter: Some(arguments.filter()),
+            ..Default::default()
+        };
+        let mut answers = self.permissions().read_relationships(self.request(request)).await?.into_inner();
+        while let Some(answer) = answers.message().await? {
+            let missing = || Failure::Answer { missing: "relationship" };
+            let relationship = answer.relationship.ok_or_else(missing)?;
+            let text = Relationship::try_from(relationship).map_err(|_| missing())?.to_string();
+            match self.json {
+                true => output::json(&json!({
+                    "relationship": text, "readAt": { "token": answer.read_at.unwrap_or_default().token },
+                })),
+                false => output::line(&text),
+            }
         }
         Ok(())
     }

@@ -53,6 +53,9 @@ pub(crate) enum Failure {
     /// No token.
     #[error("no token: the server answers only to those who bring its preshared key")]
     NoToken,
+    /// A preshared key that no client can send. It is not shown.
+    #[error("a preshared key has characters that clients cannot send, or spaces at its ends")]
+    Key,
     /// The server is not there.
     #[error("cannot reach a server at {address}: {source}")]
     Connect { address: String, source: tonic::transport::Error },
@@ -87,9 +90,11 @@ impl Failure {
             },
             Failure::NoToken | Failure::Plaintext { .. } => STATUS_MALFORMED,
             Failure::Connect { .. } | Failure::Answer { .. } => STATUS_UNREACHABLE,
-            Failure::NotDurable | Failure::Bootstrap { .. } | Failure::Listen(_) | Failure::System { .. } => {
-                STATUS_NOT_SERVING
-            }
+            Failure::NotDurable
+            | Failure::Key
+            | Failure::Bootstrap { .. }
+            | Failure::Listen(_)
+            | Failure::System { .. } => STATUS_NOT_SERVING,
         }
     }
 
@@ -111,6 +116,7 @@ impl Failure {
                 "run the command on the server's machine, or through a tunnel such as ssh -L".to_owned()
             }
             Failure::NoToken => "set IDHINI_TOKEN to the server's preshared key".to_owned(),
+            Failure::Key => "choose a key of printable ASCII, such as 32 hexadecimal digits".to_owned(),
             Failure::Connect { .. } => {
                 "start one with `idhini serve --ephemeral --preshared-key KEY`, or set --addr or IDHINI_ADDR"
                     .to_owned()

@@ -1,5 +1,6 @@
 //! Running a server: the real clock, real randomness, a namespace in memory.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,6 +18,8 @@ use crate::output::{self, Style};
 /// The namespace of a server that has one.
 const NAMESPACE: &str = "root";
 
+/// Keys that are not seen among the machine's processes, with commas between them.
+const KEYS_VARIABLE: &str = "IDHINI_PRESHARED_KEY";
 /// How long work may go on that nobody waits for any more, after the calls under way had their time.
 const ABANDONED_MAX: Duration = Duration::from_secs(1);
 
@@ -25,7 +28,7 @@ pub(crate) fn run(serve: &Serve, _style: Style) -> Result<(), Failure> {
     if !serve.ephemeral {
         return Err(Failure::NotDurable);
     }
-    let keys = Keys::new(serve.preshared_keys.iter().map(String::as_str));
+    let keys = keys(serve)?;
     let options = Options { keys, limits: Limits::default(), seal: seal()? };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -48,6 +51,22 @@ pub(crate) fn run(serve: &Serve, _style: Style) -> Result<(), Failure> {
     // Dropping it instead would wait for the longest write or expansion, however long that takes.
     runtime.shutdown_timeout(ABANDONED_MAX);
     served
+}
+
+/// The keys of the flag, or else of the environment.
+fn keys(serve: &Serve) -> Result<Keys, Failure> {
+    let of_environment = match serve.preshared_keys.is_empty() {
+        true => std::env::var_os(KEYS_VARIABLE).unwrap_or_default(),
+        false => OsString::new(),
+    };
+    let of_environment = of_environment.to_str().ok_or(Failure::Key)?;
+    let keys = || serve.preshared_keys.iter().map(String::as_str).chain(of_environment.split(','));
+    if keys().all(can_be_sent) { Ok(Keys::new(keys())) } else { Err(Failure::Key) }
+}
+
+/// Whether clients can bring a key: it travels in a header, which has printable ASCII and loses spaces at its ends.
+fn can_be_sent(key: &str) -> bool {
+    key.bytes().all(|byte| matches!(byte, b' '..=b'~')) && key.trim() == key
 }
 
 async fn stopped(mut interrupt: Signal, mut terminate: Signal) {

@@ -258,6 +258,12 @@ fn a_server_that_cannot_serve_safely_does_not_start() {
         (key.to_vec(), 6, "durable storage comes with the next release"),
         (vec!["--ephemeral", "--grpc-addr", "127.0.0.1:0"], 6, "preshared"),
         (vec!["--ephemeral", "--grpc-addr", "127.0.0.1:0", "--preshared-key", ""], 6, "preshared"),
+        (
+            vec!["--ephemeral", "--grpc-addr", "127.0.0.1:0", "--preshared-key", "schlüssel"],
+            6,
+            "printable ASCII",
+        ),
+        (vec!["--ephemeral", "--grpc-addr", "127.0.0.1:0", "--preshared-key", "key "], 6, "printable ASCII"),
         ([&["--ephemeral", "--grpc-addr", "0.0.0.0:0"], &key[..]].concat(), 6, "TLS"),
         ([&["--ephemeral", "--grpc-addr", "[::]:0"], &key[..]].concat(), 6, "TLS"),
         ([&["--ephemeral", "--grpc-addr", &taken.address], &key[..]].concat(), 6, "--grpc-addr"),
@@ -302,4 +308,36 @@ fn help_is_no_failure() {
         assert_eq!(outcome.status, 0);
         assert!(outcome.stdout.contains("idhini") && outcome.stderr.is_empty());
     }
+}
+
+#[test]
+fn a_comma_parts_keys_in_the_environment_only() {
+    let flagged = Server::start(&["--preshared-key", "one,two"]);
+    let with = |server: &Server, token: &str| {
+        let environment = [("IDHINI_ADDR", server.address.as_str()), ("IDHINI_TOKEN", token)];
+        run(&["schema", "write", "-"], &environment, "definition user {}").status
+    };
+    assert_eq!(["one,two", KEY, "one", "two"].map(|token| with(&flagged, token)), [0, 0, 4, 4]);
+    let of_environment = Server::with_keys_of_environment("one,two");
+    assert_eq!(["one,two", "one", "two"].map(|token| with(&of_environment, token)), [4, 0, 0]);
+}
+
+#[test]
+fn relationships_are_read_by_every_part() {
+    let server = Server::furnished();
+    let read = |arguments: &[&str]| {
+        let outcome = server.run(&[&["relationship", "read"], arguments].concat());
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+        let mut found: Vec<String> = outcome.stdout.lines().map(str::to_owned).collect();
+        found.sort();
+        found
+    };
+    assert_eq!(read(&["document"]).len(), 5);
+    assert_eq!(read(&["document:other"]).len(), 0);
+    assert_eq!(read(&["document:readme", "owner"]), ["document:readme#owner@user:ann"]);
+    assert_eq!(read(&["document", "viewer", "user:bob"]), ["document:readme#viewer@user:bob"]);
+    let members = ["document:readme#viewer@group:all#member"];
+    assert_eq!(read(&["document", "viewer", "group:all#member"]), members);
+    assert_eq!(read(&["document", "viewer", "group"]), members);
+    assert_eq!(server.run(&["relationship", "read", "nothing"]).status, 4);
 }

@@ -87,12 +87,22 @@ pub fn folder(files: &[(&str, &str)]) -> PathBuf {
 
 impl Server {
     pub fn start(arguments: &[&str]) -> Server {
-        let mut child = binary()
-            .args(["serve", "--ephemeral", "--grpc-addr", "127.0.0.1:0", "--preshared-key", KEY])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = binary();
+        command.args(["serve", "--ephemeral", "--grpc-addr", "127.0.0.1:0", "--preshared-key", KEY]);
+        command.args(arguments);
+        Server::of(command)
+    }
+
+    /// Without a key among its arguments.
+    pub fn with_keys_of_environment(keys: &str) -> Server {
+        let mut command = binary();
+        command.args(["serve", "--ephemeral", "--grpc-addr", "127.0.0.1:0"]);
+        command.env("IDHINI_PRESHARED_KEY", keys);
+        Server::of(command)
+    }
+
+    fn of(mut command: Command) -> Server {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
