@@ -128,7 +128,7 @@ impl Server {
     fn written(&self, what: &str, at: Option<v1::ZedToken>) {
         let token = at.unwrap_or_default().token;
         match self.json {
-            true => output::json(&json!({ "written": what, "written_at": token })),
+            true => output::json(&json!({ "writtenAt": { "token": token } })),
             false => output::line(&format!("{what}\n{token}")),
         }
     }
@@ -144,7 +144,7 @@ impl Server {
         let answer = self.schemas().read_schema(self.request(v1::ReadSchemaRequest {})).await?.into_inner();
         match self.json {
             true => output::json(&json!({
-                "schema": answer.schema_text, "read_at": answer.read_at.unwrap_or_default().token,
+                "schemaText": answer.schema_text, "readAt": { "token": answer.read_at.unwrap_or_default().token },
             })),
             false => output::line(answer.schema_text.trim_end()),
         }
