@@ -36,7 +36,9 @@ pub(crate) fn run(serve: &Serve, _style: Style) -> Result<(), Failure> {
         .map_err(|source| Failure::System { what: "threads", source })?;
     let served = runtime.block_on(async {
         let listener = Listener::bind(serve.grpc_addr).await?;
-        let namespace = Arc::new(Namespace::new(Box::new(now), idhini_replica::Options::default()));
+        let of_namespace =
+            idhini_replica::Options { seed: u64::from_be_bytes(random()?), ..Default::default() };
+        let namespace = Arc::new(Namespace::new(Box::new(now), of_namespace));
         load(&namespace, serve)?;
         let signals = |kind| signal(kind).map_err(|source| Failure::System { what: "signals", source });
         let stop = stopped(signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
@@ -101,22 +103,21 @@ fn load(namespace: &Namespace, serve: &Serve) -> Result<(), Failure> {
 
 /// A store of this process's own: its tokens mean nothing to the next.
 fn seal() -> Result<SealOptions, Failure> {
-    let mut random = [0u8; 44];
-    getrandom::fill(&mut random)
-        .map_err(|error| Failure::System { what: "randomness", source: std::io::Error::other(error) })?;
-    let mut key = [0; 32];
-    let mut key_id = [0; 4];
-    let mut store = [0; 8];
-    key.copy_from_slice(&random[..32]);
-    key_id.copy_from_slice(&random[32..36]);
-    store.copy_from_slice(&random[36..]);
     Ok(SealOptions {
-        key,
-        key_id: u32::from_be_bytes(key_id),
-        store: u64::from_be_bytes(store),
+        key: random()?,
+        key_id: u32::from_be_bytes(random()?),
+        store: u64::from_be_bytes(random()?),
         timeline: 1,
         namespace: NAMESPACE.to_owned(),
     })
+}
+
+/// Real randomness.
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::System { what: "randomness", source: std::io::Error::other(error) })?;
+    Ok(bytes)
 }
 
 /// The real clock.

@@ -32,8 +32,11 @@ pub const ALWAYS: Wanted<'static> = &|| true;
 pub const PRECONDITION_EDGES_MAX: u64 = 10_000_000;
 
 /// How much history a namespace keeps, and how much one request may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Options {
+    /// Spreads object ids in memory. Outside tests it is random and told to nobody, so that nobody can choose ids that
+    /// collide; no answer depends on it.
+    pub seed: u64,
     /// Revisions that can be asked for, the newest included; at least one is kept.
     pub history_revisions_max: usize,
     /// Changed relationships between the oldest and the newest of them: what kept roots cost in memory.
@@ -45,10 +48,22 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
+            seed: 0,
             history_revisions_max: 4096,
             history_changes_max: 100_000,
             precondition_edges_max: PRECONDITION_EDGES_MAX,
         }
+    }
+}
+
+/// The seed stays secret.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("history_revisions_max", &self.history_revisions_max)
+            .field("history_changes_max", &self.history_changes_max)
+            .field("precondition_edges_max", &self.precondition_edges_max)
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,7 +92,7 @@ impl Namespace {
     /// An empty namespace.
     #[must_use]
     pub fn new(clock: Clock, options: Options) -> Namespace {
-        let newest = Arc::new(Published::new(Root::empty(), None));
+        let newest = Arc::new(Published::new(Root::empty_seeded(options.seed), None));
         let kept = VecDeque::from([(Arc::clone(&newest), 0)]);
         let history = RwLock::new(History { kept, newest, changes: 0 });
         Namespace { history, writer: Mutex::new(()), clock, options }
