@@ -449,3 +449,44 @@ async fn deeply_nested_values_never_make_an_explanation_unreadable() {
     }
     assert!(shown > 60 && left_out > 10, "{shown} shown, {left_out} left out");
 }
+
+#[tokio::test]
+async fn the_deepest_context_of_a_bulk_check_comes_back_readable() {
+    let server = Server::furnished();
+    let mut client = server.permissions().await;
+    for depth in [1, 16, idhini_model::VALUE_DEPTH_MAX] {
+        let value = format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+        let context = idhini_model::Context::from_json(&value).unwrap();
+        let item = v1::CheckBulkPermissionsRequestItem {
+            resource: object("document:readme"),
+            permission: "view".to_owned(),
+            subject: subject("user:tom"),
+            context: Some(idhini_wire::context_message(context)),
+        };
+        let request = v1::CheckBulkPermissionsRequest { items: vec![item], ..Default::default() };
+        if let Err(status) = client.check_bulk_permissions(request).await {
+            panic!("depth {depth}: {status:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_whose_deadline_has_passed_changes_nothing() {
+    let server = Server::furnished();
+    let mut client = server.permissions().await;
+    let mut late = Request::new(touch(&["document:late#viewer@user:tom"]));
+    late.metadata_mut().insert("grpc-timeout", "1n".parse().unwrap());
+    let code = client.write_relationships(late).await.unwrap_err().code();
+    assert!(matches!(code, Code::DeadlineExceeded | Code::Cancelled), "{code:?}");
+    // Writes take effect one after the other, so what was to come of the first has come.
+    client.write_relationships(touch(&["document:next#viewer@user:tom"])).await.unwrap();
+    for (document, wanted) in
+        [("document:late", Permissionship::NoPermission), ("document:next", Permissionship::HasPermission)]
+    {
+        let asked = v1::CheckPermissionRequest {
+            consistency: consistency(Requirement::FullyConsistent(true)),
+            ..check(document, "view", "user:tom")
+        };
+        assert_eq!(client.check_permission(asked).await.unwrap().into_inner().permissionship(), wanted);
+    }
+}
