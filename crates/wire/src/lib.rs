@@ -12,7 +12,9 @@
 
 mod convert;
 
-pub use convert::{Malformed, context, context_message, member_name, object_id, timestamp_message, type_name};
+pub use convert::{
+    Malformed, context, context_message, member_name, object_id, timestamp_message, type_name,
+};
 
 /// Code generated from `proto/`, module by package.
 #[allow(
