@@ -181,7 +181,7 @@ pub fn wrong_of_ours(example: &Example) -> Vec<String> {
 
 /// Where SpiceDB answers otherwise than the document says.
 ///
-/// The example is loaded and asked from the start until every answer it lists was seen, [`ATTEMPTS`] times at most.
+/// The example is loaded and asked from the start until every answer it lists was seen, a bounded number of times.
 ///
 /// # Errors
 /// [`Broken`].
