@@ -312,11 +312,10 @@ impl<'a> LookupSubjects<'a> {
                 let answer = Answer { permissionship: Permissionship::Has, missing: BTreeSet::new() };
                 return Ok(Progress::Done(Some((object, answer))));
             }
+            self.verify(object);
             if self.evaluator.cost() >= end {
-                self.next = object;
                 return Ok(Progress::More);
             }
-            self.verify(object);
         }
     }
 

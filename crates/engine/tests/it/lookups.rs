@@ -1,5 +1,7 @@
 //! Lookups: wildcards with exclusions, pages, usersets, and what no relationship names.
 
+use idhini_engine::{Limits, LookupSubjects, Progress};
+
 use crate::{CONDITIONAL, HAS, NO, World};
 
 const SCHEMA: &str = "caveat is_open(open bool) { open }
@@ -110,4 +112,23 @@ fn a_long_chain_of_permissions_is_searched_in_portions() {
     }
     let world = World::new(&(schema + "}"), "doc:one#viewer@user:ann\ndoc:two#viewer@user:ann");
     assert_eq!(world.resources("doc", "p399", "user:ann", 1).len(), 2);
+}
+
+#[test]
+fn the_smallest_portions_move_on() {
+    let world = world();
+    let (resource, context) = ("doc:open".parse().unwrap(), Default::default());
+    let asked = (&resource, "view");
+    let mut lookup =
+        LookupSubjects::open(world.snapshot(), asked, ("user", None), &context, None, Limits::default())
+            .unwrap();
+    let mut found = 0;
+    for _ in 0..1_000 {
+        match lookup.advance(1).unwrap() {
+            Progress::More => {}
+            Progress::Done(Some(_)) => found += 1,
+            Progress::Done(None) => break,
+        }
+    }
+    assert_eq!(found, world.subjects("doc:open", "view", "user", 10).len());
 }
