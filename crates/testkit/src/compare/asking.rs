@@ -20,8 +20,6 @@ pub type Found = BTreeMap<String, Answer>;
 
 /// Portions of fuel that one question may take; far more than any generated world needs.
 const PORTIONS_MAX: usize = 200_000;
-/// A lookup of subjects charges for a subject before it looks at its fuel: with less than this it never moves on.
-const SUBJECTS_FUEL_MIN: u64 = 2;
 
 /// One question to one root.
 pub(super) struct Asking<'a> {
@@ -169,7 +167,7 @@ impl<'a> Asking<'a> {
             };
             let mut left = page;
             for _ in 0..PORTIONS_MAX {
-                match lookup.advance(self.fuel.max(SUBJECTS_FUEL_MIN)) {
+                match lookup.advance(self.fuel) {
                     Ok(Progress::More) => {}
                     Ok(Progress::Done(None)) => return Ok(Ok(found)),
                     Ok(Progress::Done(Some(next))) => {
