@@ -326,12 +326,14 @@ fn object(object_type: &str, object_id: &str) -> ObjectReference {
 
 #[cfg(test)]
 mod tests {
+    use idhini_schema::Schema;
+
     use super::is_same_schema;
     use crate::relationships::SCHEMA;
 
     #[test]
     fn a_schema_with_the_same_names_is_not_ours() {
-        assert!(is_same_schema(SCHEMA, &SCHEMA.replace('\n', "\n\n")));
+        assert!(is_same_schema(SCHEMA, &Schema::parse(SCHEMA).unwrap().canonical_text()));
         let foreign =
             "definition user {}\ndefinition file {\n relation owner: user\n permission read = owner\n}";
         assert!(!is_same_schema(SCHEMA, foreign));
