@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use idhini_engine::{
-    Check, EngineError, ExpandKind, ExpandTree, Limits, LookupResources, LookupSubjects, Permissionship,
-    Plans, Progress, Snapshot, expand,
+    Check, EngineError, Expand, ExpandKind, ExpandTree, Limits, LookupResources, LookupSubjects,
+    Permissionship, Plans, Progress, Snapshot,
 };
 use idhini_graph::Root;
 use idhini_model::{Change, Entry, EntryKind, Relationship, Timestamp};
@@ -97,11 +97,13 @@ impl Ours {
             Query::Resources { .. } => resources(snapshot, asked),
             Query::Subjects { .. } => found_subjects(snapshot, asked),
             Query::Expand { resource, permission } => {
-                expand(snapshot, resource, permission, Limits::default()).map(|expanded| {
-                    let mut tree = tree(expanded);
-                    tree.sort();
-                    Reply::Tree(tree)
-                })
+                Expand::open(snapshot, resource, permission, Limits::default())
+                    .and_then(|mut e| e.tree())
+                    .map(|expanded| {
+                        let mut tree = tree(expanded);
+                        tree.sort();
+                        Reply::Tree(tree)
+                    })
             }
         };
         reply.unwrap_or_else(|error| Reply::Fault(engine_fault(&error)))

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use crate::broken::{Variant, is_broken};
 use crate::evaluate::{Evaluator, GoalKey};
-use crate::explain::{Explanation, explain};
+use crate::explain::{Explaining, Explanation};
 use crate::inquire::Inquiry;
 use crate::{Answer, EngineError, Limits, Progress, Question, Snapshot};
 
@@ -23,6 +23,7 @@ pub struct Check<'a> {
     goal: GoalKey,
     question: Question<'a>,
     inquiry: Inquiry,
+    explaining: Option<Explaining>,
 }
 
 impl<'a> Check<'a> {
@@ -38,7 +39,7 @@ impl<'a> Check<'a> {
         let (goal, subject) = bind(snapshot, question)?;
         let mut evaluator = Evaluator::new(snapshot, question.context, subject, limits);
         let inquiry = Inquiry::open(&mut evaluator, goal);
-        Ok(Check { evaluator, goal, question, inquiry })
+        Ok(Check { evaluator, goal, question, inquiry, explaining: None })
     }
 
     /// Works on for about `fuel` edges.
@@ -67,12 +68,31 @@ impl<'a> Check<'a> {
         self.evaluator.cost()
     }
 
-    /// Why the answer is what it is. Call it after the answer; before, it tells what is known.
+    /// Why is the answer what it is? Works on that for about `fuel` edges. Call it after the answer; before, it tells
+    /// what is known.
     ///
     /// # Errors
     /// [`EngineError::Budget`]: explaining is charged to the question.
+    pub fn advance_explanation(&mut self, fuel: u64) -> Result<Progress<Explanation>, EngineError> {
+        let end = self.evaluator.cost().saturating_add(fuel);
+        let mut explaining = self.explaining.take().unwrap_or_else(|| Explaining::open(self.goal));
+        let progress = explaining.advance(&mut self.evaluator, self.question, end)?;
+        if progress == Progress::More {
+            self.explaining = Some(explaining);
+        }
+        Ok(progress)
+    }
+
+    /// Explains to the end without a pause.
+    ///
+    /// # Errors
+    /// As [`Check::advance_explanation`].
     pub fn explain(&mut self) -> Result<Explanation, EngineError> {
-        explain(&mut self.evaluator, self.goal, self.question)
+        loop {
+            if let Progress::Done(explanation) = self.advance_explanation(u64::MAX)? {
+                return Ok(explanation);
+            }
+        }
     }
 }
 

@@ -4,16 +4,22 @@
 //! further up, and whatever lies deeper than [`EXPAND_DEPTH_MAX`], stays a reference too (a leaf that holds the
 //! userset), so that the tree is finite on every graph and clients with protobuf's usual limit of 100 nested messages
 //! can read it.
+//!
+//! Cost: O(nodes and edges of the tree), at most [`EXPANDED_COST_MAX`], since a tree is answered whole.
 
-use idhini_model::{Attributes, Relationship, ResourceRef, SubjectRef};
+use std::collections::BTreeMap;
+
+use idhini_model::{Attributes, Context, ResourceRef, SubjectRef};
 use idhini_schema::{ArrowKind, ClassIndex, MemberIndex, NodeIndex, PlanNode};
 
 use crate::conditions::Conditions;
 use crate::question::{UNNAMED_RESOURCE, UNNAMED_SUBJECT};
-use crate::{EngineError, Limits, Snapshot};
+use crate::{EngineError, Limits, Progress, Snapshot};
 
 /// The deepest tree; each level nests two messages.
 pub const EXPAND_DEPTH_MAX: usize = 40;
+/// The most nodes and edges that one tree may take, whatever its caller would spend.
+pub const EXPANDED_COST_MAX: u64 = 1_000_000;
 
 /// A node of an expansion.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,151 +54,242 @@ pub struct ExpandedSubject {
     pub attributes: Attributes,
 }
 
-/// Expands a permission or relation of a resource.
-///
-/// # Errors
-/// [`EngineError::UnknownDefinition`], [`EngineError::UnknownMember`], [`EngineError::Budget`].
-pub fn expand(
-    snapshot: Snapshot<'_>,
-    resource: &ResourceRef,
-    permission: &str,
-    limits: Limits,
-) -> Result<ExpandTree, EngineError> {
-    let object_type = snapshot.bind_type(&resource.object_type)?;
-    let member = snapshot.bind_member(object_type, permission)?;
-    let object = snapshot.object(object_type, &resource.object_id).unwrap_or(UNNAMED_SUBJECT);
-    let context = idhini_model::Context::default();
-    let conditions = Conditions::new(snapshot, &context);
-    let mut expander = Expander { snapshot, conditions, resource, path: Vec::new(), cost: 0, limits };
-    expander.goal(member, object, 1)
-}
-
-struct Expander<'a> {
+/// One expansion, resumable.
+pub struct Expand<'a> {
     snapshot: Snapshot<'a>,
     conditions: Conditions<'a>,
     resource: &'a ResourceRef,
-    /// Goals being expanded.
-    path: Vec<(MemberIndex, u32)>,
+    cost_max: u64,
     cost: u64,
-    limits: Limits,
+    /// Nodes being expanded, outermost first.
+    frames: Vec<Frame>,
+    /// What was expanded last, on its way to the node above.
+    finished: Option<ExpandTree>,
 }
 
-// Recursion in here is bounded by EXPAND_DEPTH_MAX and the parser's limit on the schema's nesting.
-impl Expander<'_> {
-    fn goal(&mut self, member: MemberIndex, object: u32, depth: usize) -> Result<ExpandTree, EngineError> {
-        let plans = self.snapshot.plans;
-        if depth >= EXPAND_DEPTH_MAX || self.path.contains(&(member, object)) {
-            let resource = self.resource_ref(member, object);
-            let relation = plans.plan.members[member as usize].name.clone();
-            let subject = SubjectRef::userset(&resource.object_type, &resource.object_id, relation);
-            let leaf = vec![ExpandedSubject { subject, attributes: Attributes::default() }];
-            return Ok(self.tree(member, object, ExpandKind::Leaf(leaf)));
-        }
-        self.path.push((member, object));
-        let node = plans.node_of(member);
-        let mut tree = self.node(node, member, object, depth)?;
-        // A permission is an operation even over one child, as SpiceDB's clients know it.
-        if matches!(
-            plans.plan.nodes[node as usize],
-            PlanNode::Nil | PlanNode::SelfObject(_) | PlanNode::Arrow { .. }
-        ) {
-            tree = self.tree(member, object, ExpandKind::Union(vec![tree]));
-        }
-        self.path.pop();
-        Ok(tree)
+/// A node of a rule on an object.
+struct Frame {
+    member: MemberIndex,
+    object: u32,
+    node: NodeIndex,
+    depth: usize,
+    /// Whether it is the root of its member's rule, so that meeting the member again would be a cycle.
+    is_goal: bool,
+    /// Which child, class or step is next, and which edge of it.
+    position: usize,
+    edge_position: u32,
+    children: Vec<ExpandTree>,
+    subjects: Vec<ExpandedSubject>,
+}
+
+enum Step {
+    Complete,
+    /// A member of an object is to be expanded, or another node of the same rule.
+    Goal(MemberIndex, u32),
+    Node(NodeIndex),
+    Pause,
+}
+
+/// What comes next of a class's relationships.
+enum Next {
+    /// One that has not expired: its subject's number.
+    Edge(u32),
+    End,
+    Pause,
+}
+
+/// What contexts are needed for: nothing, since an expansion shows caveats and evaluates none.
+static NO_CONTEXT: Context = Context(BTreeMap::new());
+
+impl<'a> Expand<'a> {
+    /// Binds a permission or relation of a resource to a snapshot.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownDefinition`], [`EngineError::UnknownMember`].
+    pub fn open(
+        snapshot: Snapshot<'a>,
+        resource: &'a ResourceRef,
+        permission: &str,
+        limits: Limits,
+    ) -> Result<Expand<'a>, EngineError> {
+        let object_type = snapshot.bind_type(&resource.object_type)?;
+        let member = snapshot.bind_member(object_type, permission)?;
+        let object = snapshot.object(object_type, &resource.object_id).unwrap_or(UNNAMED_SUBJECT);
+        let mut expand = Expand {
+            snapshot,
+            conditions: Conditions::new(snapshot, &NO_CONTEXT),
+            resource,
+            cost_max: limits.cost_max.min(EXPANDED_COST_MAX),
+            cost: 0,
+            frames: Vec::new(),
+            finished: None,
+        };
+        expand.open_goal(member, object, 1);
+        Ok(expand)
     }
 
-    fn node(
-        &mut self,
-        node: NodeIndex,
-        member: MemberIndex,
-        object: u32,
-        depth: usize,
-    ) -> Result<ExpandTree, EngineError> {
-        self.charge(1)?;
+    /// Works on for about `fuel` nodes and edges.
+    ///
+    /// # Errors
+    /// [`EngineError::Budget`].
+    pub fn advance(&mut self, fuel: u64) -> Result<Progress<ExpandTree>, EngineError> {
+        // Never further than just over the budget, so that no relation is collected beyond it.
+        let end = self.cost.saturating_add(fuel).min(self.cost_max.saturating_add(1));
+        while let Some(mut frame) = self.frames.pop() {
+            if self.cost > self.cost_max {
+                return Err(EngineError::Budget { cost_max: self.cost_max });
+            }
+            frame.children.extend(self.finished.take());
+            let step = if self.cost < end { self.step(&mut frame, end) } else { Step::Pause };
+            let depth = frame.depth + 1;
+            match step {
+                Step::Complete => self.finished = Some(self.complete(frame)),
+                Step::Goal(member, object) => {
+                    self.frames.push(frame);
+                    self.open_goal(member, object, depth);
+                }
+                Step::Node(node) => {
+                    let child = Frame::new(frame.member, frame.object, node, depth, false);
+                    self.frames.extend([frame, child]);
+                }
+                Step::Pause => {
+                    self.frames.push(frame);
+                    return Ok(Progress::More);
+                }
+            }
+        }
+        Ok(self.finished.take().map_or(Progress::More, Progress::Done))
+    }
+
+    /// Runs to the end without a pause.
+    ///
+    /// # Errors
+    /// As [`Expand::advance`].
+    pub fn tree(&mut self) -> Result<ExpandTree, EngineError> {
+        loop {
+            if let Progress::Done(tree) = self.advance(u64::MAX)? {
+                return Ok(tree);
+            }
+        }
+    }
+
+    /// Opens a frame for a member of an object, or finishes it at once as a reference.
+    fn open_goal(&mut self, member: MemberIndex, object: u32, depth: usize) {
+        let is_open = |f: &Frame| f.is_goal && (f.member, f.object) == (member, object);
+        if depth < EXPAND_DEPTH_MAX && !self.frames.iter().any(is_open) {
+            let node = self.snapshot.plans.node_of(member);
+            self.frames.push(Frame::new(member, object, node, depth, true));
+            return;
+        }
+        let resource = self.resource_ref(member, object);
+        let relation = self.snapshot.plans.plan.members[member as usize].name.clone();
+        let subject = SubjectRef::userset(&resource.object_type, &resource.object_id, relation);
+        let leaf = vec![ExpandedSubject { subject, attributes: Attributes::default() }];
+        self.finished = Some(self.tree_of(member, object, ExpandKind::Leaf(leaf)));
+    }
+
+    /// Works on a node until it is complete, needs a child, or the portion ends.
+    fn step(&mut self, frame: &mut Frame, end: u64) -> Step {
+        if frame.position == 0 && frame.edge_position == 0 {
+            self.cost += 1;
+        }
         let plans = self.snapshot.plans;
-        let kind = match &plans.plan.nodes[node as usize] {
+        match &plans.plan.nodes[frame.node as usize] {
+            PlanNode::Nil | PlanNode::SelfObject(_) => Step::Complete,
+            PlanNode::Relation(classes) => {
+                while let Some(class) = classes.get(frame.position) {
+                    match self.next_live(frame, *class, end) {
+                        Next::Edge(subject) => {
+                            frame.subjects.extend(self.subject(*class, frame.object, subject))
+                        }
+                        Next::End => {}
+                        Next::Pause => return Step::Pause,
+                    }
+                    if self.cost >= end {
+                        return Step::Pause;
+                    }
+                }
+                Step::Complete
+            }
+            PlanNode::Arrow { steps, .. } => {
+                while let Some(step) = steps.get(frame.position) {
+                    match self.next_live(frame, step.class, end) {
+                        Next::Edge(subject) => return Step::Goal(step.target, subject),
+                        Next::End => {}
+                        Next::Pause => return Step::Pause,
+                    }
+                }
+                Step::Complete
+            }
+            PlanNode::Member(_) => self.step_children(frame, &[frame.node]),
+            PlanNode::Union(children) | PlanNode::Intersection(children) => {
+                self.step_children(frame, children)
+            }
+            PlanNode::Exclusion(base, excluded) => self.step_children(frame, &[*base, *excluded]),
+        }
+    }
+
+    fn step_children(&self, frame: &mut Frame, children: &[NodeIndex]) -> Step {
+        let Some(&child) = children.get(frame.position) else { return Step::Complete };
+        frame.position += 1;
+        match self.snapshot.plans.plan.nodes[child as usize] {
+            PlanNode::Member(target) => Step::Goal(target, frame.object),
+            _ => Step::Node(child),
+        }
+    }
+
+    /// The next relationship of a class that has not expired. At the class's end the frame is turned to the next one.
+    fn next_live(&mut self, frame: &mut Frame, class: ClassIndex, end: u64) -> Next {
+        let class_id = self.snapshot.plans.class_ids[class as usize];
+        // An object without a number has no edges.
+        let run =
+            (frame.object < UNNAMED_RESOURCE).then(|| self.snapshot.root.subjects(class_id, frame.object));
+        while let Some(subject) = run.and_then(|run| run.get(frame.edge_position as usize)) {
+            self.cost += 1;
+            frame.edge_position += 1;
+            if self.conditions.live(class, frame.object, subject).is_some() {
+                return Next::Edge(subject);
+            }
+            if self.cost >= end {
+                return Next::Pause;
+            }
+        }
+        frame.position += 1;
+        frame.edge_position = 0;
+        Next::End
+    }
+
+    /// The subject of a relationship, with the relationship's attributes.
+    fn subject(&self, class: ClassIndex, object: u32, subject: u32) -> Option<ExpandedSubject> {
+        let class_id = self.snapshot.plans.class_ids[class as usize];
+        let relationship = self.snapshot.root.relationship(class_id, object, subject)?;
+        Some(ExpandedSubject { attributes: relationship.attributes(), subject: relationship.subject })
+    }
+
+    fn complete(&self, frame: Frame) -> ExpandTree {
+        let plans = self.snapshot.plans;
+        let node = &plans.plan.nodes[frame.node as usize];
+        let kind = match node {
             PlanNode::Nil => ExpandKind::Leaf(Vec::new()),
             PlanNode::SelfObject(_) => {
-                let resource = self.resource_ref(member, object);
+                let resource = self.resource_ref(frame.member, frame.object);
                 let subject = SubjectRef::object(resource.object_type, resource.object_id);
                 ExpandKind::Leaf(vec![ExpandedSubject { subject, attributes: Attributes::default() }])
             }
-            PlanNode::Relation(classes) => ExpandKind::Leaf(self.subjects(classes, object)?),
-            PlanNode::Member(target) => ExpandKind::Union(vec![self.goal(*target, object, depth + 1)?]),
-            PlanNode::Union(children) => ExpandKind::Union(self.children(children, member, object, depth)?),
-            PlanNode::Intersection(children) => {
-                ExpandKind::Intersection(self.children(children, member, object, depth)?)
-            }
-            PlanNode::Exclusion(base, excluded) => {
-                ExpandKind::Exclusion(self.children(&[*base, *excluded], member, object, depth)?)
-            }
-            PlanNode::Arrow { kind, steps, .. } => {
-                let mut children = Vec::new();
-                for step in steps {
-                    for (_, subject) in self.live(step.class, object)? {
-                        children.push(self.goal(step.target, subject, depth + 1)?);
-                    }
-                }
-                match kind {
-                    ArrowKind::Any => ExpandKind::Union(children),
-                    ArrowKind::All => ExpandKind::Intersection(children),
-                }
-            }
+            PlanNode::Relation(_) => ExpandKind::Leaf(frame.subjects),
+            PlanNode::Member(_) | PlanNode::Union(_) => ExpandKind::Union(frame.children),
+            PlanNode::Intersection(_) => ExpandKind::Intersection(frame.children),
+            PlanNode::Exclusion(..) => ExpandKind::Exclusion(frame.children),
+            PlanNode::Arrow { kind: ArrowKind::Any, .. } => ExpandKind::Union(frame.children),
+            PlanNode::Arrow { kind: ArrowKind::All, .. } => ExpandKind::Intersection(frame.children),
         };
-        Ok(self.tree(member, object, kind))
-    }
-
-    fn children(
-        &mut self,
-        children: &[NodeIndex],
-        member: MemberIndex,
-        object: u32,
-        depth: usize,
-    ) -> Result<Vec<ExpandTree>, EngineError> {
-        let mut trees = Vec::with_capacity(children.len());
-        for &child in children {
-            trees.push(match &self.snapshot.plans.plan.nodes[child as usize] {
-                PlanNode::Member(target) => self.goal(*target, object, depth + 1)?,
-                _ => self.node(child, member, object, depth + 1)?,
-            });
+        let tree = self.tree_of(frame.member, frame.object, kind);
+        // A permission is an operation even over one child, as SpiceDB's clients know it.
+        let is_wrapped = matches!(node, PlanNode::Nil | PlanNode::SelfObject(_) | PlanNode::Arrow { .. });
+        if frame.is_goal && is_wrapped {
+            return self.tree_of(frame.member, frame.object, ExpandKind::Union(vec![tree]));
         }
-        Ok(trees)
-    }
-
-    fn subjects(&mut self, classes: &[ClassIndex], object: u32) -> Result<Vec<ExpandedSubject>, EngineError> {
-        let mut subjects = Vec::new();
-        for &class in classes {
-            subjects.extend(self.live(class, object)?.into_iter().map(|(relationship, _)| ExpandedSubject {
-                attributes: relationship.attributes(),
-                subject: relationship.subject,
-            }));
-        }
-        Ok(subjects)
-    }
-
-    /// The relationships of a class that have not expired, with their subjects' numbers.
-    fn live(&mut self, class: ClassIndex, object: u32) -> Result<Vec<(Relationship, u32)>, EngineError> {
-        if object >= UNNAMED_RESOURCE {
-            return Ok(Vec::new());
-        }
-        let (root, class_id) = (self.snapshot.root, self.snapshot.plans.class_ids[class as usize]);
-        let mut found = Vec::new();
-        for subject in root.subjects(class_id, object).iter() {
-            self.charge(1)?;
-            if self.conditions.live(class, object, subject).is_some() {
-                found.extend(root.relationship(class_id, object, subject).map(|r| (r, subject)));
-            }
-        }
-        Ok(found)
-    }
-
-    fn charge(&mut self, edges: u64) -> Result<(), EngineError> {
-        self.cost += edges;
-        if self.cost > self.limits.cost_max {
-            return Err(EngineError::Budget { cost_max: self.limits.cost_max });
-        }
-        Ok(())
+        tree
     }
 
     fn resource_ref(&self, member: MemberIndex, object: u32) -> ResourceRef {
@@ -205,8 +302,24 @@ impl Expander<'_> {
         ResourceRef::new(plans.plan.types[object_type].name.as_str(), id)
     }
 
-    fn tree(&self, member: MemberIndex, object: u32, kind: ExpandKind) -> ExpandTree {
+    fn tree_of(&self, member: MemberIndex, object: u32, kind: ExpandKind) -> ExpandTree {
         let name = self.snapshot.plans.plan.members[member as usize].name.clone();
         ExpandTree { resource: self.resource_ref(member, object), member: name, kind }
+    }
+}
+
+impl Frame {
+    fn new(member: MemberIndex, object: u32, node: NodeIndex, depth: usize, is_goal: bool) -> Frame {
+        Frame {
+            member,
+            object,
+            node,
+            depth,
+            is_goal,
+            position: 0,
+            edge_position: 0,
+            children: Vec::new(),
+            subjects: Vec::new(),
+        }
     }
 }

@@ -4,22 +4,26 @@
 //! tried; a conditional answer by what is conditional. Goals are listed once and refer to each other by index. The
 //! witness of a grant was always finished before what it grants, so grants never explain themselves in a circle.
 //!
+//! Resumable: goal after goal, and within a goal's edges. What it holds is bounded, however large the graph is.
+//!
 //! Cost: O(edges of the goals explained), charged to the question's budget.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use idhini_model::{Context, ContextValue, Relationship, ResourceRef};
-use idhini_schema::{ArrowKind, ClassIndex, NodeIndex, PlanNode, PlanSubject};
+use idhini_schema::{ArrowKind, NodeIndex, PlanNode};
 use rustc_hash::FxBuildHasher;
 
 use crate::conditions::Condition;
 use crate::evaluate::{Evaluator, GoalKey};
 use crate::question::UNNAMED_RESOURCE;
-use crate::value::Bounds;
-use crate::{EngineError, Permissionship, Question};
+use crate::survey::{Found, FoundEdge, Keep, Survey, permissionship};
+use crate::{EngineError, Permissionship, Progress, Question};
 
 /// The most edges listed under one rule; the rest is counted.
 pub const EXPLAINED_EDGES_MAX: usize = 1_000;
+/// The most edges listed in one explanation; those of further rules are counted.
+pub const EXPLAINED_EDGES_TOTAL_MAX: usize = 100_000;
 /// The most goals listed in one explanation.
 pub const EXPLAINED_GOALS_MAX: usize = 10_000;
 
@@ -92,7 +96,7 @@ pub enum RuleKind {
 /// Relationships that an answer rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExplainedEdges {
-    /// At most [`EXPLAINED_EDGES_MAX`].
+    /// At most [`EXPLAINED_EDGES_MAX`], and [`EXPLAINED_EDGES_TOTAL_MAX`] in one explanation.
     pub edges: Vec<ExplainedEdge>,
     /// How many more there are.
     pub omitted: u64,
@@ -137,74 +141,53 @@ pub enum ConditionOutcome {
     Failed(String),
 }
 
-/// Explains what the evaluator has finished about `goal`.
-pub(crate) fn explain(
-    evaluator: &mut Evaluator<'_>,
-    goal: GoalKey,
-    question: Question<'_>,
-) -> Result<Explanation, EngineError> {
-    let mut explainer = Explainer {
-        evaluator,
-        question,
-        object: goal.object,
-        numbers: HashMap::from_iter([(goal, 0)]),
-        order: vec![goal],
-        is_truncated: false,
-    };
-    let mut goals = Vec::new();
-    while let Some(&goal) = explainer.order.get(goals.len()) {
-        let explained = explainer.goal(goal)?;
-        goals.push(explained);
-    }
-    Ok(Explanation { goals, is_truncated: explainer.is_truncated })
-}
-
-struct Explainer<'e, 'a, 'q> {
-    evaluator: &'e mut Evaluator<'a>,
-    question: Question<'q>,
-    /// The object of the goal being explained.
-    object: u32,
-    numbers: HashMap<GoalKey, usize, FxBuildHasher>,
+/// An explanation being put together; resumable.
+pub(crate) struct Explaining {
+    /// Goals in the order of their numbers; those explained are the first of them.
     order: Vec<GoalKey>,
+    numbers: HashMap<GoalKey, usize, FxBuildHasher>,
+    running: Option<Survey>,
+    explained: Vec<ExplainedGoal>,
+    edges: usize,
     is_truncated: bool,
 }
 
-/// A node's value before it is known whether the explanation needs it.
-#[derive(Clone, Copy)]
-struct Found {
-    bounds: Option<Bounds>,
-    /// When its grant was finished.
-    rank: u32,
-}
+impl Explaining {
+    /// Explains what the evaluator has finished about `goal`.
+    pub(crate) fn open(goal: GoalKey) -> Explaining {
+        Explaining {
+            order: vec![goal],
+            numbers: HashMap::from_iter([(goal, 0)]),
+            running: None,
+            explained: Vec::new(),
+            edges: 0,
+            is_truncated: false,
+        }
+    }
 
-#[derive(Clone, Copy)]
-struct FoundEdge {
-    class: ClassIndex,
-    subject: u32,
-    /// `None` if its target was not visited.
-    bounds: Option<Bounds>,
-    rank: u32,
-    target: Option<GoalKey>,
-}
-
-impl Explainer<'_, '_, '_> {
-    fn goal(&mut self, goal: GoalKey) -> Result<ExplainedGoal, EngineError> {
-        let plans = self.evaluator.snapshot.plans;
-        self.object = goal.object;
-        let object_type = plans.type_of(goal.member);
-        let resource = match goal.object {
-            object if object >= UNNAMED_RESOURCE => self.question.resource.clone(),
-            object => ResourceRef::new(
-                plans.plan.types[object_type as usize].name.as_str(),
-                self.evaluator.snapshot.root.object_id(plans.type_ids[object_type as usize], object),
-            ),
-        };
-        let rule = if self.evaluator.is_subject(goal) {
-            ExplainedRule { permissionship: Some(Permissionship::Has), kind: RuleKind::IsSubject }
-        } else {
-            self.rule(plans.node_of(goal.member))?
-        };
-        Ok(ExplainedGoal { resource, member: plans.plan.members[goal.member as usize].name.clone(), rule })
+    /// Works on until all is explained or the cost reaches `end`.
+    pub(crate) fn advance(
+        &mut self,
+        evaluator: &mut Evaluator<'_>,
+        question: Question<'_>,
+        end: u64,
+    ) -> Result<Progress<Explanation>, EngineError> {
+        while let Some(&goal) = self.order.get(self.explained.len()) {
+            let mut survey = self
+                .running
+                .take()
+                .unwrap_or_else(|| Survey::open(evaluator, goal, Keep::PerValue(EXPLAINED_EDGES_MAX)));
+            if !survey.advance(evaluator, end)? {
+                self.running = Some(survey);
+                return Ok(Progress::More);
+            }
+            let before = self.edges;
+            let explained = Explainer { evaluator, question, survey, all: self }.goal(goal);
+            self.explained.push(explained);
+            evaluator.charge((self.edges - before) as u64)?;
+        }
+        let goals = std::mem::take(&mut self.explained);
+        Ok(Progress::Done(Explanation { goals, is_truncated: self.is_truncated }))
     }
 
     fn number(&mut self, goal: GoalKey) -> Option<usize> {
@@ -220,61 +203,82 @@ impl Explainer<'_, '_, '_> {
         self.order.push(goal);
         Some(next)
     }
+}
 
-    fn rule(&mut self, node: NodeIndex) -> Result<ExplainedRule, EngineError> {
-        let found = self.found(node)?;
+/// Tells one surveyed goal.
+struct Explainer<'e, 'a, 'q> {
+    evaluator: &'e mut Evaluator<'a>,
+    question: Question<'q>,
+    survey: Survey,
+    all: &'e mut Explaining,
+}
+
+// Recursion in here follows the schema's nesting, which the parser bounds.
+impl Explainer<'_, '_, '_> {
+    fn goal(&mut self, goal: GoalKey) -> ExplainedGoal {
+        let plans = self.evaluator.snapshot.plans;
+        let object_type = plans.type_of(goal.member);
+        let resource = match goal.object {
+            object if object >= UNNAMED_RESOURCE => self.question.resource.clone(),
+            object => ResourceRef::new(
+                plans.plan.types[object_type as usize].name.as_str(),
+                self.evaluator.snapshot.root.object_id(plans.type_ids[object_type as usize], object),
+            ),
+        };
+        let rule = if self.evaluator.is_subject(goal) {
+            ExplainedRule { permissionship: Some(Permissionship::Has), kind: RuleKind::IsSubject }
+        } else {
+            self.rule(plans.node_of(goal.member))
+        };
+        ExplainedGoal { resource, member: plans.plan.members[goal.member as usize].name.clone(), rule }
+    }
+
+    fn rule(&mut self, node: NodeIndex) -> ExplainedRule {
+        let found = self.survey.of(node);
         let plans = self.evaluator.snapshot.plans;
         let kind = match &plans.plan.nodes[node as usize] {
             PlanNode::Nil => RuleKind::Nil,
             PlanNode::SelfObject(_) => RuleKind::SelfObject,
             PlanNode::Member(member) => {
-                let goal = GoalKey { member: *member, object: self.object };
-                RuleKind::Goal(if found.bounds.is_some() { self.number(goal) } else { None })
+                let goal = GoalKey { member: *member, object: self.survey.goal().object };
+                RuleKind::Goal(if found.bounds.is_some() { self.all.number(goal) } else { None })
             }
             PlanNode::Union(children) => {
-                RuleKind::Union(self.children(children, found, Permissionship::Has)?)
+                RuleKind::Union(self.children(children, &found, Permissionship::Has))
             }
             PlanNode::Intersection(children) => {
-                RuleKind::Intersection(self.children(children, found, Permissionship::No)?)
+                RuleKind::Intersection(self.children(children, &found, Permissionship::No))
             }
-            PlanNode::Exclusion(base, excluded) => self.exclusion(*base, *excluded, found)?,
-            PlanNode::Relation(classes) => {
-                let edges = self.relation_edges(classes)?;
-                RuleKind::Relation(self.edges(&edges, found, Permissionship::Has)?)
-            }
-            PlanNode::Arrow { relation, target, kind, steps } => {
-                let mut edges = Vec::new();
-                for step in steps {
-                    self.class_edges(step.class, step.target, &mut edges)?;
-                }
+            PlanNode::Exclusion(base, excluded) => self.exclusion(*base, *excluded, &found),
+            PlanNode::Relation(_) => RuleKind::Relation(self.edges(&found, Permissionship::Has)),
+            PlanNode::Arrow { relation, target, kind, .. } => {
                 let is_all = *kind == ArrowKind::All;
                 let decisive = if is_all { Permissionship::No } else { Permissionship::Has };
                 RuleKind::Arrow {
                     relation: plans.plan.members[*relation as usize].name.clone(),
                     target: target.clone(),
                     is_all,
-                    edges: self.edges(&edges, found, decisive)?,
+                    edges: self.edges(&found, decisive),
                 }
             }
         };
-        Ok(ExplainedRule { permissionship: permissionship(found.bounds), kind })
+        ExplainedRule { permissionship: permissionship(found.bounds), kind }
     }
 
     /// The children that a value rests on: one with the decisive value, or all that share the value.
     fn children(
         &mut self,
         children: &[NodeIndex],
-        found: Found,
+        found: &Found,
         decisive: Permissionship,
-    ) -> Result<Vec<ExplainedRule>, EngineError> {
+    ) -> Vec<ExplainedRule> {
         let value = permissionship(found.bounds);
-        let mut kept = Vec::new();
-        for &child in children {
-            let of_child = self.found(child)?;
-            if rests_on(value, permissionship(of_child.bounds), decisive) {
-                kept.push((of_child.rank, child));
-            }
-        }
+        let mut kept: Vec<(u32, NodeIndex)> = children
+            .iter()
+            .map(|child| (self.survey.of(*child), *child))
+            .filter(|(of_child, _)| rests_on(value, permissionship(of_child.bounds), decisive))
+            .map(|(of_child, child)| (of_child.rank, child))
+            .collect();
         if value == Some(decisive) {
             kept.sort_by_key(|(rank, _)| *rank);
             kept.truncate(1);
@@ -282,14 +286,9 @@ impl Explainer<'_, '_, '_> {
         kept.into_iter().map(|(_, child)| self.rule(child)).collect()
     }
 
-    fn exclusion(
-        &mut self,
-        base: NodeIndex,
-        excluded: NodeIndex,
-        found: Found,
-    ) -> Result<RuleKind, EngineError> {
-        let of_base = permissionship(self.found(base)?.bounds);
-        let of_excluded = permissionship(self.found(excluded)?.bounds);
+    fn exclusion(&mut self, base: NodeIndex, excluded: NodeIndex, found: &Found) -> RuleKind {
+        let of_base = permissionship(self.survey.of(base).bounds);
+        let of_excluded = permissionship(self.survey.of(excluded).bounds);
         let (needs_base, needs_excluded) = match permissionship(found.bounds) {
             Some(Permissionship::No) if of_base == Some(Permissionship::No) => (true, false),
             Some(Permissionship::No) => (false, true),
@@ -299,38 +298,49 @@ impl Explainer<'_, '_, '_> {
             }
             _ => (true, true),
         };
-        let base = needs_base.then(|| self.rule(base).map(Box::new)).transpose()?;
-        let excluded = needs_excluded.then(|| self.rule(excluded).map(Box::new)).transpose()?;
-        Ok(RuleKind::Exclusion { base, excluded })
+        RuleKind::Exclusion {
+            base: needs_base.then(|| Box::new(self.rule(base))),
+            excluded: needs_excluded.then(|| Box::new(self.rule(excluded))),
+        }
     }
 
-    fn edges(
-        &mut self,
-        edges: &[FoundEdge],
-        found: Found,
-        decisive: Permissionship,
-    ) -> Result<ExplainedEdges, EngineError> {
+    fn edges(&mut self, found: &Found, decisive: Permissionship) -> ExplainedEdges {
         let value = permissionship(found.bounds);
-        let mut kept: Vec<&FoundEdge> =
-            edges.iter().filter(|e| rests_on(value, permissionship(e.bounds), decisive)).collect();
+        let is_part = |edge: Option<Permissionship>| rests_on(value, edge, decisive);
+        let mut kept: Vec<FoundEdge> = self
+            .survey
+            .edges(found)
+            .iter()
+            .filter(|edge| is_part(permissionship(edge.bounds)))
+            .copied()
+            .collect();
+        let mut whole: u64 = Permissionship::ALL
+            .map(Some)
+            .into_iter()
+            .chain([None])
+            .filter(|of_edge| is_part(*of_edge))
+            .map(|of_edge| found.count(of_edge))
+            .sum();
         if value == Some(decisive) {
             kept.sort_by_key(|edge| edge.rank);
             kept.truncate(1);
+            whole = kept.len() as u64;
         }
-        let omitted = kept.len().saturating_sub(EXPLAINED_EDGES_MAX) as u64;
-        kept.truncate(EXPLAINED_EDGES_MAX);
-        let mut explained = Vec::with_capacity(kept.len());
-        for edge in kept {
-            explained.extend(self.edge(edge));
-        }
-        Ok(ExplainedEdges { edges: explained, omitted })
+        let left = EXPLAINED_EDGES_TOTAL_MAX.saturating_sub(self.all.edges);
+        // A witness is told in any case: without it a grant has no reason.
+        kept.truncate(EXPLAINED_EDGES_MAX.min(left.max(1)));
+        self.all.edges += kept.len();
+        let omitted = whole.saturating_sub(kept.len() as u64);
+        let edges = kept.into_iter().filter_map(|edge| self.edge(&edge)).collect();
+        ExplainedEdges { edges, omitted }
     }
 
     fn edge(&mut self, edge: &FoundEdge) -> Option<ExplainedEdge> {
         let snapshot = self.evaluator.snapshot;
+        let object = self.survey.goal().object;
         let class = snapshot.plans.class_ids[edge.class as usize];
-        let relationship = snapshot.root.relationship(class, self.object, edge.subject)?;
-        let attributes = self.evaluator.conditions.live(edge.class, self.object, edge.subject)?;
+        let relationship = snapshot.root.relationship(class, object, edge.subject)?;
+        let attributes = self.evaluator.conditions.live(edge.class, object, edge.subject)?;
         let condition = attributes.and_then(|a| a.caveat.as_ref()).map(|caveat| {
             let outcome = match self.evaluator.conditions.condition(caveat) {
                 Condition::True => ConditionOutcome::True,
@@ -352,112 +362,8 @@ impl Explainer<'_, '_, '_> {
                 outcome,
             }
         });
-        let target = edge.target.and_then(|goal| self.number(goal));
+        let target = edge.target.and_then(|goal| self.all.number(goal));
         Some(ExplainedEdge { relationship, permissionship: permissionship(edge.bounds), condition, target })
-    }
-
-    /// A node's value as the evaluator found it. Recursion follows the schema's nesting, which the parser bounds.
-    fn found(&mut self, node: NodeIndex) -> Result<Found, EngineError> {
-        let plans = self.evaluator.snapshot.plans;
-        let join_all = |found: Vec<Found>, is_and: bool| {
-            let start = if is_and { Bounds::HAS } else { Bounds::NO };
-            let all = found.iter().map(|f| f.bounds.unwrap_or(Bounds::UNKNOWN));
-            let bounds = all.fold(start, |a, b| if is_and { a.and(b) } else { a.or(b) });
-            // What was not visited leaves a value open, unless the rest decides it.
-            let is_open = !bounds.is_point() && found.iter().any(|f| f.bounds.is_none());
-            let ranks = found.iter().filter(|f| f.bounds == Some(Bounds::HAS)).map(|f| f.rank);
-            let rank = if is_and { ranks.max() } else { ranks.min() };
-            Found { bounds: (!is_open).then_some(bounds), rank: rank.unwrap_or(0) }
-        };
-        Ok(match &plans.plan.nodes[node as usize] {
-            PlanNode::Nil => Found { bounds: Some(Bounds::NO), rank: 0 },
-            PlanNode::SelfObject(object_type) => {
-                let subject = self.evaluator.subject();
-                let is_subject = subject.member.is_none()
-                    && subject.object == self.object
-                    && subject.object_type == *object_type;
-                Found { bounds: Some(if is_subject { Bounds::HAS } else { Bounds::NO }), rank: 0 }
-            }
-            PlanNode::Member(member) => {
-                let known = self.evaluator.known(GoalKey { member: *member, object: self.object });
-                Found { bounds: known.map(|k| k.0), rank: known.map_or(0, |k| k.1) }
-            }
-            PlanNode::Union(children) => {
-                join_all(children.iter().map(|c| self.found(*c)).collect::<Result<_, _>>()?, false)
-            }
-            PlanNode::Intersection(children) => {
-                join_all(children.iter().map(|c| self.found(*c)).collect::<Result<_, _>>()?, true)
-            }
-            PlanNode::Exclusion(base, excluded) => {
-                let (base, mut excluded) = (self.found(*base)?, self.found(*excluded)?);
-                excluded.bounds = excluded.bounds.map(Bounds::negated);
-                Found { rank: base.rank, ..join_all(vec![base, excluded], true) }
-            }
-            PlanNode::Relation(classes) => {
-                let edges = self.relation_edges(classes)?;
-                join_all(edges.iter().map(|e| Found { bounds: e.bounds, rank: e.rank }).collect(), false)
-            }
-            PlanNode::Arrow { kind, steps, .. } => {
-                let mut edges = Vec::new();
-                for step in steps {
-                    self.class_edges(step.class, step.target, &mut edges)?;
-                }
-                let is_all = *kind == ArrowKind::All && !edges.is_empty();
-                join_all(edges.iter().map(|e| Found { bounds: e.bounds, rank: e.rank }).collect(), is_all)
-            }
-        })
-    }
-
-    fn relation_edges(&mut self, classes: &[ClassIndex]) -> Result<Vec<FoundEdge>, EngineError> {
-        let plans = self.evaluator.snapshot.plans;
-        let mut edges = Vec::new();
-        for &class in classes {
-            if let PlanSubject::Userset(target) = plans.plan.classes[class as usize].subject {
-                self.class_edges(class, target, &mut edges)?;
-                continue;
-            }
-            let Some(subject) = self.evaluator.direct_subject(class) else { continue };
-            if self.evaluator.holds(class, self.object, subject) {
-                self.evaluator.charge(1)?;
-                let bounds = self.evaluator.conditions.whole_edge(class, self.object, subject);
-                edges.extend(bounds.map(|bounds| FoundEdge {
-                    class,
-                    subject,
-                    bounds: Some(bounds),
-                    rank: 0,
-                    target: None,
-                }));
-            }
-        }
-        Ok(edges)
-    }
-
-    /// The live edges of a class with what was found of their targets.
-    fn class_edges(
-        &mut self,
-        class: ClassIndex,
-        target: u32,
-        into: &mut Vec<FoundEdge>,
-    ) -> Result<(), EngineError> {
-        if self.object >= UNNAMED_RESOURCE {
-            return Ok(());
-        }
-        let snapshot = self.evaluator.snapshot;
-        for subject in snapshot.root.subjects(snapshot.plans.class_ids[class as usize], self.object).iter() {
-            self.evaluator.charge(1)?;
-            let Some(edge) = self.evaluator.conditions.whole_edge(class, self.object, subject) else {
-                continue;
-            };
-            let goal = GoalKey { member: target, object: subject };
-            let known = self.evaluator.known(goal);
-            let (bounds, rank) = match known {
-                _ if edge == Bounds::NO => (Some(Bounds::NO), 0),
-                Some((bounds, rank)) => (Some(edge.and(bounds)), rank),
-                None => (None, 0),
-            };
-            into.push(FoundEdge { class, subject, bounds, rank, target: known.map(|_| goal) });
-        }
-        Ok(())
     }
 }
 
@@ -470,8 +376,4 @@ fn rests_on(value: Option<Permissionship>, child: Option<Permissionship>, decisi
         Some(_) => true,
         None => child.is_none(),
     }
-}
-
-fn permissionship(bounds: Option<Bounds>) -> Option<Permissionship> {
-    bounds.filter(|b| b.is_point()).map(|b| b.low)
 }

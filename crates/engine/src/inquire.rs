@@ -1,40 +1,77 @@
 //! From a goal's bounds to an answer: which parameters are missing, or why is there none?
 //!
-//! Walks what the evaluator has finished and evaluates nothing anew but leaves. A node whose value is the point
+//! Walks what the evaluator has finished, one goal's [`Survey`] after the other. A node whose value is the point
 //! *conditional* had all its children visited, since none of them decided it.
 //!
 //! # Invariants
 //! * Only children that are themselves the point *conditional* contribute to what is missing.
 //! * Each goal is walked once, so cycles end.
 //!
-//! Cost: O(edges of the conditional goals); paused between goals.
+//! Cost: O(edges of the conditional goals), charged to the question.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use idhini_caveat::EvaluationError;
-use idhini_schema::{ArrowKind, ClassIndex, NodeIndex, PlanNode, PlanSubject};
+use idhini_schema::{NodeIndex, PlanNode};
 use rustc_hash::FxBuildHasher;
 
 use crate::broken::{Variant, is_broken};
 use crate::conditions::Condition;
 use crate::evaluate::{Evaluator, GoalKey};
 use crate::question::UNNAMED_RESOURCE;
-use crate::refuse::refusal;
+use crate::refuse::Refusing;
+use crate::survey::{Keep, Survey};
 use crate::value::Bounds;
 use crate::{Answer, EngineError, Permissionship, Progress};
 
 /// One goal being answered; resumable.
 pub(crate) struct Inquiry {
     goal: GoalKey,
-    walk: Option<Walk>,
+    phase: Phase,
+}
+
+enum Phase {
+    Evaluating,
+    /// Its value is *conditional*: what is missing?
+    Naming(Box<Naming>),
+    /// It has no value: why?
+    Refusing(Box<Refusing>),
 }
 
 /// The conditional goals below the asked one.
-struct Walk {
+struct Naming {
     open: Vec<GoalKey>,
+    running: Option<Survey>,
     seen: HashSet<GoalKey, FxBuildHasher>,
     missing: BTreeSet<String>,
+}
+
+/// What of a rule is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Like {
+    Conditional,
+    /// Without a value.
+    Undefined,
+}
+
+impl Like {
+    fn is_met(self, bounds: Option<Bounds>) -> bool {
+        match self {
+            Like::Conditional => bounds == Some(Bounds::CONDITIONAL),
+            Like::Undefined => bounds.is_some_and(|bounds| !bounds.is_point()),
+        }
+    }
+
+    /// A survey that remembers what [`causes`] needs.
+    pub(crate) fn survey(self, evaluator: &Evaluator<'_>, goal: GoalKey) -> Survey {
+        let is_kept: fn(Bounds) -> bool = match self {
+            _ if is_broken(Variant::MissingLeaksFromOtherBranches) => |_| true,
+            Like::Conditional => |bounds| bounds == Bounds::CONDITIONAL,
+            Like::Undefined => |bounds| !bounds.is_point(),
+        };
+        Survey::open(evaluator, goal, Keep::If(is_kept))
+    }
 }
 
 /// What makes a node conditional, or leaves it undefined.
@@ -49,7 +86,7 @@ impl Inquiry {
     /// Asks the evaluator.
     pub(crate) fn open(evaluator: &mut Evaluator<'_>, goal: GoalKey) -> Inquiry {
         evaluator.ask(goal);
-        Inquiry { goal, walk: None }
+        Inquiry { goal, phase: Phase::Evaluating }
     }
 
     /// Works on for about `fuel` edges.
@@ -58,44 +95,55 @@ impl Inquiry {
         evaluator: &mut Evaluator<'_>,
         fuel: u64,
     ) -> Result<Progress<Answer>, EngineError> {
-        if self.walk.is_none() {
+        let end = evaluator.cost().saturating_add(fuel);
+        if let Phase::Evaluating = self.phase {
             let Progress::Done(bounds) = evaluator.advance(fuel)? else { return Ok(Progress::More) };
-            if !bounds.is_point() && is_broken(Variant::NoAnswerIsDenial) {
-                return Ok(Progress::Done(Answer {
-                    permissionship: Permissionship::No,
-                    missing: BTreeSet::new(),
-                }));
-            }
-            if !bounds.is_point() {
-                return Err(refusal(evaluator, self.goal));
-            }
-            if bounds.low != Permissionship::Conditional {
-                return Ok(Progress::Done(Answer { permissionship: bounds.low, missing: BTreeSet::new() }));
+            let decided = |permissionship| Answer { permissionship, missing: BTreeSet::new() };
+            match bounds.low {
+                _ if !bounds.is_point() && is_broken(Variant::NoAnswerIsDenial) => {
+                    return Ok(Progress::Done(decided(Permissionship::No)));
+                }
+                _ if !bounds.is_point() => self.phase = Phase::Refusing(Box::new(Refusing::open(self.goal))),
+                Permissionship::Conditional => self.phase = Phase::Naming(Box::new(Naming::open(self.goal))),
+                value => return Ok(Progress::Done(decided(value))),
             }
         }
-        let goal = self.goal;
-        let walk = self.walk.get_or_insert_with(|| Walk {
-            open: vec![goal],
-            seen: HashSet::from_iter([goal]),
-            missing: BTreeSet::new(),
-        });
-        let end = evaluator.cost().saturating_add(fuel);
-        while let Some(goal) = walk.open.pop() {
-            for cause in causes(evaluator, goal, Bounds::CONDITIONAL)? {
+        match &mut self.phase {
+            Phase::Evaluating => Ok(Progress::More),
+            Phase::Naming(naming) => naming.advance(evaluator, end),
+            Phase::Refusing(refusing) => match refusing.advance(evaluator, end)? {
+                Progress::Done(refusal) => Err(refusal),
+                Progress::More => Ok(Progress::More),
+            },
+        }
+    }
+}
+
+impl Naming {
+    fn open(goal: GoalKey) -> Naming {
+        Naming { open: vec![goal], running: None, seen: HashSet::from_iter([goal]), missing: BTreeSet::new() }
+    }
+
+    fn advance(&mut self, evaluator: &mut Evaluator<'_>, end: u64) -> Result<Progress<Answer>, EngineError> {
+        while let Some(mut survey) =
+            self.running.take().or_else(|| Some(Like::Conditional.survey(evaluator, self.open.pop()?)))
+        {
+            if !survey.advance(evaluator, end)? {
+                self.running = Some(survey);
+                return Ok(Progress::More);
+            }
+            for cause in causes(evaluator, &survey, Like::Conditional) {
                 match cause {
-                    Cause::Parameters(names) => walk.missing.extend(names.iter().cloned()),
-                    Cause::Goal(below, _) if walk.seen.insert(below) => walk.open.push(below),
+                    Cause::Parameters(names) => self.missing.extend(names.iter().cloned()),
+                    Cause::Goal(below, _) if self.seen.insert(below) => self.open.push(below),
                     Cause::Goal(..) | Cause::Failure(_) => {}
                 }
                 if is_broken(Variant::MissingOfOneBranchOnly) {
                     break;
                 }
             }
-            if evaluator.cost() >= end && !walk.open.is_empty() {
-                return Ok(Progress::More);
-            }
         }
-        let missing = std::mem::take(&mut walk.missing);
+        let missing = std::mem::take(&mut self.missing);
         Ok(Progress::Done(Answer { permissionship: Permissionship::Conditional, missing }))
     }
 }
@@ -114,170 +162,81 @@ pub(crate) fn goal_name(evaluator: &Evaluator<'_>, goal: GoalKey) -> String {
     )
 }
 
-/// What of a goal's own rule has a value like the goal's: the point *conditional*, or (for `UNKNOWN`) no point.
-pub(crate) fn causes(
-    evaluator: &mut Evaluator<'_>,
-    goal: GoalKey,
-    like: Bounds,
-) -> Result<Vec<Cause>, EngineError> {
-    evaluator.charge(1)?;
-    let mut walker = Walker { evaluator, object: goal.object, like, is_excluded: false, causes: Vec::new() };
-    let node = walker.evaluator.snapshot.plans.node_of(goal.member);
-    walker.node(node)?;
-    Ok(walker.causes)
+/// What of a surveyed goal's rule has a value like the goal's.
+pub(crate) fn causes(evaluator: &mut Evaluator<'_>, survey: &Survey, like: Like) -> Vec<Cause> {
+    let root = evaluator.snapshot.plans.node_of(survey.goal().member);
+    let mut finder = Finder { evaluator, survey, like, causes: Vec::new() };
+    finder.node(root, false);
+    finder.causes
 }
 
-struct Walker<'w, 'a> {
-    evaluator: &'w mut Evaluator<'a>,
-    object: u32,
-    like: Bounds,
-    is_excluded: bool,
+struct Finder<'f, 'a> {
+    evaluator: &'f mut Evaluator<'a>,
+    survey: &'f Survey,
+    like: Like,
     causes: Vec<Cause>,
 }
 
-impl Walker<'_, '_> {
-    fn is_like(&self, bounds: Bounds) -> bool {
-        if self.like.is_point() { bounds == self.like } else { !bounds.is_point() }
+impl Finder<'_, '_> {
+    fn is_like(&self, bounds: Option<Bounds>) -> bool {
+        self.like.is_met(bounds) || is_broken(Variant::MissingLeaksFromOtherBranches)
     }
 
-    /// A node's value; what its causes are is kept only if it is like what is looked for. Recursion follows the
-    /// schema's nesting, which the parser bounds.
-    fn node(&mut self, node: NodeIndex) -> Result<Option<Bounds>, EngineError> {
-        let kept = self.causes.len();
+    /// What is like the goal in a node, and whether it stands behind a `-`. Recursion follows the schema's nesting,
+    /// which the parser bounds.
+    fn node(&mut self, node: NodeIndex, is_excluded: bool) {
+        let found = self.survey.of(node);
+        if !self.is_like(found.bounds) {
+            return;
+        }
         let plans = self.evaluator.snapshot.plans;
-        let bounds = match &plans.plan.nodes[node as usize] {
-            PlanNode::Nil | PlanNode::SelfObject(_) => self.decided(node),
-            PlanNode::Member(member) => self.goal(GoalKey { member: *member, object: self.object }),
-            PlanNode::Union(children) => {
-                let mut bounds = Bounds::NO;
-                for child in children {
-                    bounds = bounds.or(self.node(*child)?.unwrap_or(Bounds::NO));
-                }
-                Some(bounds)
+        match &plans.plan.nodes[node as usize] {
+            PlanNode::Nil | PlanNode::SelfObject(_) => {}
+            PlanNode::Member(member) => {
+                self.goal(GoalKey { member: *member, object: self.survey.goal().object }, is_excluded);
             }
-            PlanNode::Intersection(children) => {
-                let mut bounds = Bounds::HAS;
+            PlanNode::Union(children) | PlanNode::Intersection(children) => {
                 for child in children {
-                    bounds = bounds.and(self.node(*child)?.unwrap_or(Bounds::HAS));
+                    self.node(*child, is_excluded);
                 }
-                Some(bounds)
             }
             PlanNode::Exclusion(base, excluded) => {
-                let base = self.node(*base)?.unwrap_or(Bounds::NO);
-                let was_excluded = std::mem::replace(&mut self.is_excluded, true);
-                let excluded = self.node(*excluded)?.unwrap_or(Bounds::NO);
-                self.is_excluded = was_excluded;
-                Some(base.and(excluded.negated()))
+                self.node(*base, is_excluded);
+                self.node(*excluded, true);
             }
-            PlanNode::Relation(classes) => Some(self.relation(classes)?),
-            PlanNode::Arrow { kind, steps, .. } => {
-                let mut bounds: Option<Bounds> = None;
-                for step in steps {
-                    let of_step = self.edges(step.class, step.target, *kind)?;
-                    bounds = match (bounds, of_step, kind) {
-                        (Some(a), Some(b), ArrowKind::Any) => Some(a.or(b)),
-                        (Some(a), Some(b), ArrowKind::All) => Some(a.and(b)),
-                        (a, b, _) => a.or(b),
-                    };
+            PlanNode::Relation(_) | PlanNode::Arrow { .. } => {
+                for edge in self.survey.edges(&found) {
+                    self.condition(edge.class, edge.subject);
+                    if let Some(target) = edge.target {
+                        self.goal(target, is_excluded);
+                    }
                 }
-                Some(bounds.unwrap_or(Bounds::NO))
-            }
-        };
-        let is_kept = bounds.is_some_and(|bounds| self.is_like(bounds));
-        if !is_kept && !is_broken(Variant::MissingLeaksFromOtherBranches) {
-            self.causes.truncate(kept);
-        }
-        Ok(bounds)
-    }
-
-    /// `nil` and `self` are never conditional; only whether `self` grants matters to its parents.
-    fn decided(&self, node: NodeIndex) -> Option<Bounds> {
-        let subject = self.evaluator.subject();
-        Some(match self.evaluator.snapshot.plans.plan.nodes[node as usize] {
-            PlanNode::SelfObject(object_type)
-                if subject.member.is_none()
-                    && subject.object == self.object
-                    && subject.object_type == object_type =>
-            {
-                Bounds::HAS
-            }
-            _ => Bounds::NO,
-        })
-    }
-
-    /// A goal's value, if it was visited; remembers the goal if its value is like what is looked for.
-    fn goal(&mut self, goal: GoalKey) -> Option<Bounds> {
-        let (bounds, _) = self.evaluator.known(goal)?;
-        if self.is_like(bounds) {
-            self.causes.push(Cause::Goal(goal, self.is_excluded));
-        }
-        Some(bounds)
-    }
-
-    fn relation(&mut self, classes: &[ClassIndex]) -> Result<Bounds, EngineError> {
-        let plans = self.evaluator.snapshot.plans;
-        let mut bounds = Bounds::NO;
-        for &class in classes {
-            if let Some(subject) = self.evaluator.direct_subject(class)
-                && self.evaluator.holds(class, self.object, subject)
-                && let Some(edge) = self.edge(class, subject)?
-            {
-                bounds = bounds.or(edge);
-            }
-            if let PlanSubject::Userset(target) = plans.plan.classes[class as usize].subject
-                && let Some(of_class) = self.edges(class, target, ArrowKind::Any)?
-            {
-                bounds = bounds.or(of_class);
             }
         }
-        Ok(bounds)
     }
 
-    /// Edges of a class with their targets; `None` if there is no live one.
-    fn edges(
-        &mut self,
-        class: ClassIndex,
-        target: u32,
-        kind: ArrowKind,
-    ) -> Result<Option<Bounds>, EngineError> {
-        if self.object >= UNNAMED_RESOURCE {
-            return Ok(None);
+    /// A goal below, if its own value is like what is looked for.
+    fn goal(&mut self, goal: GoalKey, is_excluded: bool) {
+        let bounds = self.evaluator.known(goal).map(|(bounds, _)| bounds);
+        if self.like.is_met(bounds) {
+            self.causes.push(Cause::Goal(goal, is_excluded));
         }
-        let snapshot = self.evaluator.snapshot;
-        let mut all: Option<Bounds> = None;
-        for subject in snapshot.root.subjects(snapshot.plans.class_ids[class as usize], self.object).iter() {
-            let kept = self.causes.len();
-            let Some(edge) = self.edge(class, subject)? else { continue };
-            let target = match edge {
-                Bounds::NO => Bounds::NO,
-                _ => self.goal(GoalKey { member: target, object: subject }).unwrap_or(Bounds::NO),
-            };
-            let bounds = edge.and(target);
-            if !self.is_like(bounds) && !is_broken(Variant::MissingLeaksFromOtherBranches) {
-                self.causes.truncate(kept);
-            }
-            all = Some(match (all, kind) {
-                (None, _) => bounds,
-                (Some(all), ArrowKind::Any) => all.or(bounds),
-                (Some(all), ArrowKind::All) => all.and(bounds),
-            });
-        }
-        Ok(all)
     }
 
-    /// An edge's value, `None` if expired; remembers its condition if that is like what is looked for.
-    fn edge(&mut self, class: ClassIndex, subject: u32) -> Result<Option<Bounds>, EngineError> {
-        self.evaluator.charge(1)?;
+    /// The caveat of an edge, if its own outcome is like what is looked for.
+    fn condition(&mut self, class: u32, subject: u32) {
         let conditions = &mut self.evaluator.conditions;
-        let Some(attributes) = conditions.live(class, self.object, subject) else { return Ok(None) };
-        let Some(caveat) = attributes.and_then(|a| a.caveat.as_ref()) else { return Ok(Some(Bounds::HAS)) };
+        let attributes = conditions.live(class, self.survey.goal().object, subject).flatten();
+        let Some(caveat) = attributes.and_then(|a| a.caveat.as_ref()) else { return };
         let condition = conditions.condition(caveat).clone();
-        let bounds = condition.bounds();
         match condition {
-            Condition::Missing(names) if self.is_like(bounds) => self.causes.push(Cause::Parameters(names)),
-            Condition::Failed(error) if self.is_like(bounds) => self.causes.push(Cause::Failure(error)),
+            Condition::Missing(names) if self.like == Like::Conditional => {
+                self.causes.push(Cause::Parameters(names));
+            }
+            Condition::Failed(error) if self.like == Like::Undefined => {
+                self.causes.push(Cause::Failure(error));
+            }
             _ => {}
         }
-        Ok(Some(bounds))
     }
 }

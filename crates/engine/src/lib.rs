@@ -13,16 +13,17 @@ mod plans;
 mod question;
 mod refuse;
 mod solve;
+mod survey;
 mod value;
 
 #[cfg(feature = "broken")]
 pub use broken::{VARIANTS, Variant, break_with};
 pub use check::{Check, CheckBulk};
 pub use conditions::CAVEAT_BUDGET;
-pub use expand::{EXPAND_DEPTH_MAX, ExpandKind, ExpandTree, ExpandedSubject, expand};
+pub use expand::{EXPAND_DEPTH_MAX, EXPANDED_COST_MAX, Expand, ExpandKind, ExpandTree, ExpandedSubject};
 pub use explain::{
-    ConditionOutcome, EXPLAINED_EDGES_MAX, EXPLAINED_GOALS_MAX, ExplainedCondition, ExplainedEdge,
-    ExplainedEdges, ExplainedGoal, ExplainedRule, Explanation, RuleKind,
+    ConditionOutcome, EXPLAINED_EDGES_MAX, EXPLAINED_EDGES_TOTAL_MAX, EXPLAINED_GOALS_MAX,
+    ExplainedCondition, ExplainedEdge, ExplainedEdges, ExplainedGoal, ExplainedRule, Explanation, RuleKind,
 };
 pub use lookup_resources::{FoundResource, LookupResources};
 pub use lookup_subjects::{ExcludedSubject, FoundSubject, LookupSubjects};

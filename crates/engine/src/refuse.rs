@@ -2,76 +2,127 @@
 //!
 //! Walks the goals without a value below the asked one. What it reports is bounded, however large the graph is.
 //!
-//! Cost: O(edges of the goals walked), at most [`UNDEFINED_GOALS_MAX`] of them, charged to the question.
+//! Cost: O(edges of the goals walked), at most [`UNDEFINED_GOALS_MAX`] of them, and of the cycles tried, charged to
+//! the question.
 
 use std::collections::{HashMap, VecDeque};
 
 use rustc_hash::FxBuildHasher;
 
-use crate::EngineError;
 use crate::evaluate::{Evaluator, GoalKey};
-use crate::inquire::{Cause, causes, goal_name};
-use crate::value::Bounds;
+use crate::inquire::{Cause, Like, causes, goal_name};
+use crate::survey::Survey;
+use crate::{EngineError, Progress};
 
-/// The most goals without a value that are looked at for the reason.
+/// The most goals without a value that are looked at for the reason, and the most ways between them.
 const UNDEFINED_GOALS_MAX: usize = 20_000;
+const UNDEFINED_LINKS_MAX: usize = 100_000;
 /// The most exclusions that are tried for a way back.
 const EXCLUSIONS_TRIED_MAX: usize = 64;
 /// The most goals of a cycle that are named.
 const CYCLE_NAMES_MAX: usize = 12;
 
+/// The search for the reason; resumable. Breadth first, so that the cycles near the question are found.
+pub(crate) struct Refusing {
+    goal: GoalKey,
+    open: VecDeque<GoalKey>,
+    running: Option<Survey>,
+    undefined: Undefined,
+    /// How many exclusions were tried for a way back, and the shortest cycle so far.
+    tried: usize,
+    cycle: Option<Vec<GoalKey>>,
+}
+
 /// The goals without a value, and which of them leads to which.
 #[derive(Default)]
 struct Undefined {
     below: HashMap<GoalKey, Vec<GoalKey>, FxBuildHasher>,
+    links: usize,
     /// Those that lead to the other through the right side of a `-`.
     exclusions: Vec<(GoalKey, GoalKey)>,
 }
 
-/// The error that answers `goal`, whose bounds did not meet.
-pub(crate) fn refusal(evaluator: &mut Evaluator<'_>, goal: GoalKey) -> EngineError {
-    let undefined = match explore(evaluator, goal) {
-        Ok(undefined) => undefined,
-        Err(error) => return error,
-    };
-    let tried = undefined.exclusions.iter().take(EXCLUSIONS_TRIED_MAX);
-    let cycle = tried.filter_map(|(from, to)| undefined.path(*to, *from)).min_by_key(Vec::len);
-    let cycle = cycle.unwrap_or_else(|| vec![goal]);
-    let mut names: Vec<String> =
-        cycle.iter().take(CYCLE_NAMES_MAX).map(|goal| goal_name(evaluator, *goal)).collect();
-    if cycle.len() > CYCLE_NAMES_MAX {
-        names.push(format!("({} more)", cycle.len() - CYCLE_NAMES_MAX));
+impl Refusing {
+    /// Why have the bounds of `goal` not met?
+    pub(crate) fn open(goal: GoalKey) -> Refusing {
+        let mut undefined = Undefined::default();
+        undefined.below.insert(goal, Vec::new());
+        let open = VecDeque::from([goal]);
+        Refusing { goal, open, running: None, undefined, tried: 0, cycle: None }
     }
-    EngineError::Cycle { cycle: names }
-}
 
-/// Breadth first, so that the cycles near the question are found. A failing caveat ends it.
-fn explore(evaluator: &mut Evaluator<'_>, goal: GoalKey) -> Result<Undefined, EngineError> {
-    let mut undefined = Undefined::default();
-    let mut open = VecDeque::from([goal]);
-    undefined.below.insert(goal, Vec::new());
-    while let Some(goal) = open.pop_front() {
-        for cause in causes(evaluator, goal, Bounds::UNKNOWN)? {
-            match cause {
-                Cause::Failure(error) => return Err(EngineError::Caveat(error)),
-                Cause::Parameters(_) => {}
-                Cause::Goal(below, is_excluded) => {
-                    undefined.below.entry(goal).or_default().push(below);
-                    if is_excluded {
-                        undefined.exclusions.push((goal, below));
-                    }
-                    if undefined.below.len() < UNDEFINED_GOALS_MAX && !undefined.below.contains_key(&below) {
-                        undefined.below.insert(below, Vec::new());
-                        open.push_back(below);
+    /// Searches on until the cost reaches `end`. What is found is the error that answers the question.
+    ///
+    /// # Errors
+    /// [`EngineError::Budget`].
+    pub(crate) fn advance(
+        &mut self,
+        evaluator: &mut Evaluator<'_>,
+        end: u64,
+    ) -> Result<Progress<EngineError>, EngineError> {
+        while let Some(mut survey) =
+            self.running.take().or_else(|| Some(Like::Undefined.survey(evaluator, self.open.pop_front()?)))
+        {
+            if !survey.advance(evaluator, end)? {
+                self.running = Some(survey);
+                return Ok(Progress::More);
+            }
+            for cause in causes(evaluator, &survey, Like::Undefined) {
+                match cause {
+                    // A failing caveat ends the search.
+                    Cause::Failure(error) => return Ok(Progress::Done(EngineError::Caveat(error))),
+                    Cause::Parameters(_) => {}
+                    Cause::Goal(below, is_excluded) => {
+                        if self.undefined.link(survey.goal(), below, is_excluded) {
+                            self.open.push_back(below);
+                        }
                     }
                 }
             }
         }
+        while let Some(&(from, to)) = self.undefined.exclusions.get(self.tried) {
+            if self.tried >= EXCLUSIONS_TRIED_MAX {
+                break;
+            }
+            if evaluator.cost() >= end {
+                return Ok(Progress::More);
+            }
+            evaluator.charge(self.undefined.links as u64)?;
+            self.tried += 1;
+            let found = self.undefined.path(to, from);
+            let shortest = self.cycle.as_ref().map_or(usize::MAX, Vec::len);
+            if let Some(cycle) = found.filter(|cycle| cycle.len() < shortest) {
+                self.cycle = Some(cycle);
+            }
+        }
+        let cycle = self.cycle.take().unwrap_or_else(|| vec![self.goal]);
+        let mut names: Vec<String> =
+            cycle.iter().take(CYCLE_NAMES_MAX).map(|goal| goal_name(evaluator, *goal)).collect();
+        if cycle.len() > CYCLE_NAMES_MAX {
+            names.push(format!("({} more)", cycle.len() - CYCLE_NAMES_MAX));
+        }
+        Ok(Progress::Done(EngineError::Cycle { cycle: names }))
     }
-    Ok(undefined)
 }
 
 impl Undefined {
+    /// Adds a way from one goal to another; returns whether the other is new and to be looked at.
+    fn link(&mut self, from: GoalKey, to: GoalKey, is_excluded: bool) -> bool {
+        if self.links >= UNDEFINED_LINKS_MAX {
+            return false;
+        }
+        self.links += 1;
+        self.below.entry(from).or_default().push(to);
+        if is_excluded {
+            self.exclusions.push((from, to));
+        }
+        if self.below.len() >= UNDEFINED_GOALS_MAX || self.below.contains_key(&to) {
+            return false;
+        }
+        self.below.insert(to, Vec::new());
+        true
+    }
+
     /// The shortest way between two goals, both included.
     fn path(&self, from: GoalKey, to: GoalKey) -> Option<Vec<GoalKey>> {
         let mut came_from: HashMap<GoalKey, GoalKey, FxBuildHasher> = HashMap::from_iter([(from, from)]);

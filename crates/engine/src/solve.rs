@@ -112,12 +112,30 @@ enum Side {
     Upper,
 }
 
+/// What a solver is at. All but the last go through the gates one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// How many parents has each gate?
+    Counting,
+    /// Which are they?
+    Placing,
+    /// Which values does the running pass begin with?
+    Seeding,
+    /// Rises are told to parents.
+    Rising,
+}
+
 /// A component being solved; resumable.
 #[derive(Debug)]
 pub(crate) struct Solver {
     base: GateIndex,
+    stage: Stage,
+    /// The next gate of the running stage.
+    next: u32,
     parents_start: Vec<u32>,
     parents: Vec<u32>,
+    /// While placing, where each gate's next parent goes.
+    places: Vec<u32>,
     has_negations: bool,
     has_intervals: bool,
     side: Side,
@@ -135,33 +153,19 @@ pub(crate) struct Solver {
 }
 
 impl Solver {
-    /// Prepares to solve all gates from `base` on. Returns the solver and what that cost, in edges.
-    pub(crate) fn new(gates: &Gates, base: GateIndex) -> (Solver, u64) {
-        let component = &gates.gates[base as usize..];
-        let count = component.len();
-        let mut parents_start = vec![0u32; count + 1];
-        for child in component.iter().flat_map(|gate| gates.children(gate)) {
-            parents_start[(child - base) as usize + 1] += 1;
-        }
-        for i in 0..count {
-            parents_start[i + 1] += parents_start[i];
-        }
-        let mut next = parents_start.clone();
-        let mut parents = vec![0u32; parents_start[count] as usize];
-        for (gate_index, gate) in (0u32..).zip(component) {
-            for child in gates.children(gate) {
-                let slot = &mut next[(child - base) as usize];
-                parents[*slot as usize] = gate_index;
-                *slot += 1;
-            }
-        }
-        let has_negations = component.iter().any(|g| g.kind == GateKind::Not);
-        let mut solver = Solver {
+    /// A solver of all gates from `base` on.
+    pub(crate) fn new(gates: &Gates, base: GateIndex) -> Solver {
+        let count = gates.gates.len() - base as usize;
+        Solver {
             base,
-            has_negations,
-            has_intervals: component.iter().any(|g| !g.fixed.is_point()),
-            // With negations the first pass is Γ(⊥) from above; without, the lower pass may be all.
-            side: if has_negations { Side::Upper } else { Side::Lower },
+            stage: Stage::Counting,
+            next: 0,
+            parents_start: vec![0; count + 1],
+            parents: Vec::new(),
+            places: Vec::new(),
+            has_negations: false,
+            has_intervals: false,
+            side: Side::Lower,
             lower: vec![Permissionship::No; count],
             upper: vec![Permissionship::Has; count],
             values: Vec::new(),
@@ -170,28 +174,98 @@ impl Solver {
             rising: Vec::new(),
             stamps: vec![0; count],
             clock: 0,
-            parents_start,
-            parents,
-        };
-        solver.begin_pass(gates);
-        let cost = (count + solver.parents.len()) as u64;
-        (solver, cost)
+        }
     }
 
     /// Works on; adds to `cost` and stops soon after it reaches `pause_at`. Returns whether the component is solved.
     pub(crate) fn advance(&mut self, gates: &Gates, cost: &mut u64, pause_at: u64) -> bool {
         loop {
-            while let Some(rise) = self.rising.pop() {
-                *cost += 1 + self.propagate(gates, rise);
-                if *cost >= pause_at {
-                    return false;
+            let is_over = match self.stage {
+                Stage::Rising => match self.rising.pop() {
+                    Some(rise) => {
+                        *cost += 1 + self.propagate(gates, rise);
+                        false
+                    }
+                    None => true,
+                },
+                _ => match gates.gates.get((self.base + self.next) as usize) {
+                    Some(gate) => {
+                        *cost += 1 + self.look_at(gates, gate);
+                        self.next += 1;
+                        false
+                    }
+                    None => true,
+                },
+            };
+            if is_over {
+                self.next = 0;
+                *cost += self.lower.len() as u64 / 64;
+                if self.end_stage() {
+                    return true;
                 }
             }
-            *cost += self.values.len() as u64;
-            if self.end_pass() {
-                return true;
+            if *cost >= pause_at {
+                return false;
             }
-            self.begin_pass(gates);
+        }
+    }
+
+    /// One gate's part of the running stage; returns what that cost beyond the gate itself.
+    fn look_at(&mut self, gates: &Gates, gate: &Gate) -> u64 {
+        let children = gates.children(gate);
+        match self.stage {
+            Stage::Counting => {
+                self.has_negations |= gate.kind == GateKind::Not;
+                self.has_intervals |= !gate.fixed.is_point();
+                for child in children {
+                    self.parents_start[(child - self.base) as usize + 1] += 1;
+                }
+            }
+            Stage::Placing => {
+                for child in children {
+                    let place = &mut self.places[(child - self.base) as usize];
+                    self.parents[*place as usize] = self.next;
+                    *place += 1;
+                }
+            }
+            Stage::Seeding | Stage::Rising => {
+                self.seed(gate, children);
+                return 0;
+            }
+        }
+        children.len() as u64
+    }
+
+    /// Turns to the next stage; returns whether the component is solved.
+    fn end_stage(&mut self) -> bool {
+        match self.stage {
+            Stage::Counting => {
+                for at in 1..self.parents_start.len() {
+                    self.parents_start[at] += self.parents_start[at - 1];
+                }
+                self.places.clone_from(&self.parents_start);
+                self.parents = vec![0; self.parents_start.last().map_or(0, |end| *end as usize)];
+                self.stage = Stage::Placing;
+                false
+            }
+            Stage::Placing => {
+                self.places = Vec::new();
+                // With negations the first pass is Γ(⊥) from above; without, the lower pass may be all.
+                self.side = if self.has_negations { Side::Upper } else { Side::Lower };
+                self.begin_pass();
+                false
+            }
+            Stage::Seeding => {
+                self.stage = Stage::Rising;
+                false
+            }
+            Stage::Rising => {
+                let is_solved = self.end_pass();
+                if !is_solved {
+                    self.begin_pass();
+                }
+                is_solved
+            }
         }
     }
 
@@ -211,34 +285,34 @@ impl Solver {
         self.clock + 1
     }
 
-    fn begin_pass(&mut self, gates: &Gates) {
-        let component = &gates.gates[self.base as usize..];
+    fn begin_pass(&mut self) {
+        self.stage = Stage::Seeding;
         self.values.clear();
-        self.values.resize(component.len(), Permissionship::No);
+        self.values.resize(self.lower.len(), Permissionship::No);
         if self.side == Side::Lower {
             self.clock = 0;
             self.stamps.fill(0);
         }
-        for (at, gate) in (0u32..).zip(component) {
-            let children = gates.children(gate);
-            let value = match gate.kind {
-                GateKind::Or => self.end(gate.fixed),
-                GateKind::And if children.is_empty() => self.end(gate.fixed),
-                GateKind::And => Permissionship::No,
-                GateKind::Not => {
-                    let child = (children[0] - self.base) as usize;
-                    // Γ reads negations from the other interpretation.
-                    let is_lower =
-                        self.side == Side::Lower && !is_broken(Variant::ExclusionInCycleReadsItself);
-                    let other = if is_lower { &self.upper } else { &self.lower };
-                    other[child].negated()
-                }
-            };
-            self.short_of_conditional[at as usize] = index(children.len());
-            self.short_of_has[at as usize] = index(children.len());
-            if value > Permissionship::No {
-                self.raise(at, value);
+    }
+
+    /// What the next gate's value begins with in this pass.
+    fn seed(&mut self, gate: &Gate, children: &[GateIndex]) {
+        let value = match gate.kind {
+            GateKind::Or => self.end(gate.fixed),
+            GateKind::And if children.is_empty() => self.end(gate.fixed),
+            GateKind::And => Permissionship::No,
+            GateKind::Not => {
+                let child = (children[0] - self.base) as usize;
+                // Γ reads negations from the other interpretation.
+                let is_lower = self.side == Side::Lower && !is_broken(Variant::ExclusionInCycleReadsItself);
+                let other = if is_lower { &self.upper } else { &self.lower };
+                other[child].negated()
             }
+        };
+        self.short_of_conditional[self.next as usize] = index(children.len());
+        self.short_of_has[self.next as usize] = index(children.len());
+        if value > Permissionship::No {
+            self.raise(self.next, value);
         }
     }
 

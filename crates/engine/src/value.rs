@@ -15,6 +15,10 @@ pub enum Permissionship {
 }
 
 impl Permissionship {
+    /// Every value, in order.
+    pub const ALL: [Permissionship; 3] =
+        [Permissionship::No, Permissionship::Conditional, Permissionship::Has];
+
     /// no ↔ has; conditional stays.
     #[must_use]
     pub fn negated(self) -> Permissionship {

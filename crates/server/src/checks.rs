@@ -1,7 +1,7 @@
 //! Check, bulk check and expand: one question or many, answered from one snapshot.
 
 use idhini_engine::{
-    Answer, Check, CheckBulk, EngineError, ExpandKind, ExpandTree, Limits, Permissionship, Question,
+    Answer, Check, CheckBulk, EngineError, Expand, ExpandKind, ExpandTree, Limits, Permissionship, Question,
 };
 use idhini_model::{Context, ResourceRef, SubjectRef};
 use idhini_wire::authzed::api::v1;
@@ -14,9 +14,6 @@ use crate::pin::{Pinned, Shared};
 use crate::refusal::Refusal;
 use crate::requests;
 use crate::trace;
-
-/// The most edges that one tree holds: it is answered whole.
-const EXPANDED_EDGES_MAX: u64 = 1_000_000;
 
 /// One question, with what it names.
 struct Asked {
@@ -78,7 +75,7 @@ async fn answer(
     let answer = deadline.drive(|fuel| check.advance(fuel)).await?;
     let debug = match budget.filter(|budget| !budget.is_spent()) {
         Some(budget) => {
-            let explanation = check.explain()?;
+            let explanation = deadline.drive(|fuel| check.advance_explanation(fuel)).await?;
             Some(trace::debug_information(&explanation, snapshot.plans.schema(), &asked.subject, budget))
         }
         None => None,
@@ -190,26 +187,27 @@ pub(crate) fn partial_caveat_info(answer: &Answer) -> Option<v1::PartialCaveatIn
         .then(|| v1::PartialCaveatInfo { missing_required_context: answer.missing.iter().cloned().collect() })
 }
 
-/// ExpandPermissionTree. Not resumable, so it runs where it holds nobody up.
+/// ExpandPermissionTree.
 pub(crate) async fn expand(
     shared: &Shared,
     request: Request<v1::ExpandPermissionTreeRequest>,
 ) -> Result<Response<v1::ExpandPermissionTreeResponse>, Status> {
+    let deadline = Deadline::of(request.metadata());
     let message = request.into_inner();
     let resource: ResourceRef =
         requests::required(message.resource, "resource")?.try_into().map_err(Refusal::from)?;
     let permission = requests::permission(message.permission)?;
     let pinned = shared.pin(message.consistency)?;
-    let limits = Limits { cost_max: shared.limits.cost_max.min(EXPANDED_EDGES_MAX) };
+    let limits = Limits { cost_max: shared.limits.cost_max };
+    let snapshot = pinned.snapshot(&resource.object_type)?;
+    let mut expand = Expand::open(snapshot, &resource, &permission, limits).map_err(Refusal::from)?;
+    let tree = deadline.drive(|fuel| expand.advance(fuel)).await?;
+    // A large tree takes a while to rewrite, so that is done where it holds nobody up. The task can only have panicked.
+    let tree_root = tokio::task::spawn_blocking(move || expansion(tree))
+        .await
+        .map_err(|_| Refusal::new(Code::Internal, "expanding failed inside the server"))?;
     let expanded_at = pinned.zed_token();
-    let expanding = tokio::task::spawn_blocking(move || {
-        let snapshot = pinned.snapshot(&resource.object_type)?;
-        Ok::<_, Refusal>(expansion(idhini_engine::expand(snapshot, &resource, &permission, limits)?))
-    });
-    // The task can only have panicked.
-    let tree =
-        expanding.await.map_err(|_| Refusal::new(Code::Internal, "expanding failed inside the server"))??;
-    Ok(Response::new(v1::ExpandPermissionTreeResponse { expanded_at, tree_root: Some(tree) }))
+    Ok(Response::new(v1::ExpandPermissionTreeResponse { expanded_at, tree_root: Some(tree_root) }))
 }
 
 /// Recursion is bounded by the engine's `EXPAND_DEPTH_MAX`.

@@ -286,9 +286,7 @@ impl Evaluator<'_> {
         let is_head = frame.lowest >= frame.goal;
         if is_head && self.unfinished.len() > frame.unfinished_start as usize {
             // The frame stays until its component is solved.
-            let (solver, cost) = Solver::new(&self.gates, frame.mark.gates);
-            self.cost += cost;
-            self.solver = Some(solver);
+            self.solver = Some(Solver::new(&self.gates, frame.mark.gates));
             self.frames.push(frame);
             return;
         }

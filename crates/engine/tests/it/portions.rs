@@ -1,6 +1,9 @@
 //! Fuel, budgets and depth: evaluation stops when told, goes on where it stopped, and never on the machine's stack.
 
-use idhini_engine::{Check, EngineError, Limits, Progress};
+use idhini_engine::{
+    Check, EXPANDED_COST_MAX, EXPLAINED_EDGES_MAX, EngineError, Expand, ExpandKind, Limits, Progress,
+    RuleKind,
+};
 
 use crate::{HAS, NO, World, with_question};
 
@@ -94,4 +97,117 @@ fn a_wide_rule_is_within_the_budget_too() {
         Check::open(world.snapshot(), q, limits).unwrap().answer()
     });
     assert_eq!(answer, Err(EngineError::Budget { cost_max: 500 }));
+}
+
+/// One relation of many subjects, each a group, so that explaining a denial looks at all of them.
+fn crowd(count: usize) -> World {
+    let relationships: String = (0..count).map(|i| format!("group:all#member@group:g{i}#member\n")).collect();
+    World::new(GROUPS, &relationships)
+}
+
+#[test]
+fn an_explanation_is_made_in_portions_within_one_relation_too() {
+    let world = crowd(5_000);
+    let (explanation, portions) = with_question("group:all member user:ann", |question| {
+        let mut check = Check::open(world.snapshot(), question, Limits::default()).unwrap();
+        assert_eq!(check.answer().unwrap().permissionship, NO);
+        (1..)
+            .find_map(|portions| match check.advance_explanation(100).unwrap() {
+                Progress::Done(explanation) => Some((explanation, portions)),
+                Progress::More => None,
+            })
+            .unwrap()
+    });
+    assert!(portions > 50, "{portions} portions of 100 for 5,000 edges: fuel is not looked at");
+    let RuleKind::Relation(edges) = &explanation.goals[0].rule.kind else { panic!("{explanation:?}") };
+    assert_eq!((edges.edges.len(), edges.omitted), (EXPLAINED_EDGES_MAX, 4_000));
+    let whole = with_question("group:all member user:ann", |question| {
+        let mut check = Check::open(world.snapshot(), question, Limits::default()).unwrap();
+        check.answer().unwrap();
+        check.explain().unwrap()
+    });
+    assert_eq!(explanation, whole);
+}
+
+#[test]
+fn a_grant_among_many_edges_is_explained_by_the_edge_that_gives_it() {
+    let mut relationships: String =
+        (0..5_000).map(|i| format!("group:all#member@group:g{i}#member\n")).collect();
+    relationships += "group:g4999#member@user:ann\n";
+    let world = World::new(GROUPS, &relationships);
+    let explanation = with_question("group:all member user:ann", |question| {
+        let mut check = Check::open(world.snapshot(), question, Limits::default()).unwrap();
+        assert_eq!(check.answer().unwrap().permissionship, HAS);
+        check.explain().unwrap()
+    });
+    let RuleKind::Relation(edges) = &explanation.goals[0].rule.kind else { panic!("{explanation:?}") };
+    let told: Vec<_> = edges.edges.iter().map(|e| e.relationship.to_string()).collect();
+    assert_eq!((told, edges.omitted), (vec!["group:all#member@group:g4999#member".to_owned()], 0));
+}
+
+#[test]
+fn an_expansion_is_made_in_portions_and_never_larger_than_allowed() {
+    let world = crowd(5_000);
+    let all = "group:all".parse().unwrap();
+    let mut expand = Expand::open(world.snapshot(), &all, "access", Limits::default()).unwrap();
+    let (tree, portions) = (1..)
+        .find_map(|portions| match expand.advance(100).unwrap() {
+            Progress::Done(tree) => Some((tree, portions)),
+            Progress::More => None,
+        })
+        .unwrap();
+    assert!(portions >= 50, "{portions} portions of 100 for 5,000 edges: fuel is not looked at");
+    let whole = Expand::open(world.snapshot(), &all, "access", Limits::default()).unwrap().tree().unwrap();
+    assert_eq!(tree, whole);
+    let ExpandKind::Exclusion(sides) = &tree.kind else { panic!("{tree:?}") };
+    let ExpandKind::Leaf(members) = &sides[0].kind else { panic!("{tree:?}") };
+    assert_eq!(members.len(), 5_000);
+    let limits = Limits { cost_max: 1_000 };
+    let refused = Expand::open(world.snapshot(), &all, "access", limits).unwrap().tree();
+    assert_eq!(refused, Err(EngineError::Budget { cost_max: 1_000 }));
+}
+
+#[test]
+fn a_tree_that_would_double_at_each_level_is_refused_whatever_the_caller_allows() {
+    // Two parents on each level: 2^30 paths.
+    let schema = "definition user {} definition folder { relation parent: folder\n relation viewer: user\n permission view = viewer + parent->view }";
+    let mut relationships = String::new();
+    for level in 0..30 {
+        for (side, parent) in [("a", "a"), ("a", "b"), ("b", "a"), ("b", "b")] {
+            relationships += &format!("folder:{side}{level}#parent@folder:{parent}{}\n", level + 1);
+        }
+    }
+    let world = World::new(schema, &relationships);
+    let limits = Limits { cost_max: u64::MAX };
+    let refused =
+        Expand::open(world.snapshot(), &"folder:a0".parse().unwrap(), "view", limits).unwrap().tree();
+    assert_eq!(refused, Err(EngineError::Budget { cost_max: EXPANDED_COST_MAX }));
+}
+
+#[test]
+fn a_refusal_is_reached_in_portions_and_is_the_same() {
+    // Each group bans the members of the next, round: no group has a value.
+    let mut relationships = String::new();
+    for i in 0..200 {
+        relationships += &format!("group:g{i}#banned@group:g{}#access\n", (i + 1) % 201);
+        relationships += &format!("group:g{i}#member@user:ann\n");
+    }
+    relationships += "group:g200#banned@group:g0#access\ngroup:g200#member@user:ann\n";
+    let schema = GROUPS.replace("banned: group#member", "banned: group#member | group#access");
+    let world = World::new(&schema, &relationships);
+    let whole = world.try_check("group:g0 access user:ann");
+    assert!(matches!(whole, Err(EngineError::Cycle { .. })), "{whole:?}");
+    for fuel in [1, 7, 100] {
+        let (refused, portions) = with_question("group:g0 access user:ann", |question| {
+            let mut check = Check::open(world.snapshot(), question, Limits::default()).unwrap();
+            (1..)
+                .find_map(|portions| match check.advance(fuel) {
+                    Ok(Progress::More) => None,
+                    other => Some((other.map(|_| unreachable!()), portions)),
+                })
+                .unwrap()
+        });
+        assert_eq!(refused, whole, "in portions of {fuel}");
+        assert!(portions as u64 * (fuel + 10) > 1_000, "{portions} portions of {fuel}");
+    }
 }

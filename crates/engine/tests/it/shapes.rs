@@ -1,6 +1,6 @@
 //! Bulk checks, expansion and explanations.
 
-use idhini_engine::{Check, CheckBulk, ExpandKind, Limits, Progress, Question, RuleKind, expand};
+use idhini_engine::{Check, CheckBulk, Expand, ExpandKind, Limits, Progress, Question, RuleKind};
 use idhini_model::Context;
 
 use crate::{CONDITIONAL, HAS, NO, World, with_question};
@@ -35,7 +35,8 @@ fn equal_items_and_different_contexts_of_a_batch_are_answered_each_by_itself() {
 #[test]
 fn an_expansion_of_a_cycle_ends_in_a_reference() {
     let world = World::new(SCHEMA, "folder:one#parent@folder:two\nfolder:two#parent@folder:one");
-    let tree = expand(world.snapshot(), &"folder:one".parse().unwrap(), "view", Limits::default()).unwrap();
+    let one = "folder:one".parse().unwrap();
+    let tree = Expand::open(world.snapshot(), &one, "view", Limits::default()).unwrap().tree().unwrap();
     let mut open = vec![&tree];
     let mut references = Vec::new();
     while let Some(tree) = open.pop() {

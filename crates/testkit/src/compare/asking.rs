@@ -88,14 +88,22 @@ impl<'a> Asking<'a> {
 
     pub(super) fn check(&self) -> Result<Answer, Refused> {
         let mut check = self.open_check().map_err(refused)?;
-        for _ in 0..PORTIONS_MAX {
-            match check.advance(self.fuel) {
-                Ok(Progress::Done(answer)) => return Ok(converted(answer)),
-                Ok(Progress::More) => {}
-                Err(error) => return Err(refused(error)),
-            }
+        match self.in_portions(|fuel| check.advance(fuel)) {
+            Some(answer) => answer.map(converted).map_err(refused),
+            None => Err(Refused::Other("does not end".into())),
         }
-        Err(Refused::Other("does not end".into()))
+    }
+
+    /// Drives an evaluation to its end with this question's fuel; `None` if it does not end.
+    pub(super) fn in_portions<T>(
+        &self,
+        mut advance: impl FnMut(u64) -> Result<Progress<T>, EngineError>,
+    ) -> Option<Result<T, EngineError>> {
+        (0..PORTIONS_MAX).find_map(|_| match advance(self.fuel) {
+            Ok(Progress::Done(done)) => Some(Ok(done)),
+            Ok(Progress::More) => None,
+            Err(error) => Some(Err(error)),
+        })
     }
 
     fn resources(&self, page: usize) -> Result<Result<Found, Refused>, Box<Difference>> {
@@ -230,11 +238,8 @@ pub(super) fn bulk_holds(
         _ => None,
     });
     let mut bulk = CheckBulk::open(asking.snapshot, asked.collect(), Limits::default());
-    let answers = (0..PORTIONS_MAX).find_map(|_| match bulk.advance(asking.fuel) {
-        Progress::Done(answers) => Some(answers),
-        Progress::More => None,
-    });
-    let answers = answers.unwrap_or_default();
+    let answers = asking.in_portions(|fuel| Ok(bulk.advance(fuel)));
+    let answers = answers.and_then(Result::ok).unwrap_or_default();
     if answers.len() != questions.len() {
         let count = format!("{} answers", questions.len());
         return Err(asking.differs("bulk check", count, format!("{} answers", answers.len())));

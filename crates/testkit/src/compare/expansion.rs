@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use idhini_caveat::{Budget, Outcome};
-use idhini_engine::{EngineError, ExpandKind, ExpandTree, ExpandedSubject, Limits, expand};
+use idhini_engine::{EngineError, Expand, ExpandKind, ExpandTree, ExpandedSubject, Limits};
 use idhini_model::SubjectRef;
 
 use super::Difference;
@@ -30,11 +30,16 @@ pub(super) fn holds(
     if hidden.iter().any(|shape| shapes.contains(*shape)) {
         return Ok(false);
     }
-    let tree = match expand(asking.snapshot, resource, permission, Limits { cost_max: EXPANDED_COST_MAX }) {
+    let limits = Limits { cost_max: EXPANDED_COST_MAX };
+    let asked = Expand::open(asking.snapshot, resource, permission, limits).map_err(Some);
+    let asked = asked.and_then(|mut expand| {
+        asking.in_portions(|fuel| expand.advance(fuel)).ok_or(None).and_then(|asked| asked.map_err(Some))
+    });
+    let tree = match asked {
         Ok(tree) => tree,
-        // A tree may be too deep to show.
-        Err(EngineError::Budget { .. }) => return Ok(false),
-        Err(error) => return Err(asking.differs("expand", "a tree".into(), error.to_string())),
+        // A tree may be too large to show.
+        Err(Some(EngineError::Budget { .. })) => return Ok(false),
+        Err(error) => return Err(asking.differs("expand", "a tree".into(), format!("{error:?}"))),
     };
     match fold(asking, view, &tree, subject) {
         Some(folded) if folded != wanted.value => {

@@ -23,10 +23,10 @@ pub(super) fn holds(
     let Ask::Check { subject, .. } = &asking.question.ask else { return Ok(()) };
     let Ok(mut check) = asking.open_check() else { return Ok(()) };
     let _ = check.answer();
-    let explanation = match check.explain() {
-        Ok(explanation) => explanation,
-        Err(EngineError::Caveat(_) | EngineError::Cycle { .. }) if wanted.is_err() => return Ok(()),
-        Err(error) => return Err(asking.differs("explain", "an explanation".into(), error.to_string())),
+    let explanation = match asking.in_portions(|fuel| check.advance_explanation(fuel)) {
+        Some(Ok(explanation)) => explanation,
+        Some(Err(EngineError::Caveat(_) | EngineError::Cycle { .. })) if wanted.is_err() => return Ok(()),
+        other => return Err(asking.differs("explain", "an explanation".into(), format!("{other:?}"))),
     };
     let Some(first) = explanation.goals.first() else {
         return Err(asking.differs("explain", "a goal".into(), "none".into()));

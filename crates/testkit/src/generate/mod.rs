@@ -106,7 +106,7 @@ pub fn world(seed: u64, options: &Options) -> World {
         vec![at, Timestamp::from_seconds(INSTANT_SECONDS - 1), Timestamp::from_seconds(INSTANT_SECONDS + 1)]
     };
     let sketch = schemas::schema(rng, options);
-    let fan_out = (!options.spicedb && rng.chance(2)).then(|| rng.between(100, 300));
+    let fan_out = (!options.spicedb && rng.chance(2)).then(|| rng.between(100, 150));
     let objects = data::objects(rng, &sketch, fan_out);
     let relationships = data::relationships(rng, &sketch, &objects, options, fan_out, at);
     let count = rng.between(3, 6);
