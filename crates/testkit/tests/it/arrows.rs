@@ -11,7 +11,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("idhini-graph", &["idhini-caveat", "idhini-model", "idhini-schema"]),
     ("idhini-engine", &["idhini-caveat", "idhini-graph", "idhini-model", "idhini-schema"]),
     ("idhini-wire", &["idhini-model"]),
-    ("idhini-replica", &["idhini-caveat", "idhini-engine", "idhini-graph", "idhini-model", "idhini-schema"]),
+    ("idhini-changelog", &["idhini-model"]),
+    (
+        "idhini-replica",
+        &[
+            "idhini-caveat",
+            "idhini-changelog",
+            "idhini-engine",
+            "idhini-graph",
+            "idhini-model",
+            "idhini-schema",
+        ],
+    ),
     (
         "idhini-server",
         &[
@@ -26,7 +37,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "idhini",
-        &["idhini-engine", "idhini-model", "idhini-replica", "idhini-schema", "idhini-server", "idhini-wire"],
+        &[
+            "idhini-changelog",
+            "idhini-engine",
+            "idhini-model",
+            "idhini-replica",
+            "idhini-schema",
+            "idhini-server",
+            "idhini-wire",
+        ],
     ),
 ];
 
