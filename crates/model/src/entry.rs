@@ -1,6 +1,6 @@
 //! What one place in the log records: the change itself, never a question to be judged again.
 
-use crate::{CaveatUse, Relationship, Revision, Timestamp};
+use crate::{CaveatUse, Context, Relationship, Revision, Timestamp};
 
 /// A relationship's attributes: what TOUCH may replace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,6 +53,37 @@ pub struct Entry {
     pub revision: Revision,
     /// What it changed.
     pub kind: EntryKind,
+}
+
+/// What made an entry be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Somebody asked for it.
+    Request,
+    /// Relationships had expired, or object numbers were out of use.
+    Sweep,
+}
+
+/// Where an entry came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// When it was written, by the writer's clock; never before the entry before it.
+    pub written_at: Timestamp,
+    /// What made it be written.
+    pub cause: Cause,
+    /// Who asked for it; empty if nobody is known.
+    pub actor: String,
+    /// What the request gave along, for whoever watches.
+    pub metadata: Context,
+}
+
+/// An entry as the log keeps it: what it changed, and where that came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    /// Its place and what it changed.
+    pub entry: Entry,
+    /// Where it came from.
+    pub origin: Origin,
 }
 
 impl Relationship {

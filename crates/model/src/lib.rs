@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no protobuf.
 
 mod context;
+mod encoding;
 mod entry;
 mod names;
 mod relationship;
@@ -10,7 +11,8 @@ mod revision;
 mod timestamp;
 
 pub use context::{Context, ContextError, ContextValue, VALUE_DEPTH_MAX};
-pub use entry::{Attributes, Change, Entry, EntryKind};
+pub use encoding::DecodeError;
+pub use entry::{Attributes, Cause, Change, Entry, EntryKind, Logged, Origin};
 pub use names::{
     NAME_BYTES_MAX, NAME_BYTES_MIN, NameError, OBJECT_ID_BYTES_MAX, TYPE_BYTES_MAX, validate_caveat_name,
     validate_name, validate_object_id, validate_type,

@@ -58,3 +58,5 @@ fn errors_quote_at_most_a_line_of_what_came_in() {
         other => panic!("{other:?}"),
     }
 }
+
+mod encoding;
