@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use idhini_replica::ReplicaError;
+use idhini_replica::{FollowError, ReplicaError};
 use idhini_server::ListenError;
 use idhini_wire::google;
 use prost::Message as _;
@@ -68,6 +68,9 @@ pub(crate) enum Failure {
     /// The server cannot start.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// What is stored cannot be opened.
+    #[error("what is stored cannot be opened: {0}")]
+    Open(#[from] FollowError),
     /// The system refuses randomness, threads or signals.
     #[error("the system refuses {what}: {source}")]
     System { what: &'static str, source: std::io::Error },
@@ -94,6 +97,7 @@ impl Failure {
             | Failure::Key
             | Failure::Bootstrap { .. }
             | Failure::Listen(_)
+            | Failure::Open(_)
             | Failure::System { .. } => STATUS_NOT_SERVING,
         }
     }
@@ -130,6 +134,9 @@ impl Failure {
                 "choose another port with --grpc-addr 127.0.0.1:PORT".to_owned()
             }
             Failure::Listen(_) => "leave --grpc-addr out, or choose a loopback address".to_owned(),
+            Failure::Open(_) => {
+                "keep a copy of the data directory, then restore the newest backup".to_owned()
+            }
             Failure::System { .. } => "look at the machine's limits and logs".to_owned(),
         }
     }
@@ -140,9 +147,8 @@ fn refused_next_step(status: &Status) -> &'static str {
         (Code::Unauthenticated | Code::PermissionDenied, _) => {
             "set IDHINI_TOKEN to the server's preshared key"
         }
-        (Code::Unavailable | Code::DeadlineExceeded | Code::Unknown, _) => {
-            "see whether the server runs; then try again"
-        }
+        (Code::Unknown, _) => "see whether the server runs; read what is stored before repeating a write",
+        (Code::Unavailable | Code::DeadlineExceeded, _) => "see whether the server runs; then try again",
         (Code::NotFound, _) => "write a schema with `idhini schema write FILE`",
         (Code::AlreadyExists, _) => "use `idhini relationship touch` to replace it",
         (_, Some("ERROR_REASON_SCHEMA_PARSE_ERROR" | "ERROR_REASON_SCHEMA_TYPE_ERROR")) => {

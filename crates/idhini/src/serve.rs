@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use idhini_changelog::{LogId, MemoryStore, Store};
 use idhini_model::{Relationship, Timestamp};
-use idhini_replica::{ALWAYS, Namespace};
+use idhini_replica::{Namespace, Wanted};
 use idhini_server::{Keys, Limits, Listener, Options, SealOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -17,6 +18,8 @@ use crate::output::{self, Style};
 
 /// The namespace of a server that has one.
 const NAMESPACE: &str = "root";
+/// Its log.
+const ROOT: LogId = LogId(1);
 
 /// Keys that are not seen among the machine's processes, with commas between them.
 const KEYS_VARIABLE: &str = "IDHINI_PRESHARED_KEY";
@@ -36,10 +39,14 @@ pub(crate) fn run(serve: &Serve, _style: Style) -> Result<(), Failure> {
         .map_err(|source| Failure::System { what: "threads", source })?;
     let served = runtime.block_on(async {
         let listener = Listener::bind(serve.grpc_addr).await?;
-        let of_namespace =
-            idhini_replica::Options { seed: u64::from_be_bytes(random()?), ..Default::default() };
-        let namespace = Arc::new(Namespace::new(Box::new(now), of_namespace));
-        load(&namespace, serve)?;
+        let of_namespace = idhini_replica::Options {
+            seed: u64::from_be_bytes(random()?),
+            writer_id: u64::from_be_bytes(random()?),
+            ..Default::default()
+        };
+        let log = MemoryStore::new().log(ROOT);
+        let namespace = Namespace::open(log, None, Arc::new(now), of_namespace).await?;
+        load(&namespace, serve).await?;
         let signals = |kind| signal(kind).map_err(|source| Failure::System { what: "signals", source });
         let stop = stopped(signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
         if !options.keys.is_empty() {
@@ -79,12 +86,12 @@ async fn stopped(mut interrupt: Signal, mut terminate: Signal) {
 }
 
 /// What the server starts with.
-fn load(namespace: &Namespace, serve: &Serve) -> Result<(), Failure> {
+async fn load(namespace: &Arc<Namespace>, serve: &Serve) -> Result<(), Failure> {
     let fits = |path: &Path, loaded: Result<_, _>| {
         loaded.map(|_| ()).map_err(|source| Failure::Bootstrap { path: path.to_owned(), source })
     };
     if let Some(path) = &serve.schema {
-        fits(path, namespace.write_schema(&read_schema(path)?, ALWAYS))?;
+        fits(path, namespace.write_schema(read_schema(path)?, Wanted::always()).await)?;
     }
     if let Some(path) = &serve.relationships {
         let mut relationships = Vec::new();
@@ -96,7 +103,7 @@ fn load(namespace: &Namespace, serve: &Serve) -> Result<(), Failure> {
             let malformed = |source| Failure::Line { path: path.clone(), line: at + 1, source };
             relationships.push(line.parse::<Relationship>().map_err(malformed)?);
         }
-        fits(path, namespace.import(relationships, ALWAYS))?;
+        fits(path, namespace.import(relationships, Wanted::always()).await)?;
     }
     Ok(())
 }

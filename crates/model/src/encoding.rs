@@ -118,14 +118,7 @@ impl Logged {
     /// # Errors
     /// [`DecodeError`].
     pub fn from_chunks<B: AsRef<[u8]>>(revision: Revision, chunks: &[B]) -> Result<Logged, DecodeError> {
-        let nothing = DecodeError::Malformed { chunk: 0, offset: 0, what: "a chunk" };
-        let (first, further) = chunks.split_first().ok_or(nothing)?;
-        let mut reader = Reader::new(0, first.as_ref());
-        match reader.byte("the format")? {
-            VERSION => {}
-            found if found > VERSION => return Err(DecodeError::NewerFormat { found }),
-            _ => return Err(reader.malformed("a format")),
-        }
+        let (mut reader, further) = begun(chunks)?;
         let written_at = reader.moment()?;
         let cause = match reader.byte("a cause")? {
             0 => Cause::Request,
@@ -155,6 +148,26 @@ impl Logged {
             kind
         };
         Ok(Logged { entry: Entry { revision, kind }, origin })
+    }
+
+    /// When the entry of these chunks was written; reads no further.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn written_at_of<B: AsRef<[u8]>>(chunks: &[B]) -> Result<Timestamp, DecodeError> {
+        begun(chunks)?.0.moment()
+    }
+}
+
+/// The first chunk behind the format, and the further ones.
+fn begun<B: AsRef<[u8]>>(chunks: &[B]) -> Result<(Reader<'_>, &[B]), DecodeError> {
+    let nothing = DecodeError::Malformed { chunk: 0, offset: 0, what: "a chunk" };
+    let (first, further) = chunks.split_first().ok_or(nothing)?;
+    let mut reader = Reader::new(0, first.as_ref());
+    match reader.byte("the format")? {
+        VERSION => Ok((reader, further)),
+        found if found > VERSION => Err(DecodeError::NewerFormat { found }),
+        _ => Err(reader.malformed("a format")),
     }
 }
 

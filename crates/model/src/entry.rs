@@ -46,6 +46,18 @@ pub enum EntryKind {
     },
 }
 
+impl EntryKind {
+    /// What applying or undoing it costs, in changed relationships or objects; one at least.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        match self {
+            EntryKind::Relationships(changes) => (changes.len() as u64).max(1),
+            EntryKind::Schema { .. } => 1,
+            EntryKind::Renumbering { removed } => (removed.len() as u64).max(1),
+        }
+    }
+}
+
 /// One place in a namespace's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

@@ -1,7 +1,11 @@
 //! Why can the namespace not do what was asked?
 
+use std::io;
+use std::sync::Arc;
+
+use idhini_changelog::{AppendError, LogError};
 use idhini_graph::ApplyError;
-use idhini_model::{Relationship, Revision};
+use idhini_model::{DecodeError, Relationship, Revision, Timestamp};
 use idhini_schema::{RelationshipError, SchemaError};
 
 use crate::Precondition;
@@ -106,9 +110,102 @@ pub enum ReplicaError {
         /// The newest here.
         applied: Revision,
     },
+    /// A moment before everything that is kept.
+    #[error("the history begins at {oldest}; {asked} is before it")]
+    BeforeHistory {
+        /// As asked.
+        asked: Timestamp,
+        /// The moment of the oldest revision that can be asked for.
+        oldest: Timestamp,
+    },
+    /// Getting there would take more work than one request may cause.
+    #[error(
+        "revision {asked} is more than {changes_max} changes away from every revision at hand; ask for a later one"
+    )]
+    TooFar {
+        /// As asked.
+        asked: Revision,
+        /// The most changes that are walked.
+        changes_max: u64,
+    },
+    /// Too many writes wait already.
+    #[error("{waiting} writes are waiting already; try again later, with fewer at a time")]
+    Busy {
+        /// How many may wait.
+        waiting: usize,
+    },
+    /// The log does not write at present; nothing has changed.
+    #[error("nothing was written: the log cannot be written at present: {0}; try again later")]
+    LogUnavailable(Arc<io::Error>),
+    /// The log went away in the middle of the write.
+    #[error(
+        "the log went away while this was written: whether it took effect is not known ({0}); read before repeating it"
+    )]
+    OutcomeUnknown(Arc<io::Error>),
+    /// The writer stopped in the middle of the write: a mistake of this program.
+    #[error(
+        "the write failed inside the server: whether it took effect is not known; read before repeating it"
+    )]
+    WriterGone,
+    /// The log refuses the entry for good; nothing has changed.
+    #[error("nothing was written: {0}")]
+    NotAppended(Arc<AppendError>),
+    /// What the log holds beyond this replica cannot be read or applied; nothing has changed.
+    #[error("nothing was written, since the log cannot be followed: {0}")]
+    LogUnreadable(Arc<FollowError>),
+    /// What is kept of the past cannot be read.
+    #[error("the past cannot be read: {0}")]
+    PastUnreadable(Arc<FollowError>),
     /// The graph refused an effect that was judged against it: a mistake of this program.
     #[error("the graph does not take the entry that was judged against it")]
     Apply(#[from] ApplyError),
+}
+
+/// Why entries of the log do not get into the graph.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FollowError {
+    /// The log does not give them.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// An entry is not readable.
+    #[error("the entry at revision {revision} cannot be read: {source}")]
+    Undecodable {
+        /// Its place.
+        revision: Revision,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// An entry does not fit the graph before it.
+    #[error("the entry at revision {revision} does not fit what is before it: {source}")]
+    DoesNotApply {
+        /// Its place.
+        revision: Revision,
+        /// What does not fit.
+        source: ApplyError,
+    },
+    /// Entries are missing between an image and the log, or between two entries.
+    #[error("the log has no entry at revision {missing}, though it goes on to {head}")]
+    Gap {
+        /// The first that is missing.
+        missing: Revision,
+        /// Where the log ends.
+        head: Revision,
+    },
+}
+
+impl ReplicaError {
+    /// The same refusal for another request of the same batch.
+    pub(crate) fn again(&self) -> ReplicaError {
+        match self {
+            ReplicaError::LogUnavailable(source) => ReplicaError::LogUnavailable(Arc::clone(source)),
+            ReplicaError::OutcomeUnknown(source) => ReplicaError::OutcomeUnknown(Arc::clone(source)),
+            ReplicaError::NotAppended(source) => ReplicaError::NotAppended(Arc::clone(source)),
+            ReplicaError::LogUnreadable(source) => ReplicaError::LogUnreadable(Arc::clone(source)),
+            ReplicaError::PastUnreadable(source) => ReplicaError::PastUnreadable(Arc::clone(source)),
+            _ => ReplicaError::WriterGone,
+        }
+    }
 }
 
 /// What a new schema takes away although it is in use.

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use idhini_model::{Change, Relationship, ResourceRef, SubjectRef, Timestamp};
 use idhini_schema::{Schema, SubjectKind};
 
-use crate::namespace::{Wanted, still};
+use crate::namespace::still;
 use crate::published::Portion;
 use crate::{Delete, Filter, Operation, Precondition, Published, ReplicaError, Update, Write};
 
@@ -29,7 +29,7 @@ pub(crate) struct Bounds<'w> {
     /// What the preconditions may look at, all together.
     pub(crate) edges_max: u64,
     /// Whether somebody waits for the answer.
-    pub(crate) is_wanted: Wanted<'w>,
+    pub(crate) is_wanted: &'w dyn Fn() -> bool,
 }
 
 type Identity<'a> = (&'a ResourceRef, &'a str, &'a SubjectRef);
@@ -53,24 +53,38 @@ pub(crate) fn write(
     Ok(changes)
 }
 
-/// Judges an import: creations, each at most once.
+/// Judges an import: creations, each at most once. Takes the relationships only if it accepts them.
 pub(crate) fn import(
     head: &Published,
     now: Timestamp,
-    relationships: Vec<Relationship>,
+    relationships: &mut Vec<Relationship>,
 ) -> Result<Vec<Change>, ReplicaError> {
     let schema = head.schema().map(AsRef::as_ref);
     let mut seen = HashSet::with_capacity(relationships.len());
-    for relationship in &relationships {
+    // What is there already but has expired, by its place among the relationships.
+    let mut expired = Vec::new();
+    for (at, relationship) in relationships.iter().enumerate() {
         schema_or_unknown(schema, &relationship.resource.object_type)?.validate_relationship(relationship)?;
         if !seen.insert(identity(relationship)) {
             return Err(ReplicaError::AlreadyExists { relationship: Box::new(relationship.clone()) });
         }
+        match head.root().find(relationship) {
+            None => {}
+            Some(stored) if is_expired(&stored, now) => expired.push((at, stored)),
+            Some(_) => {
+                return Err(ReplicaError::AlreadyExists { relationship: Box::new(relationship.clone()) });
+            }
+        }
     }
     drop(seen);
     let mut changes = Vec::with_capacity(relationships.len());
-    for relationship in relationships {
-        changes.extend(effect(head, now, Update { operation: Operation::Create, relationship })?);
+    let mut expired = expired.into_iter().peekable();
+    for (at, new) in std::mem::take(relationships).into_iter().enumerate() {
+        match expired.next_if(|(of, _)| *of == at) {
+            None => changes.push(Change::Created(new)),
+            Some((_, stored)) if stored == new => {}
+            Some((_, stored)) => changes.push(Change::Replaced { new, old: stored.attributes() }),
+        }
     }
     Ok(changes)
 }

@@ -1,24 +1,31 @@
 //! The namespace as a running thing: one writer, the revisions that readers pin, the relationships read back.
 //!
-//! Thin and in memory: entries are judged, applied and published, not yet logged. No protobuf, no tasks; time is passed
-//! in as a function.
+//! Requests queue for the one writer of the namespace, which judges them, appends what they change to the log and only
+//! then publishes and answers. No protobuf; the clock, the log and the disk are passed in.
 //!
 //! # Invariants
 //! * Revisions are dense; a reader sees all of an entry or none of it.
 //! * A request that is refused has changed nothing; an update that changes nothing makes no entry.
+//! * What is answered or read is durable.
 //! * Expired relationships are absent to every judgement and every reading.
 
 mod error;
 mod filter;
+mod follow;
+mod history;
+mod images;
 mod judge;
 mod namespace;
 mod published;
 mod request;
 mod schema_change;
+mod sweep;
+mod writer;
 
-pub use error::{ReplicaError, SchemaChange};
+pub use error::{FollowError, ReplicaError, SchemaChange};
 pub use filter::{Filter, IdFilter, RelationFilter, SubjectFilter};
-pub use namespace::{ALWAYS, Clock, Namespace, Options, PRECONDITION_EDGES_MAX, Wanted};
+pub use images::Images;
+pub use namespace::{Clock, Namespace, Options, PRECONDITION_EDGES_MAX, Wanted};
 pub use published::{Page, Portion, Position, Published, Row};
 pub use request::{Delete, Deleted, Operation, Precondition, Update, Write};
 

@@ -1,46 +1,75 @@
 //! The running namespace: who writes, and which revision does a reader get?
 //!
 //! # Invariants
-//! * One writer at a time; it judges against the newest revision and publishes the next.
-//! * A write that is no longer wanted when its turn comes, or when it is about to take effect, changes nothing.
-//! * The newest revision is always kept; older ones while the budget of [`Options`] allows.
-//!
-//! Cost: pinning a revision is a shared lock and a reference count.
+//! * One writer at a time; it judges against the newest revision and publishes the next once the log has it.
+//! * A write that is no longer wanted when its turn comes changes nothing.
+//! * What is read is durable: a revision is published after its entry was appended, never before.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use idhini_changelog::Changelog;
 use idhini_graph::Root;
-use idhini_model::{Change, Entry, EntryKind, Relationship, Revision, Timestamp};
-use idhini_schema::Schema;
+use idhini_model::{Relationship, Revision, Timestamp};
 
-use crate::judge::{self, Bounds};
-use crate::schema_change;
-use crate::{Delete, Deleted, Published, ReplicaError, Write};
+use crate::follow::{self, READ_BYTES};
+use crate::history::{History, Rebuilt};
+use crate::images::Images;
+use crate::writer::{Queue, Request};
+use crate::{Delete, Deleted, FollowError, Published, ReplicaError, Write};
 
 /// Tells the time.
-pub type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// Whether a write is still wanted: asked when its turn comes and again before it takes effect.
-pub type Wanted<'a> = &'a dyn Fn() -> bool;
-
-/// For writes that nobody calls off.
-pub const ALWAYS: Wanted<'static> = &|| true;
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Edges that the preconditions of one request look at, all together: a second or so, while other writers wait.
 pub const PRECONDITION_EDGES_MAX: u64 = 10_000_000;
 
-/// How much history a namespace keeps, and how much one request may take.
+/// Whether a write is still wanted: asked when its turn comes and until it is handed to the log.
+#[derive(Clone, Default)]
+pub struct Wanted(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+
+impl Wanted {
+    /// As long as somebody waits for the answer.
+    #[must_use]
+    pub const fn always() -> Wanted {
+        Wanted(None)
+    }
+
+    /// As long as this says so.
+    #[must_use]
+    pub fn while_so(is_wanted: impl Fn() -> bool + Send + Sync + 'static) -> Wanted {
+        Wanted(Some(Arc::new(is_wanted)))
+    }
+
+    pub(crate) fn is_so(&self) -> bool {
+        self.0.as_ref().is_none_or(|is_wanted| is_wanted())
+    }
+}
+
+impl fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Wanted").field(&self.0.is_some()).finish()
+    }
+}
+
+/// How much of the past a namespace keeps, and how much one request may take.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Spreads object ids in memory. Outside tests it is random and told to nobody, so that nobody can choose ids that
     /// collide; no answer depends on it.
     pub seed: u64,
-    /// Revisions that can be asked for, the newest included; at least one is kept.
-    pub history_revisions_max: usize,
+    /// Tells this process's appends from all others'; random.
+    pub writer_id: u64,
+    /// How long a revision can be asked for after a later one replaced it, in seconds; `None`: forever.
+    pub history_seconds: Option<u64>,
+    /// Revisions kept in memory, the newest included; at least one is.
+    pub kept_revisions_max: usize,
     /// Changed relationships between the oldest and the newest of them: what kept roots cost in memory.
-    pub history_changes_max: u64,
+    pub kept_changes_max: u64,
+    /// Changes undone or redone to rebuild a revision that is not kept in memory.
+    pub rebuild_changes_max: u64,
     /// Edges that the preconditions of one request may look at.
     pub precondition_edges_max: u64,
 }
@@ -49,8 +78,11 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             seed: 0,
-            history_revisions_max: 4096,
-            history_changes_max: 100_000,
+            writer_id: 0,
+            history_seconds: Some(24 * 60 * 60),
+            kept_revisions_max: 4096,
+            kept_changes_max: 100_000,
+            rebuild_changes_max: 2_000_000,
             precondition_edges_max: PRECONDITION_EDGES_MAX,
         }
     }
@@ -60,8 +92,10 @@ impl Default for Options {
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
-            .field("history_revisions_max", &self.history_revisions_max)
-            .field("history_changes_max", &self.history_changes_max)
+            .field("history_seconds", &self.history_seconds)
+            .field("kept_revisions_max", &self.kept_revisions_max)
+            .field("kept_changes_max", &self.kept_changes_max)
+            .field("rebuild_changes_max", &self.rebuild_changes_max)
             .field("precondition_edges_max", &self.precondition_edges_max)
             .finish_non_exhaustive()
     }
@@ -69,10 +103,18 @@ impl fmt::Debug for Options {
 
 /// A tenant's relationships and schema, running.
 pub struct Namespace {
-    history: RwLock<History>,
-    writer: Mutex<()>,
+    pub(crate) log: Arc<dyn Changelog>,
+    pub(crate) images: Option<Images>,
+    pub(crate) history: RwLock<History>,
+    pub(crate) rebuilt: Mutex<VecDeque<Rebuilt>>,
+    pub(crate) queue: Mutex<Queue>,
+    /// Whether the log may have entries that are not applied here.
+    pub(crate) is_suspect: AtomicBool,
+    /// Batches handed to the log so far.
+    pub(crate) batches: AtomicU64,
+    pub(crate) last_written_at: Mutex<Timestamp>,
     clock: Clock,
-    options: Options,
+    pub(crate) options: Options,
 }
 
 impl fmt::Debug for Namespace {
@@ -81,21 +123,37 @@ impl fmt::Debug for Namespace {
     }
 }
 
-/// Dense revisions, oldest first, never empty, each with the number of changes that led to it.
-struct History {
-    kept: VecDeque<(Arc<Published>, u64)>,
-    newest: Arc<Published>,
-    changes: u64,
-}
-
 impl Namespace {
-    /// An empty namespace.
-    #[must_use]
-    pub fn new(clock: Clock, options: Options) -> Namespace {
-        let newest = Arc::new(Published::new(Root::empty_seeded(options.seed), None));
-        let kept = VecDeque::from([(Arc::clone(&newest), 0)]);
-        let history = RwLock::new(History { kept, newest, changes: 0 });
-        Namespace { history, writer: Mutex::new(()), clock, options }
+    /// Opens the namespace of this log, as its newest good image and the entries after it make it.
+    ///
+    /// # Errors
+    /// [`FollowError`].
+    pub async fn open(
+        log: Arc<dyn Changelog>,
+        images: Option<Images>,
+        clock: Clock,
+        options: Options,
+    ) -> Result<Arc<Namespace>, FollowError> {
+        let newest = match &images {
+            Some(images) => images.newest(options.seed).await,
+            None => None,
+        };
+        let root = newest.unwrap_or_else(|| Root::empty_seeded(options.seed));
+        let first = Arc::new(Published::new(root, None));
+        let namespace = Arc::new(Namespace {
+            log,
+            images,
+            history: RwLock::new(History::new(first)),
+            rebuilt: Mutex::new(VecDeque::new()),
+            queue: Mutex::new(Queue::default()),
+            is_suspect: AtomicBool::new(true),
+            batches: AtomicU64::new(0),
+            last_written_at: Mutex::new(Timestamp::from_seconds(i64::MIN)),
+            clock,
+            options,
+        });
+        namespace.catch_up().await?;
+        Ok(namespace)
     }
 
     /// The moment, by the clock that was passed in.
@@ -110,22 +168,6 @@ impl Namespace {
         Arc::clone(&self.history.read().unwrap_or_else(PoisonError::into_inner).newest)
     }
 
-    /// Exactly this revision.
-    ///
-    /// # Errors
-    /// [`ReplicaError::Expired`] if it is no longer kept, [`ReplicaError::NotYet`] if it is still to come.
-    pub fn at(&self, asked: Revision) -> Result<Arc<Published>, ReplicaError> {
-        let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
-        let applied = history.newest.revision();
-        let oldest = history.kept.front().map_or(applied, |(p, _)| p.revision());
-        if asked > applied {
-            return Err(ReplicaError::NotYet { asked, applied });
-        }
-        let offset = asked.0.checked_sub(oldest.0).and_then(|o| usize::try_from(o).ok());
-        let found = offset.and_then(|o| history.kept.get(o)).map(|(p, _)| Arc::clone(p));
-        found.ok_or(ReplicaError::Expired { asked, oldest })
-    }
-
     /// The newest revision, if it is this one or later.
     ///
     /// # Errors
@@ -138,118 +180,115 @@ impl Namespace {
         Ok(head)
     }
 
+    /// The oldest revision that can be asked for.
+    pub(crate) async fn oldest(&self) -> Result<Revision, FollowError> {
+        // The entry after a revision is what undoing it back takes.
+        Ok(Revision(self.log.head().await?.oldest.0.saturating_sub(1)))
+    }
+
     /// Writes relationships, all or none; answers the revision that has them.
     ///
     /// # Errors
-    /// [`ReplicaError`]; nothing has changed.
-    pub fn write(&self, request: Write, is_wanted: Wanted<'_>) -> Result<Revision, ReplicaError> {
-        let _one = self.turn(is_wanted)?;
-        let head = self.head();
-        let changes = judge::write(&head, &self.bounds(is_wanted), request)?;
-        self.commit(&head, changes, is_wanted)
+    /// [`ReplicaError`]; nothing has changed, unless it is one that says that this is not known.
+    pub async fn write(self: &Arc<Self>, request: Write, wanted: Wanted) -> Result<Revision, ReplicaError> {
+        Ok(self.ask(Request::Write(request), wanted).await?.revision)
     }
 
     /// Creates relationships, all or none, as one entry.
     ///
     /// # Errors
-    /// [`ReplicaError`]; nothing has changed.
-    pub fn import(
-        &self,
+    /// As [`Namespace::write`].
+    pub async fn import(
+        self: &Arc<Self>,
         relationships: Vec<Relationship>,
-        is_wanted: Wanted<'_>,
+        wanted: Wanted,
     ) -> Result<Revision, ReplicaError> {
-        let _one = self.turn(is_wanted)?;
-        let head = self.head();
-        let changes = judge::import(&head, self.now(), relationships)?;
-        self.commit(&head, changes, is_wanted)
+        Ok(self.ask(Request::Import(relationships), wanted).await?.revision)
     }
 
     /// Deletes what matches a filter, as one entry.
     ///
     /// # Errors
-    /// [`ReplicaError`]; nothing has changed.
-    pub fn delete(&self, request: &Delete, is_wanted: Wanted<'_>) -> Result<Deleted, ReplicaError> {
-        let _one = self.turn(is_wanted)?;
-        let head = self.head();
-        let (changes, is_partial) = judge::delete(&head, &self.bounds(is_wanted), request)?;
-        let count = changes.len() as u64;
-        Ok(Deleted { revision: self.commit(&head, changes, is_wanted)?, count, is_partial })
+    /// As [`Namespace::write`].
+    pub async fn delete(self: &Arc<Self>, request: Delete, wanted: Wanted) -> Result<Deleted, ReplicaError> {
+        let done = self.ask(Request::Delete(request), wanted).await?;
+        Ok(Deleted { revision: done.revision, count: done.count, is_partial: done.is_partial })
     }
 
     /// Replaces the schema. Relationships that have expired and would have no place go with it.
     ///
     /// # Errors
     /// [`ReplicaError::Schema`] if the text is not a schema, [`ReplicaError::Orphans`] if relationships stand in its
-    /// way; nothing has changed.
-    pub fn write_schema(&self, text: &str, is_wanted: Wanted<'_>) -> Result<Revision, ReplicaError> {
-        let schema = Schema::parse(text)?;
-        let new = schema.canonical_text();
-        let _one = self.turn(is_wanted)?;
-        let head = self.head();
-        let old = head.schema().map(|s| s.canonical_text()).unwrap_or_default();
-        if new == old {
-            return Ok(head.revision());
-        }
-        let swept = schema_change::judge(&head, self.now(), &schema)?;
-        still(is_wanted)?;
-        self.commit(&head, swept, ALWAYS)?;
-        self.publish(&self.head(), EntryKind::Schema { new, old }, 1)
-    }
-
-    /// The one writer's turn.
-    fn turn(&self, is_wanted: Wanted<'_>) -> Result<MutexGuard<'_, ()>, ReplicaError> {
-        let turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        still(is_wanted)?;
-        Ok(turn)
-    }
-
-    fn bounds<'w>(&self, is_wanted: Wanted<'w>) -> Bounds<'w> {
-        Bounds { now: self.now(), edges_max: self.options.precondition_edges_max, is_wanted }
-    }
-
-    fn commit(
-        &self,
-        head: &Published,
-        changes: Vec<Change>,
-        is_wanted: Wanted<'_>,
+    /// way; otherwise as [`Namespace::write`].
+    pub async fn write_schema(
+        self: &Arc<Self>,
+        text: String,
+        wanted: Wanted,
     ) -> Result<Revision, ReplicaError> {
-        still(is_wanted)?;
-        if changes.is_empty() {
-            return Ok(head.revision());
-        }
-        let count = changes.len() as u64;
-        self.publish(head, EntryKind::Relationships(changes), count)
+        Ok(self.ask(Request::Schema(text), wanted).await?.revision)
     }
 
-    /// Applies an entry and lets readers see it. Called by the one writer only.
-    fn publish(&self, head: &Published, kind: EntryKind, changes: u64) -> Result<Revision, ReplicaError> {
-        let entry = Entry { revision: head.revision().next(), kind };
-        let mut root = head.root().clone();
-        root.apply(&entry)?;
-        let next = Arc::new(Published::new(root, Some(head)));
-        let mut dropped = Vec::new();
-        {
+    /// Removes relationships that have expired, at most so many, by an ordinary entry; returns how many it were.
+    ///
+    /// # Errors
+    /// As [`Namespace::write`].
+    pub async fn sweep(self: &Arc<Self>, rows_max: usize) -> Result<u64, ReplicaError> {
+        Ok(self.ask(Request::Sweep(rows_max), Wanted::always()).await?.count)
+    }
+
+    /// Lets readers see the next revisions.
+    pub(crate) fn publish(&self, revisions: impl Iterator<Item = (Arc<Published>, u64)>) {
+        let dropped = {
             let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
-            history.kept.push_back((Arc::clone(&next), changes));
-            history.changes += changes;
-            history.newest = next;
-            while history.kept.len() > 1
-                && (history.kept.len() > self.options.history_revisions_max
-                    || history.changes > self.options.history_changes_max)
-            {
-                // Leaving the oldest revision forgets the changes that led to the next.
-                dropped.extend(history.kept.pop_front());
-                let forgotten = history.kept.front().map_or(0, |(_, changes)| *changes);
-                history.changes = history.changes.saturating_sub(forgotten);
-            }
-        }
+            history.push(revisions, &self.options)
+        };
         // Old roots are freed here, where no reader waits.
         drop(dropped);
-        Ok(entry.revision)
+    }
+
+    /// Applies what the log has beyond this replica. Called by the one writer, and on opening.
+    pub(crate) async fn catch_up(&self) -> Result<(), FollowError> {
+        let head = self.log.head().await?;
+        loop {
+            let before = self.head();
+            let after = before.revision();
+            if after >= head.revision {
+                break;
+            }
+            let read = self.log.read(after, READ_BYTES).await?;
+            let mut root = before.root().clone();
+            let mut last = None;
+            for (done, logged) in follow::decoded(read, after, head.revision)?.into_iter().enumerate() {
+                follow::apply(&mut root, &logged)?;
+                last = Some(logged.origin.written_at);
+                if done % follow::ENTRIES_PER_PAUSE == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            if let Some(last) = last {
+                *locked(&self.last_written_at) = last;
+            }
+            self.skip_to(Arc::new(Published::new(root, Some(&before))));
+        }
+        self.is_suspect.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Publishes a revision that is not the next one: what lies between is rebuilt if somebody asks for it.
+    fn skip_to(&self, newest: Arc<Published>) {
+        let dropped = {
+            let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *history, History::new(newest))
+        };
+        drop(dropped);
     }
 }
 
 /// Refuses what nobody waits for.
-pub(crate) fn still(is_wanted: Wanted<'_>) -> Result<(), ReplicaError> {
+pub(crate) fn still(is_wanted: &dyn Fn() -> bool) -> Result<(), ReplicaError> {
     if is_wanted() { Ok(()) } else { Err(ReplicaError::NotWanted) }
+}
+
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

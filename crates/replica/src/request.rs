@@ -1,6 +1,6 @@
 //! What can be asked of the writer?
 
-use idhini_model::Relationship;
+use idhini_model::{Context, Relationship};
 
 use crate::Filter;
 
@@ -50,6 +50,8 @@ pub struct Write {
     pub updates: Vec<Update>,
     /// All must hold.
     pub preconditions: Vec<Precondition>,
+    /// Kept with the entry, for whoever watches.
+    pub metadata: Context,
 }
 
 /// Removes what a filter matches.
@@ -63,6 +65,8 @@ pub struct Delete {
     pub limit: Option<u64>,
     /// Whether to remove some when more than `limit` match; otherwise that is refused.
     pub allow_partial: bool,
+    /// Kept with the entry, for whoever watches.
+    pub metadata: Context,
 }
 
 /// What a delete did.

@@ -5,10 +5,12 @@ mod writing;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use idhini_model::{Relationship, Timestamp};
+use idhini_changelog::{Changelog, LogId, MemoryStore, Store};
+use idhini_model::{Context, Relationship, Revision, Timestamp};
 
 use crate::{
-    ALWAYS, Filter, Namespace, Operation, Options, Page, Portion, Precondition, Published, Update, Write,
+    Clock, Delete, Deleted, Filter, Namespace, Operation, Options, Page, Portion, Precondition, Published,
+    ReplicaError, Update, Wanted, Write,
 };
 
 const SCHEMA: &str = r#"use expiration
@@ -26,11 +28,63 @@ definition document {
 }
 "#;
 
+const ALWAYS: Wanted = Wanted::always();
 const ALL: Portion = Portion { rows_max: usize::MAX, edges_max: u64::MAX };
+
+/// A namespace whose calls are waited for.
+struct Driven {
+    runtime: tokio::runtime::Runtime,
+    inner: Arc<Namespace>,
+}
+
+impl Driven {
+    fn open(log: Arc<dyn Changelog>, clock: Clock, options: Options) -> Driven {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let inner = runtime.block_on(Namespace::open(log, None, clock, options)).unwrap();
+        Driven { runtime, inner }
+    }
+
+    fn write(&self, request: Write, wanted: Wanted) -> Result<Revision, ReplicaError> {
+        self.runtime.block_on(self.inner.write(request, wanted))
+    }
+
+    fn import(&self, relationships: Vec<Relationship>, wanted: Wanted) -> Result<Revision, ReplicaError> {
+        self.runtime.block_on(self.inner.import(relationships, wanted))
+    }
+
+    fn delete(&self, request: &Delete, wanted: Wanted) -> Result<Deleted, ReplicaError> {
+        self.runtime.block_on(self.inner.delete(request.clone(), wanted))
+    }
+
+    fn write_schema(&self, text: &str, wanted: Wanted) -> Result<Revision, ReplicaError> {
+        self.runtime.block_on(self.inner.write_schema(text.to_owned(), wanted))
+    }
+
+    fn at(&self, asked: Revision) -> Result<Arc<Published>, ReplicaError> {
+        self.runtime.block_on(self.inner.at(asked))
+    }
+
+    fn at_moment(&self, seconds: i64) -> Result<Arc<Published>, ReplicaError> {
+        self.runtime.block_on(self.inner.at_moment(Timestamp::from_seconds(seconds)))
+    }
+
+    fn at_least(&self, asked: Revision) -> Result<Arc<Published>, ReplicaError> {
+        self.inner.at_least(asked)
+    }
+
+    fn head(&self) -> Arc<Published> {
+        self.inner.head()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.now()
+    }
+}
 
 /// A namespace with a clock that the test turns.
 struct World {
-    namespace: Namespace,
+    namespace: Driven,
+    log: Arc<dyn Changelog>,
     seconds: Arc<AtomicI64>,
 }
 
@@ -38,10 +92,11 @@ impl World {
     fn with(options: Options) -> World {
         let seconds = Arc::new(AtomicI64::new(1_000));
         let clock = Arc::clone(&seconds);
-        let clock = Box::new(move || Timestamp::from_seconds(clock.load(Ordering::SeqCst)));
-        let namespace = Namespace::new(clock, options);
+        let clock: Clock = Arc::new(move || Timestamp::from_seconds(clock.load(Ordering::SeqCst)));
+        let log = MemoryStore::new().log(LogId(1));
+        let namespace = Driven::open(Arc::clone(&log), clock, options);
         namespace.write_schema(SCHEMA, ALWAYS).unwrap();
-        World { namespace, seconds }
+        World { namespace, log, seconds }
     }
 
     fn new() -> World {
@@ -64,7 +119,7 @@ impl World {
     /// Runs `attempt`, which must be refused and leave nothing behind.
     fn refused<T: std::fmt::Debug>(
         &self,
-        attempt: impl FnOnce(&Namespace) -> Result<T, crate::ReplicaError>,
+        attempt: impl FnOnce(&Driven) -> Result<T, ReplicaError>,
     ) -> String {
         let before = (self.namespace.head().revision(), self.texts());
         let error = attempt(&self.namespace).unwrap_err();
@@ -79,7 +134,7 @@ fn relationship(text: &str) -> Relationship {
 
 fn write(operation: Operation, texts: &[&str]) -> Write {
     let updates = texts.iter().map(|text| Update { operation, relationship: relationship(text) }).collect();
-    Write { updates, preconditions: Vec::new() }
+    Write { updates, preconditions: Vec::new(), metadata: Context::default() }
 }
 
 fn texts(page: &Page) -> Vec<String> {

@@ -10,7 +10,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::deadline::Deadline;
 use crate::meta::Cost;
-use crate::pin::{Pinned, Shared};
+use crate::pin::{Pinned, Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
 use crate::trace;
@@ -39,7 +39,8 @@ pub(crate) async fn check(
     shared: &Shared,
     request: Request<v1::CheckPermissionRequest>,
 ) -> Result<Response<v1::CheckPermissionResponse>, Status> {
-    let deadline = Deadline::of(request.metadata());
+    let when = When::of(request.metadata())?;
+    let deadline = when.deadline;
     let message = request.into_inner();
     let asked = Asked {
         resource: requests::required(message.resource, "resource")?.try_into().map_err(Refusal::from)?,
@@ -47,7 +48,7 @@ pub(crate) async fn check(
         subject: requests::one_subject(message.subject, "subject.object_id", "check the permission")?,
         context: requests::context(message.context)?,
     };
-    let pinned = shared.pin(message.consistency)?;
+    let pinned = shared.pin(message.consistency, when).await?;
     let limits = Limits { cost_max: shared.limits.cost_max };
     let mut budget = message.with_tracing.then(trace::Budget::new);
     let (answer, debug_trace, cost) = answer(&pinned, &asked, limits, budget.as_mut(), deadline).await?;
@@ -88,7 +89,8 @@ pub(crate) async fn check_bulk(
     shared: &Shared,
     request: Request<v1::CheckBulkPermissionsRequest>,
 ) -> Result<Response<v1::CheckBulkPermissionsResponse>, Status> {
-    let deadline = Deadline::of(request.metadata());
+    let when = When::of(request.metadata())?;
+    let deadline = when.deadline;
     let message = request.into_inner();
     let (count, max) = (message.items.len(), shared.limits.bulk_items_max);
     if count > max {
@@ -101,7 +103,7 @@ pub(crate) async fn check_bulk(
         .into());
     }
     let asked = message.items.iter().map(asked_in_bulk).collect::<Result<Vec<_>, _>>()?;
-    let pinned = shared.pin(message.consistency)?;
+    let pinned = shared.pin(message.consistency, when).await?;
     let limits = Limits { cost_max: shared.limits.cost_max };
     let mut pairs = Vec::with_capacity(count);
     let responses = match message.with_tracing {
@@ -192,12 +194,13 @@ pub(crate) async fn expand(
     shared: &Shared,
     request: Request<v1::ExpandPermissionTreeRequest>,
 ) -> Result<Response<v1::ExpandPermissionTreeResponse>, Status> {
-    let deadline = Deadline::of(request.metadata());
+    let when = When::of(request.metadata())?;
+    let deadline = when.deadline;
     let message = request.into_inner();
     let resource: ResourceRef =
         requests::required(message.resource, "resource")?.try_into().map_err(Refusal::from)?;
     let permission = requests::permission(message.permission)?;
-    let pinned = shared.pin(message.consistency)?;
+    let pinned = shared.pin(message.consistency, when).await?;
     let limits = Limits { cost_max: shared.limits.cost_max };
     let snapshot = pinned.snapshot(&resource.object_type)?;
     let mut expand = Expand::open(snapshot, &resource, &permission, limits).map_err(Refusal::from)?;

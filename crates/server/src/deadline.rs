@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use idhini_engine::{EngineError, Progress};
+use idhini_replica::Wanted;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
@@ -31,6 +32,14 @@ impl Deadline {
         self.0.is_some_and(|at| Instant::now() >= at)
     }
 
+    /// A write is wanted until the deadline.
+    pub(crate) fn wanted(self) -> Wanted {
+        match self.0 {
+            None => Wanted::always(),
+            Some(_) => Wanted::while_so(move || !self.is_over()),
+        }
+    }
+
     /// Lets others run.
     ///
     /// # Errors
@@ -38,6 +47,17 @@ impl Deadline {
     pub(crate) async fn pause(self) -> Result<(), Refusal> {
         tokio::task::yield_now().await;
         if self.is_over() { Err(Refusal::out_of_time()) } else { Ok(()) }
+    }
+
+    /// Waits for something, but not beyond the deadline.
+    ///
+    /// # Errors
+    /// When the deadline has passed.
+    pub(crate) async fn within<T>(self, work: impl Future<Output = T>) -> Result<T, Refusal> {
+        match self.0 {
+            None => Ok(work.await),
+            Some(at) => tokio::time::timeout_at(at, work).await.map_err(|_| Refusal::out_of_time()),
+        }
     }
 
     /// Advances an evaluation to its end, portion by portion.

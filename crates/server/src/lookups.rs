@@ -15,8 +15,7 @@ use idhini_wire::{member_name, type_name};
 use tonic::{Request, Response, Status};
 
 use crate::checks::partial_caveat_info;
-use crate::deadline::Deadline;
-use crate::pin::Shared;
+use crate::pin::{Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
 
@@ -24,16 +23,17 @@ use crate::requests;
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// LookupResources.
-pub(crate) fn resources(
+pub(crate) async fn resources(
     shared: &Shared,
     request: Request<v1::LookupResourcesRequest>,
 ) -> Result<Response<Answers<v1::LookupResourcesResponse>>, Status> {
-    let deadline = Deadline::of(request.metadata());
+    let when = When::of(request.metadata())?;
+    let deadline = when.deadline;
     let mut message = request.into_inner();
     let consistency = message.consistency.take();
     let cursor = message.optional_cursor.take();
     let limit = requests::limit(std::mem::take(&mut message.optional_limit), shared.limits.page_rows_max)?;
-    let (cursors, place) = shared.pin_page("LookupResources", &message, consistency, cursor)?;
+    let (cursors, place) = shared.pin_page("LookupResources", &message, consistency, cursor, when).await?;
     let after = place.map(position).transpose()?;
     let resource_type =
         type_name(message.resource_object_type, "resource_object_type").map_err(Refusal::from)?;
@@ -64,19 +64,20 @@ pub(crate) fn resources(
 }
 
 /// LookupSubjects.
-pub(crate) fn subjects(
+pub(crate) async fn subjects(
     shared: &Shared,
     request: Request<v1::LookupSubjectsRequest>,
 ) -> Result<Response<Answers<v1::LookupSubjectsResponse>>, Status> {
     use v1::lookup_subjects_request::WildcardOption;
-    let deadline = Deadline::of(request.metadata());
+    let when = When::of(request.metadata())?;
+    let deadline = when.deadline;
     let mut message = request.into_inner();
     let consistency = message.consistency.take();
     let cursor = message.optional_cursor.take();
     let limit =
         requests::limit(std::mem::take(&mut message.optional_concrete_limit), shared.limits.page_rows_max)?;
     let with_wildcard = message.wildcard_option() != WildcardOption::ExcludeWildcards;
-    let (cursors, place) = shared.pin_page("LookupSubjects", &message, consistency, cursor)?;
+    let (cursors, place) = shared.pin_page("LookupSubjects", &message, consistency, cursor, when).await?;
     let after = place.map(position).transpose()?;
     let resource: ResourceRef =
         requests::required(message.resource, "resource")?.try_into().map_err(Refusal::from)?;

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 
 use idhini_engine::Snapshot;
-use idhini_model::Timestamp;
+use idhini_model::{Revision, Timestamp};
 use idhini_replica::{Namespace, Published};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::consistency::Requirement;
 use prost::Message;
+use tonic::metadata::MetadataMap;
 
+use crate::deadline::Deadline;
 use crate::options::{Limits, Options};
 use crate::refusal::Refusal;
 use crate::seal::{Cursor, QuestionDigest, SealError, Sealer};
@@ -23,6 +25,28 @@ pub(crate) struct Shared {
     pub(crate) namespace: Arc<Namespace>,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) limits: Limits,
+}
+
+/// Request metadata that asks about a moment in the past, as RFC 3339.
+const AS_OF: &str = "idhini-as-of";
+
+/// What a call's metadata says about time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct When {
+    pub(crate) deadline: Deadline,
+    /// The moment that is asked about, if it is not now.
+    as_of: Option<Timestamp>,
+}
+
+impl When {
+    /// From a call's metadata.
+    pub(crate) fn of(metadata: &MetadataMap) -> Result<When, Refusal> {
+        let as_of = metadata.get(AS_OF).map(|value| {
+            let text = value.to_str().unwrap_or_default();
+            text.parse().map_err(|error| Refusal::invalid(format!("`{AS_OF}`: {error}")))
+        });
+        Ok(When { deadline: Deadline::of(metadata), as_of: as_of.transpose()? })
+    }
 }
 
 /// The snapshot of one call.
@@ -47,9 +71,17 @@ impl Shared {
     }
 
     /// The snapshot for the consistency asked; the default is the one that costs least.
-    pub(crate) fn pin(&self, consistency: Option<v1::Consistency>) -> Result<Pinned, Refusal> {
+    pub(crate) async fn pin(
+        &self,
+        consistency: Option<v1::Consistency>,
+        when: When,
+    ) -> Result<Pinned, Refusal> {
         let namespace = &self.namespace;
-        let published = match consistency.and_then(|c| c.requirement) {
+        let requirement = consistency.and_then(|c| c.requirement);
+        if let Some(moment) = when.as_of {
+            return self.pin_past(requirement, moment, when.deadline).await;
+        }
+        let published = match requirement {
             None | Some(Requirement::MinimizeLatency(true) | Requirement::FullyConsistent(true)) => {
                 namespace.head()
             }
@@ -65,33 +97,59 @@ impl Shared {
                 Err(error) => return Err(Refusal::token(error)),
             },
             Some(Requirement::AtExactSnapshot(token)) => {
-                namespace.at(self.sealer.open_token(&token.token).map_err(Refusal::exact_token)?)?
+                let revision = self.sealer.open_token(&token.token).map_err(Refusal::exact_token)?;
+                self.at(revision, when.deadline).await?
             }
         };
         Ok(self.pinned(published, namespace.now()))
     }
 
+    /// The snapshot that was the newest at a moment, its expirations judged at that moment.
+    async fn pin_past(
+        &self,
+        requirement: Option<Requirement>,
+        moment: Timestamp,
+        deadline: Deadline,
+    ) -> Result<Pinned, Refusal> {
+        if !matches!(requirement, None | Some(Requirement::MinimizeLatency(true))) {
+            return Err(Refusal::invalid(format!(
+                "`{AS_OF}` fixes the moment that is asked about: leave `consistency` out"
+            )));
+        }
+        if moment > self.namespace.now() {
+            return Err(Refusal::invalid(format!("`{AS_OF}`: {moment} is still to come")));
+        }
+        let published = deadline.within(self.namespace.at_moment(moment)).await??;
+        Ok(self.pinned(published, moment))
+    }
+
+    async fn at(&self, revision: Revision, deadline: Deadline) -> Result<Arc<Published>, Refusal> {
+        Ok(deadline.within(self.namespace.at(revision)).await??)
+    }
+
     /// The snapshot and cursors of a paged question, and where it goes on. `arguments` is the request without cursor,
     /// limit and consistency.
-    pub(crate) fn pin_page(
+    pub(crate) async fn pin_page(
         &self,
         call: &'static str,
         arguments: &impl Message,
         consistency: Option<v1::Consistency>,
         cursor: Option<v1::Cursor>,
+        when: When,
     ) -> Result<(Cursors, Option<Vec<u8>>), Refusal> {
         let question = QuestionDigest::of(call, &arguments.encode_to_vec());
         let (pinned, place) = match cursor {
-            None => (self.pin(consistency)?, None),
+            None => (self.pin(consistency, when).await?, None),
             Some(cursor) => {
                 let cursor = self.sealer.open_cursor(question, &cursor.token).map_err(Refusal::cursor)?;
-                (self.pinned(self.namespace.at(cursor.revision)?, cursor.instant), Some(cursor.place))
+                let published = self.at(cursor.revision, when.deadline).await?;
+                (self.pinned(published, cursor.instant), Some(cursor.place))
             }
         };
         Ok((Cursors { sealer: Arc::clone(&self.sealer), question, pinned }, place))
     }
 
-    pub(crate) fn token(&self, revision: idhini_model::Revision) -> Option<v1::ZedToken> {
+    pub(crate) fn token(&self, revision: Revision) -> Option<v1::ZedToken> {
         Some(v1::ZedToken { token: self.sealer.token(revision) })
     }
 

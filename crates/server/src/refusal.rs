@@ -217,9 +217,29 @@ impl From<ReplicaError> for Refusal {
                 .with("filter_resource_type", resource_type.unwrap_or_default()),
             ReplicaError::Schema(error) => of_schema(&error),
             ReplicaError::Orphans { change, example, count } => orphans(text, change, &example, count),
-            ReplicaError::Expired { .. } => {
+            ReplicaError::Expired { .. } | ReplicaError::BeforeHistory { .. } => {
                 Refusal::new(Code::OutOfRange, format!("invalid revision: {text}"))
             }
+            ReplicaError::TooFar { .. } | ReplicaError::Busy { .. } => {
+                Refusal::new(Code::ResourceExhausted, text)
+            }
+            // What the disk said stays in the server.
+            ReplicaError::LogUnavailable(_) => Refusal::new(
+                Code::Unavailable,
+                "nothing was written: the log cannot be written at present; try again later",
+            ),
+            // Never a code that clients retry by themselves.
+            ReplicaError::OutcomeUnknown(_) | ReplicaError::WriterGone => Refusal::new(
+                Code::Unknown,
+                "whether this write took effect is not known, as the log went away while it was written; read before repeating it",
+            ),
+            ReplicaError::LogUnreadable(_) => {
+                Refusal::new(Code::Unavailable, "nothing was written: the log cannot be followed at present")
+            }
+            ReplicaError::PastUnreadable(_) => Refusal::new(
+                Code::Unavailable,
+                "this revision cannot be rebuilt at present: the log cannot be read",
+            ),
             ReplicaError::NotYet { .. } => Refusal::new(Code::Unavailable, text),
             ReplicaError::PreconditionsTooWide { .. } => Refusal::new(Code::ResourceExhausted, text),
             ReplicaError::NotWanted => {

@@ -1,21 +1,19 @@
 //! Relationships written, deleted, read back, imported and exported.
 //!
 //! # Invariants
-//! * Writes run off the tasks that answer questions.
+//! * A write whose deadline has passed, or whose client has left, is called off until it is handed to the log.
 //! * An import is one entry: a stream that breaks off leaves nothing behind.
 
-use std::sync::Arc;
-
-use idhini_replica::{Filter, Namespace, Page, Portion, Position, ReplicaError, Wanted};
+use idhini_replica::{Filter, Page, Portion, Position};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
 use prost::Message as _;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::deadline::{Deadline, FUEL};
 use crate::lookups::Answers;
 use crate::options::STREAMED_BYTES_MAX;
-use crate::pin::{Cursors, Shared};
+use crate::pin::{Cursors, Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
 use crate::seal::SealError;
@@ -30,9 +28,7 @@ pub(crate) async fn write(
 ) -> Result<Response<v1::WriteRelationshipsResponse>, Status> {
     let deadline = Deadline::of(request.metadata());
     let write = requests::write(request.into_inner(), &shared.limits)?;
-    let writing =
-        blocking(&shared.namespace, deadline, move |namespace, wanted| namespace.write(write, wanted));
-    let revision = writing.await?;
+    let revision = shared.namespace.write(write, deadline.wanted()).await.map_err(Refusal::from)?;
     Ok(Response::new(v1::WriteRelationshipsResponse { written_at: shared.token(revision) }))
 }
 
@@ -44,9 +40,7 @@ pub(crate) async fn delete(
     use v1::delete_relationships_response::DeletionProgress;
     let deadline = Deadline::of(request.metadata());
     let delete = requests::delete(request.into_inner(), &shared.limits)?;
-    let deleting =
-        blocking(&shared.namespace, deadline, move |namespace, wanted| namespace.delete(&delete, wanted));
-    let deleted = deleting.await?;
+    let deleted = shared.namespace.delete(delete, deadline.wanted()).await.map_err(Refusal::from)?;
     let progress = if deleted.is_partial { DeletionProgress::Partial } else { DeletionProgress::Complete };
     Ok(Response::new(v1::DeleteRelationshipsResponse {
         deleted_at: shared.token(deleted.revision),
@@ -79,50 +73,23 @@ pub(crate) async fn import(
     }
     let num_loaded = relationships.len() as u64;
     if num_loaded > 0 {
-        let importing = blocking(&shared.namespace, deadline, move |namespace, wanted| {
-            namespace.import(relationships, wanted)
-        });
-        importing.await?;
+        shared.namespace.import(relationships, deadline.wanted()).await.map_err(Refusal::from)?;
     }
     Ok(Response::new(v1::ImportBulkRelationshipsResponse { num_loaded }))
 }
 
-/// Writes wait for each other and may be large, so they run where waiting is free. One whose deadline has passed, or
-/// whose client has left, is called off while it waits and until it takes effect.
-pub(crate) async fn blocking<T: Send + 'static>(
-    namespace: &Arc<Namespace>,
-    deadline: Deadline,
-    work: impl FnOnce(&Namespace, Wanted<'_>) -> Result<T, ReplicaError> + Send + 'static,
-) -> Result<T, Refusal> {
-    let namespace = Arc::clone(namespace);
-    // A client that leaves drops this call, and with it what the work can still see of it.
-    let present = Arc::new(());
-    let seen = Arc::downgrade(&present);
-    let working = tokio::task::spawn_blocking(move || {
-        work(&namespace, &|| !deadline.is_over() && seen.strong_count() > 0)
-    });
-    let worked = working.await;
-    drop(present);
-    match worked {
-        Ok(result) => Ok(result?),
-        // The task can only have panicked: whether the write happened is not known to this call.
-        Err(_) => {
-            Err(Refusal::new(Code::Internal, "the write failed inside the server; read before repeating it"))
-        }
-    }
-}
-
 /// ReadRelationships.
-pub(crate) fn read(
+pub(crate) async fn read(
     shared: &Shared,
     request: Request<v1::ReadRelationshipsRequest>,
 ) -> Result<Response<Answers<v1::ReadRelationshipsResponse>>, Status> {
-    let deadline = Deadline::of(request.metadata());
+    let when = When::of(request.metadata())?;
+    let deadline = when.deadline;
     let mut message = request.into_inner();
     let consistency = message.consistency.take();
     let cursor = message.optional_cursor.take();
     let limit = requests::limit(std::mem::take(&mut message.optional_limit), shared.limits.page_rows_max)?;
-    let (cursors, place) = shared.pin_page("ReadRelationships", &message, consistency, cursor)?;
+    let (cursors, place) = shared.pin_page("ReadRelationships", &message, consistency, cursor, when).await?;
     let filter = requests::filter(requests::required(message.relationship_filter, "relationship_filter")?)?;
     filter.check(cursors.pinned().published.schema().map(AsRef::as_ref)).map_err(Refusal::from)?;
     let mut after = place.map(position).transpose()?;
@@ -149,17 +116,19 @@ pub(crate) fn read(
 }
 
 /// ExportBulkRelationships: everything, in messages of at most `limit` relationships.
-pub(crate) fn export(
+pub(crate) async fn export(
     shared: &Shared,
     request: Request<v1::ExportBulkRelationshipsRequest>,
 ) -> Result<Response<Answers<v1::ExportBulkRelationshipsResponse>>, Status> {
-    let deadline = Deadline::of(request.metadata());
+    let when = When::of(request.metadata())?;
+    let deadline = when.deadline;
     let mut message = request.into_inner();
     let consistency = message.consistency.take();
     let cursor = message.optional_cursor.take();
     let max = shared.limits.export_rows_max;
     let rows_max = requests::limit(std::mem::take(&mut message.optional_limit), max)?.unwrap_or(max) as usize;
-    let (cursors, place) = shared.pin_page("ExportBulkRelationships", &message, consistency, cursor)?;
+    let (cursors, place) =
+        shared.pin_page("ExportBulkRelationships", &message, consistency, cursor, when).await?;
     let filter = message.optional_relationship_filter.map(requests::filter).transpose()?.unwrap_or_default();
     let mut after = place.map(position).transpose()?;
     let answers = async_stream::try_stream! {

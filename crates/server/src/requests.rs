@@ -158,9 +158,9 @@ pub(crate) fn write(message: v1::WriteRelationshipsRequest, limits: &Limits) -> 
         .with("maximum_updates_allowed", max));
     }
     let preconditions = preconditions(message.optional_preconditions, limits)?;
-    check_metadata(message.optional_transaction_metadata)?;
+    let metadata = metadata(message.optional_transaction_metadata)?;
     let updates = message.updates.into_iter().map(|u| update(u, limits)).collect::<Result<_, _>>()?;
-    Ok(Write { updates, preconditions })
+    Ok(Write { updates, preconditions, metadata })
 }
 
 /// A delete.
@@ -168,8 +168,9 @@ pub(crate) fn delete(message: v1::DeleteRelationshipsRequest, limits: &Limits) -
     let limit = limit(message.optional_limit, limits.page_rows_max)?.map(u64::from);
     let filter = filter(required(message.relationship_filter, "relationship_filter")?)?;
     let preconditions = preconditions(message.optional_preconditions, limits)?;
-    check_metadata(message.optional_transaction_metadata)?;
-    Ok(Delete { filter, preconditions, limit, allow_partial: message.optional_allow_partial_deletions })
+    let metadata = metadata(message.optional_transaction_metadata)?;
+    let allow_partial = message.optional_allow_partial_deletions;
+    Ok(Delete { filter, preconditions, limit, allow_partial, metadata })
 }
 
 fn update(message: v1::RelationshipUpdate, limits: &Limits) -> Result<Update, Refusal> {
@@ -240,9 +241,10 @@ fn precondition(message: v1::Precondition) -> Result<Precondition, Refusal> {
     Ok(of(filter(message.filter.ok_or_else(|| empty("filter"))?)?))
 }
 
-fn check_metadata(message: Option<Struct>) -> Result<(), Refusal> {
-    let Some(message) = message else { return Ok(()) };
-    let bytes = idhini_wire::context(Some(message), "optional_transaction_metadata")?.to_string().len();
+fn metadata(message: Option<Struct>) -> Result<Context, Refusal> {
+    let Some(message) = message else { return Ok(Context::default()) };
+    let metadata = idhini_wire::context(Some(message), "optional_transaction_metadata")?;
+    let bytes = metadata.to_string().len();
     if bytes > METADATA_BYTES_MAX {
         return Err(Refusal::invalid(format!(
             "metadata size of {bytes} is greater than maximum allowed of {METADATA_BYTES_MAX}"
@@ -251,5 +253,5 @@ fn check_metadata(message: Option<Struct>) -> Result<(), Refusal> {
         .with("metadata_byte_size", bytes)
         .with("maximum_allowed_metadata_byte_size", METADATA_BYTES_MAX));
     }
-    Ok(())
+    Ok(metadata)
 }

@@ -10,14 +10,16 @@ use tonic::{Request, Response, Status};
 
 use crate::deadline::Deadline;
 use crate::options::SCHEMA_BYTES_MAX;
-use crate::pin::{Pinned, Shared};
+use crate::pin::{Pinned, Shared, When};
 use crate::reflection;
 use crate::refusal::Refusal;
-use crate::relationships::blocking;
 
 /// ReadSchema.
-pub(crate) fn read(shared: &Shared) -> Result<Response<v1::ReadSchemaResponse>, Status> {
-    let pinned = shared.pin(None)?;
+pub(crate) async fn read(
+    shared: &Shared,
+    request: Request<v1::ReadSchemaRequest>,
+) -> Result<Response<v1::ReadSchemaResponse>, Status> {
+    let pinned = shared.pin(None, When::of(request.metadata())?).await?;
     let schema = pinned.published.schema().ok_or_else(Refusal::no_schema)?;
     let schema_text = schema.canonical_text();
     Ok(Response::new(v1::ReadSchemaResponse { schema_text, read_at: pinned.zed_token() }))
@@ -30,9 +32,7 @@ pub(crate) async fn write(
 ) -> Result<Response<v1::WriteSchemaResponse>, Status> {
     let deadline = Deadline::of(request.metadata());
     let text = bounded(request.into_inner().schema)?;
-    let writing =
-        blocking(&shared.namespace, deadline, move |namespace, wanted| namespace.write_schema(&text, wanted));
-    let revision = writing.await?;
+    let revision = shared.namespace.write_schema(text, deadline.wanted()).await.map_err(Refusal::from)?;
     Ok(Response::new(v1::WriteSchemaResponse { written_at: shared.token(revision) }))
 }
 
@@ -53,10 +53,11 @@ fn schema_of(pinned: &Pinned) -> Arc<Schema> {
 }
 
 /// ReflectSchema.
-pub(crate) fn reflect(
+pub(crate) async fn reflect(
     shared: &Shared,
     request: Request<v1::ReflectSchemaRequest>,
 ) -> Result<Response<v1::ReflectSchemaResponse>, Status> {
+    let when = When::of(request.metadata())?;
     let message = request.into_inner();
     let mut filters = Vec::with_capacity(message.optional_filters.len());
     for filter in message.optional_filters {
@@ -68,7 +69,7 @@ pub(crate) fn reflect(
         })?;
         filters.push(filter);
     }
-    let pinned = shared.pin(message.consistency)?;
+    let pinned = shared.pin(message.consistency, when).await?;
     let reflected = schema_of(&pinned).reflect(&filters);
     let reflected = reflected.map_err(|error| Refusal::invalid(error.to_string()))?;
     Ok(Response::new(v1::ReflectSchemaResponse {
@@ -79,12 +80,13 @@ pub(crate) fn reflect(
 }
 
 /// ComputablePermissions.
-pub(crate) fn computable(
+pub(crate) async fn computable(
     shared: &Shared,
     request: Request<v1::ComputablePermissionsRequest>,
 ) -> Result<Response<v1::ComputablePermissionsResponse>, Status> {
+    let when = When::of(request.metadata())?;
     let message = request.into_inner();
-    let pinned = shared.pin(message.consistency)?;
+    let pinned = shared.pin(message.consistency, when).await?;
     let member = Some(message.relation_name.as_str()).filter(|name| !name.is_empty());
     let found = schema_of(&pinned).computable(&message.definition_name, member).map_err(refused)?;
     let prefix = message.optional_definition_name_filter;
@@ -96,12 +98,13 @@ pub(crate) fn computable(
 }
 
 /// DependentRelations.
-pub(crate) fn dependent(
+pub(crate) async fn dependent(
     shared: &Shared,
     request: Request<v1::DependentRelationsRequest>,
 ) -> Result<Response<v1::DependentRelationsResponse>, Status> {
+    let when = When::of(request.metadata())?;
     let message = request.into_inner();
-    let pinned = shared.pin(message.consistency)?;
+    let pinned = shared.pin(message.consistency, when).await?;
     let found = schema_of(&pinned)
         .dependencies(&message.definition_name, &message.permission_name)
         .map_err(refused)?;
@@ -112,12 +115,13 @@ pub(crate) fn dependent(
 }
 
 /// DiffSchema.
-pub(crate) fn diff(
+pub(crate) async fn diff(
     shared: &Shared,
     request: Request<v1::DiffSchemaRequest>,
 ) -> Result<Response<v1::DiffSchemaResponse>, Status> {
+    let when = When::of(request.metadata())?;
     let message = request.into_inner();
-    let pinned = shared.pin(message.consistency)?;
+    let pinned = shared.pin(message.consistency, when).await?;
     let text = bounded(message.comparison_schema)?;
     let new = Schema::parse(&text).map_err(|error| Refusal::from(ReplicaError::Schema(error)))?;
     let diffs = schema_of(&pinned).diff(&new);

@@ -30,7 +30,7 @@ impl PermissionsService for Permissions {
         &self,
         request: Request<v1::ReadRelationshipsRequest>,
     ) -> Answer<Self::ReadRelationshipsStream> {
-        relationships::read(&self.0, request)
+        relationships::read(&self.0, request).await
     }
 
     async fn write_relationships(
@@ -72,14 +72,14 @@ impl PermissionsService for Permissions {
         &self,
         request: Request<v1::LookupResourcesRequest>,
     ) -> Answer<Self::LookupResourcesStream> {
-        lookups::resources(&self.0, request)
+        lookups::resources(&self.0, request).await
     }
 
     async fn lookup_subjects(
         &self,
         request: Request<v1::LookupSubjectsRequest>,
     ) -> Answer<Self::LookupSubjectsStream> {
-        lookups::subjects(&self.0, request)
+        lookups::subjects(&self.0, request).await
     }
 
     async fn import_bulk_relationships(
@@ -93,14 +93,14 @@ impl PermissionsService for Permissions {
         &self,
         request: Request<v1::ExportBulkRelationshipsRequest>,
     ) -> Answer<Self::ExportBulkRelationshipsStream> {
-        relationships::export(&self.0, request)
+        relationships::export(&self.0, request).await
     }
 }
 
 #[async_trait]
 impl SchemaService for Schemas {
-    async fn read_schema(&self, _request: Request<v1::ReadSchemaRequest>) -> Answer<v1::ReadSchemaResponse> {
-        schema::read(&self.0)
+    async fn read_schema(&self, request: Request<v1::ReadSchemaRequest>) -> Answer<v1::ReadSchemaResponse> {
+        schema::read(&self.0, request).await
     }
 
     async fn write_schema(
@@ -114,24 +114,24 @@ impl SchemaService for Schemas {
         &self,
         request: Request<v1::ReflectSchemaRequest>,
     ) -> Answer<v1::ReflectSchemaResponse> {
-        schema::reflect(&self.0, request)
+        schema::reflect(&self.0, request).await
     }
 
     async fn computable_permissions(
         &self,
         request: Request<v1::ComputablePermissionsRequest>,
     ) -> Answer<v1::ComputablePermissionsResponse> {
-        schema::computable(&self.0, request)
+        schema::computable(&self.0, request).await
     }
 
     async fn dependent_relations(
         &self,
         request: Request<v1::DependentRelationsRequest>,
     ) -> Answer<v1::DependentRelationsResponse> {
-        schema::dependent(&self.0, request)
+        schema::dependent(&self.0, request).await
     }
 
     async fn diff_schema(&self, request: Request<v1::DiffSchemaRequest>) -> Answer<v1::DiffSchemaResponse> {
-        schema::diff(&self.0, request)
+        schema::diff(&self.0, request).await
     }
 }

@@ -2,8 +2,9 @@ use std::collections::BTreeSet;
 
 use idhini_model::Timestamp;
 
+use super::ALWAYS;
 use super::{ALL, World, relationship, texts};
-use crate::{ALWAYS, Filter, IdFilter, Page, Portion, Position, RelationFilter, SubjectFilter};
+use crate::{Filter, IdFilter, Page, Portion, Position, RelationFilter, SubjectFilter};
 
 /// Some hundred relationships of all classes, a third of those that may expire expired.
 fn crowded() -> (World, Vec<String>) {

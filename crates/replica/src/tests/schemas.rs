@@ -1,7 +1,8 @@
 use idhini_model::Revision;
 
+use super::ALWAYS;
 use super::{SCHEMA, World, head};
-use crate::{ALWAYS, ReplicaError, SchemaChange};
+use crate::{ReplicaError, SchemaChange};
 
 fn refusal(world: &World, schema: &str) -> (SchemaChange, String, u64) {
     let before = head(world).revision();

@@ -1,8 +1,11 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use idhini_model::{Revision, Timestamp};
 
-use super::{World, head, must_match, of_type, relationship, write};
+use super::{ALWAYS, World, head, must_match, of_type, relationship, write};
 use crate::{
-    ALWAYS, Delete, Filter, IdFilter, Operation, Options, Precondition, ReplicaError, Update, Write,
+    Delete, Filter, IdFilter, Operation, Options, Precondition, ReplicaError, Update, Wanted, Write,
 };
 
 const TOM: &str = "document:readme#viewer@user:tom";
@@ -140,7 +143,8 @@ mod preconditions {
             operation: Operation::Touch,
             relationship: relationship("document:other#viewer@user:tom"),
         };
-        let own = Write { updates: vec![other], preconditions: vec![must_match(of("other"))] };
+        let own =
+            Write { updates: vec![other], preconditions: vec![must_match(of("other"))], ..Write::default() };
         world.refused(|n| n.write(own, ALWAYS));
         world.namespace.write(guarded(must_match(of("readme"))), ALWAYS).unwrap();
         world.namespace.write(guarded(Precondition::MustNotMatch(of("other"))), ALWAYS).unwrap();
@@ -194,6 +198,7 @@ mod deletes {
             limit: Some(limit),
             allow_partial,
             preconditions: Vec::new(),
+            ..Delete::default()
         };
         assert!(world.refused(|n| n.delete(&limited(3, false), ALWAYS)).contains("more than 3"));
         let some = world.namespace.delete(&limited(3, true), ALWAYS).unwrap();
@@ -206,65 +211,201 @@ mod deletes {
 mod history {
     use super::*;
 
+    fn worlds() -> [World; 3] {
+        let few = Options { kept_revisions_max: 3, ..Options::default() };
+        let small = Options { kept_changes_max: 4, ..Options::default() };
+        [World::new(), World::with(few), World::with(small)]
+    }
+
     #[test]
-    fn kept_revisions_answer_as_they_did_and_others_say_why_not() {
-        let options = Options { history_revisions_max: 3, ..Options::default() };
+    fn every_revision_answers_as_it_did_whether_it_is_kept_or_rebuilt() {
+        for world in worlds() {
+            for n in 0..5 {
+                world.touch(&[&format!("document:d{n}#viewer@user:tom"), "document:d#viewer@user:ann"]);
+            }
+            world
+                .namespace
+                .write(write(Operation::Delete, &["document:d0#viewer@user:tom"]), ALWAYS)
+                .unwrap();
+            world.namespace.write_schema(&super::super::SCHEMA.replace("- banned", ""), ALWAYS).unwrap();
+            let newest = head(&world).revision();
+            assert_eq!(newest, Revision(8));
+            for (revision, count) in [(8, 5), (7, 5), (6, 6), (5, 5), (2, 2), (1, 0), (0, 0), (6, 6)] {
+                let published = world.namespace.at(Revision(revision)).unwrap();
+                assert_eq!(published.revision(), Revision(revision));
+                assert_eq!(published.root().relationship_count(), count, "at {revision}");
+                assert_eq!(published.plans().is_some(), revision > 0, "at {revision}");
+            }
+            assert!(matches!(
+                world.namespace.at(Revision(9)),
+                Err(ReplicaError::NotYet { asked: Revision(9), applied: Revision(8) })
+            ));
+            assert!(world.namespace.at_least(Revision(9)).is_err());
+            assert_eq!(world.namespace.at_least(Revision(2)).unwrap().revision(), newest);
+        }
+    }
+
+    #[test]
+    fn what_was_trimmed_is_refused_by_name() {
+        let world = World::with(Options { kept_revisions_max: 1, ..Options::default() });
+        for n in 0..5 {
+            world.touch(&[&format!("document:d{n}#viewer@user:tom")]);
+        }
+        world.namespace.runtime.block_on(world.log.trim(Revision(4))).unwrap();
+        assert_eq!(world.namespace.at(Revision(3)).unwrap().root().relationship_count(), 2);
+        assert!(matches!(
+            world.namespace.at(Revision(2)),
+            Err(ReplicaError::Expired { asked: Revision(2), oldest: Revision(3) })
+        ));
+    }
+
+    #[test]
+    fn a_moment_gives_the_revision_that_was_the_newest_then() {
+        for world in worlds() {
+            // The schema was written at 1,000.
+            for n in 1..6 {
+                world.at(1_000 + n * 10);
+                world.touch(&[&format!("document:d{n}#viewer@user:tom")]);
+            }
+            let revision = |seconds| world.namespace.at_moment(seconds).unwrap().revision();
+            for (seconds, wanted) in
+                [(0, 0), (999, 0), (1_000, 1), (1_009, 1), (1_010, 2), (1_029, 3), (9_999, 6)]
+            {
+                assert_eq!(revision(seconds), Revision(wanted), "at {seconds}");
+            }
+            world.namespace.runtime.block_on(world.log.trim(Revision(4))).unwrap();
+            assert_eq!(revision(1_030), Revision(4));
+            assert!(matches!(
+                world.namespace.at_moment(1_029),
+                Err(ReplicaError::BeforeHistory { oldest, .. }) if oldest == Timestamp::from_seconds(1_030)
+            ));
+            world.namespace.runtime.block_on(world.log.trim(Revision(7))).unwrap();
+            assert_eq!(revision(1_050), Revision(6));
+            assert!(world.namespace.at_moment(1_049).is_err());
+        }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_does_not_take_entries_back_in_time() {
+        let world = World::new();
+        world.at(2_000);
+        world.touch(&["document:a#viewer@user:tom"]);
+        world.at(1_500);
+        world.touch(&["document:b#viewer@user:tom"]);
+        assert_eq!(world.namespace.at_moment(1_999).unwrap().revision(), Revision(1));
+        assert_eq!(world.namespace.at_moment(2_000).unwrap().revision(), Revision(3));
+    }
+
+    #[test]
+    fn rebuilding_walks_no_further_than_allowed() {
+        let options = Options { kept_revisions_max: 1, rebuild_changes_max: 3, ..Options::default() };
         let world = World::with(options);
         for n in 0..5 {
             world.touch(&[&format!("document:d{n}#viewer@user:tom")]);
         }
-        let newest = head(&world).revision();
-        assert_eq!(newest, Revision(6));
-        for back in 0..3 {
-            let published = world.namespace.at(Revision(newest.0 - back)).unwrap();
-            assert_eq!(published.root().relationship_count(), 5 - back);
-        }
-        assert!(matches!(
-            world.namespace.at(Revision(3)),
-            Err(ReplicaError::Expired { asked: Revision(3), oldest: Revision(4) })
-        ));
-        assert!(matches!(
-            world.namespace.at(Revision(7)),
-            Err(ReplicaError::NotYet { asked: Revision(7), applied: Revision(6) })
-        ));
-        assert!(world.namespace.at_least(Revision(7)).is_err());
-        assert_eq!(world.namespace.at_least(Revision(2)).unwrap().revision(), newest);
+        assert_eq!(world.namespace.at(Revision(3)).unwrap().root().relationship_count(), 2);
+        let refused = world.namespace.at(Revision(2));
+        assert!(matches!(refused, Err(ReplicaError::TooFar { changes_max: 3, .. })), "{refused:?}");
+    }
+}
+
+mod the_log {
+    use super::*;
+    use crate::tests::{Driven, texts};
+
+    #[test]
+    fn a_namespace_opened_anew_is_as_it_was() {
+        let world = World::new();
+        world.touch(&[TOM, ANN]);
+        world.namespace.write(write(Operation::Delete, &[TOM]), ALWAYS).unwrap();
+        let again = Driven::open(
+            Arc::clone(&world.log),
+            Arc::new(|| Timestamp::from_seconds(1)),
+            Options { seed: 77, ..Options::default() },
+        );
+        assert_eq!(again.head().root().content(), head(&world).root().content());
+        assert_eq!(again.at(Revision(2)).unwrap().root().relationship_count(), 2);
     }
 
     #[test]
-    fn the_budget_of_changes_lets_old_revisions_go_but_never_the_newest() {
-        let options = Options { history_changes_max: 10, ..Options::default() };
-        let world = World::with(options);
-        let many: Vec<String> = (0..20).map(|n| format!("document:d{n}#viewer@user:tom")).collect();
-        world.touch(&[TOM]);
-        world.namespace.import(many.iter().map(|t| relationship(t)).collect(), ALWAYS).unwrap();
-        let newest = head(&world).revision();
-        assert!(world.namespace.at(newest).is_ok());
-        assert!(matches!(world.namespace.at(Revision(newest.0 - 1)), Err(ReplicaError::Expired { .. })));
-        world.touch(&[ANN]);
-        assert!(world.namespace.at(newest).is_ok(), "one change fits the budget again");
+    fn two_writers_on_one_log_take_turns_and_lose_nothing() {
+        let world = World::new();
+        let clock = Arc::new(|| Timestamp::from_seconds(1));
+        let other =
+            Driven::open(Arc::clone(&world.log), clock, Options { writer_id: 2, ..Options::default() });
+        for n in 0..10 {
+            let text = format!("document:d{n}#viewer@user:tom");
+            let writer = if n % 2 == 0 { &world.namespace } else { &other };
+            writer.write(write(Operation::Create, &[&text]), ALWAYS).unwrap();
+            let import = (0..3).map(|i| relationship(&format!("document:i{n}-{i}#viewer@user:tom")));
+            writer.import(import.collect(), ALWAYS).unwrap();
+        }
+        // Judged against what the other wrote.
+        let twice = other.write(write(Operation::Create, &["document:d0#viewer@user:tom"]), ALWAYS);
+        assert!(matches!(twice, Err(ReplicaError::AlreadyExists { .. })), "{twice:?}");
+        world.touch(&["document:last#viewer@user:tom"]);
+        assert_eq!(world.texts().len(), 41);
+        let late = world.namespace.write(write(Operation::Create, &["document:d9#viewer@user:tom"]), ALWAYS);
+        assert!(matches!(late, Err(ReplicaError::AlreadyExists { .. })), "{late:?}");
+        let fresh =
+            Driven::open(Arc::clone(&world.log), Arc::new(|| Timestamp::from_seconds(1)), Options::default());
+        let all = |driven: &Driven| {
+            texts(&driven.head().read(&Filter::default(), driven.now(), None, super::super::ALL))
+        };
+        assert_eq!(all(&fresh), world.texts());
+    }
+
+    #[test]
+    fn requests_that_wait_together_share_one_append_and_each_has_its_revision() {
+        let world = World::new();
+        let namespace = &world.namespace;
+        let revisions = namespace.runtime.block_on(async {
+            let writing: Vec<_> = (0..20)
+                .map(|n| {
+                    let inner = Arc::clone(&namespace.inner);
+                    let request =
+                        write(Operation::Create, &[&format!("document:d{}#viewer@user:tom", n / 2)]);
+                    tokio::spawn(async move { inner.write(request, ALWAYS).await })
+                })
+                .collect();
+            let mut revisions = Vec::new();
+            for writing in writing {
+                revisions.push(writing.await.unwrap().map_err(|e| e.to_string()));
+            }
+            revisions
+        });
+        let good: Vec<_> = revisions.iter().flatten().collect();
+        assert_eq!(good, (2..12).map(Revision).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+        assert!(revisions.iter().flat_map(|r| r.as_ref().err()).all(|e| e.contains("exists already")));
+        let appended = namespace.runtime.block_on(world.log.read(Revision(1), usize::MAX)).unwrap();
+        let sequences: std::collections::BTreeSet<_> = appended.iter().map(|s| s.writer.sequence).collect();
+        assert!(sequences.len() < 10, "{sequences:?}");
     }
 }
 
 #[test]
 fn what_is_no_longer_wanted_changes_nothing() {
-    type Attempt<'a> = &'a dyn Fn(&crate::Namespace) -> Result<(), ReplicaError>;
+    type Attempt<'a> = &'a dyn Fn(&super::Driven) -> Result<(), ReplicaError>;
     let world = World::new();
     world.touch(&[ANN]);
     // Called off before its turn, and after it was judged.
     for answers in [0, 1] {
-        let left = std::cell::Cell::new(answers);
-        let wanted = || left.replace(left.get() - 1) > 0;
+        let left = Arc::new(AtomicI64::new(answers));
+        let counted = Arc::clone(&left);
+        let wanted = Wanted::while_so(move || counted.fetch_sub(1, Ordering::SeqCst) > 0);
         let tries: [Attempt<'_>; 4] = [
-            &|n| n.write(write(Operation::Touch, &[TOM]), &wanted).map(|_| ()),
-            &|n| n.import(vec![relationship(TOM)], &wanted).map(|_| ()),
-            &|n| n.delete(&Delete { filter: of_type("document"), ..Delete::default() }, &wanted).map(|_| ()),
-            &|n| n.write_schema(&super::SCHEMA.replace("- banned", ""), &wanted).map(|_| ()),
+            &|n| n.write(write(Operation::Touch, &[TOM]), wanted.clone()).map(|_| ()),
+            &|n| n.import(vec![relationship(TOM)], wanted.clone()).map(|_| ()),
+            &|n| {
+                n.delete(&Delete { filter: of_type("document"), ..Delete::default() }, wanted.clone())
+                    .map(|_| ())
+            },
+            &|n| n.write_schema(&super::SCHEMA.replace("- banned", ""), wanted.clone()).map(|_| ()),
         ];
         for attempt in tries {
-            left.set(answers);
+            left.store(answers, Ordering::SeqCst);
             assert!(world.refused(attempt).contains("nobody waits"));
-            assert_eq!(left.get(), -1, "asked once after each answer of yes");
+            assert_eq!(left.load(Ordering::SeqCst), -1, "asked once after each answer of yes");
         }
     }
     world.touch(&[TOM]);

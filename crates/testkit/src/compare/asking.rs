@@ -18,8 +18,9 @@ use crate::rng::Rng;
 /// Entries of a lookup by id.
 pub type Found = BTreeMap<String, Answer>;
 
-/// Portions of fuel that one question may take; far more than any generated world needs.
-const PORTIONS_MAX: usize = 200_000;
+/// Portions of fuel that one question may take. With a fuel of 1 that is its cost in edges: a lookup in a world of long
+/// chains verifies a hundred subjects, each over the whole chain.
+const PORTIONS_MAX: usize = 20_000_000;
 
 /// One question to one root.
 pub(super) struct Asking<'a> {

@@ -2,10 +2,12 @@
 //! more, from mode and ACL as they are on disk, and compared with the evaluator's answers about random trees.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use idhini_changelog::{LogId, MemoryStore, Store};
 use idhini_engine::{Check, Limits, Permissionship, Question};
 use idhini_model::{Context, Relationship, ResourceRef, SubjectRef, Timestamp};
-use idhini_replica::{ALWAYS, Namespace, Options};
+use idhini_replica::{Namespace, Options, Wanted};
 
 use super::*;
 use crate::access_list::AccessList;
@@ -107,12 +109,17 @@ fn kernel(tree: &Tree, place: usize, account: &Account, held: Capabilities, want
     }
 }
 
-fn loaded(facts: &[Fact]) -> Namespace {
-    let namespace = Namespace::new(Box::new(|| Timestamp::from_seconds(0)), Options::default());
-    namespace.write_schema(SCHEMA, ALWAYS).unwrap();
+fn loaded(facts: &[Fact]) -> Arc<Namespace> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let relationships = facts.iter().map(|fact| fact.to_string().parse::<Relationship>().unwrap()).collect();
-    namespace.import(relationships, ALWAYS).unwrap();
-    namespace
+    runtime.block_on(async {
+        let log = MemoryStore::new().log(LogId(1));
+        let clock = Arc::new(|| Timestamp::from_seconds(0));
+        let namespace = Namespace::open(log, None, clock, Options::default()).await.unwrap();
+        namespace.write_schema(SCHEMA.to_owned(), Wanted::always()).await.unwrap();
+        namespace.import(relationships, Wanted::always()).await.unwrap();
+        namespace
+    })
 }
 
 fn evaluated(namespace: &Namespace, inode: &Inode, account: &Account, mode: u8) -> bool {

@@ -1,0 +1,227 @@
+//! Which revisions are at hand, and how does one get at the others?
+//!
+//! The last roots are kept in memory, as many as the budget of [`Options`] allows. A revision before them is rebuilt:
+//! forward from the nearest root before it, or backward from the one after it, with the log's entries in between.
+//!
+//! # Invariants
+//! * Kept revisions are dense, oldest first, and the newest is always among them.
+//! * A rebuilt revision is what its readers would have seen then: undoing an entry gives the root that was before it.
+//!
+//! Cost: pinning a kept revision is a shared lock and a reference count; a rebuilt one costs its distance in changes,
+//! at most [`Options::rebuild_changes_max`], once for all who ask at the same time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use idhini_graph::Root;
+use idhini_model::{Logged, Revision, Timestamp};
+use tokio::sync::OnceCell;
+
+use crate::follow::{self, READ_BYTES};
+use crate::namespace::locked;
+use crate::{FollowError, Namespace, Options, Published, ReplicaError};
+
+/// Rebuilt revisions that are kept for whoever asks next.
+const REBUILT_MAX: usize = 8;
+
+/// Revisions in memory.
+pub(crate) struct History {
+    /// Each with the number of changes that led to it.
+    kept: VecDeque<(Arc<Published>, u64)>,
+    pub(crate) newest: Arc<Published>,
+    changes: u64,
+}
+
+/// A revision that is being rebuilt, or was.
+pub(crate) type Rebuilt = (Revision, Arc<OnceCell<Arc<Published>>>);
+
+impl History {
+    pub(crate) fn new(newest: Arc<Published>) -> History {
+        History { kept: VecDeque::from([(Arc::clone(&newest), 0)]), newest, changes: 0 }
+    }
+
+    /// Takes the next revisions in; returns what is no longer kept, to be freed where nobody waits.
+    pub(crate) fn push(
+        &mut self,
+        revisions: impl Iterator<Item = (Arc<Published>, u64)>,
+        options: &Options,
+    ) -> Vec<(Arc<Published>, u64)> {
+        for (published, changes) in revisions {
+            self.newest = Arc::clone(&published);
+            self.kept.push_back((published, changes));
+            self.changes += changes;
+        }
+        let mut dropped = Vec::new();
+        while self.kept.len() > 1
+            && (self.kept.len() > options.kept_revisions_max || self.changes > options.kept_changes_max)
+        {
+            // Leaving the oldest revision forgets the changes that led to the next.
+            dropped.extend(self.kept.pop_front());
+            let forgotten = self.kept.front().map_or(0, |(_, changes)| *changes);
+            self.changes = self.changes.saturating_sub(forgotten);
+        }
+        dropped
+    }
+
+    fn oldest(&self) -> &Arc<Published> {
+        self.kept.front().map_or(&self.newest, |(published, _)| published)
+    }
+
+    fn at(&self, asked: Revision) -> Option<Arc<Published>> {
+        let offset = usize::try_from(asked.0.checked_sub(self.oldest().revision().0)?).ok()?;
+        self.kept.get(offset).map(|(published, _)| Arc::clone(published))
+    }
+}
+
+impl Namespace {
+    /// Exactly this revision, rebuilt if need be.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Expired`] if it is no longer kept, [`ReplicaError::NotYet`] if it is still to come,
+    /// [`ReplicaError::TooFar`], [`ReplicaError::PastUnreadable`].
+    pub async fn at(&self, asked: Revision) -> Result<Arc<Published>, ReplicaError> {
+        let above = {
+            let history = self.history.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let applied = history.newest.revision();
+            if asked > applied {
+                return Err(ReplicaError::NotYet { asked, applied });
+            }
+            if let Some(found) = history.at(asked) {
+                return Ok(found);
+            }
+            Arc::clone(history.oldest())
+        };
+        let cell = {
+            let mut rebuilt = locked(&self.rebuilt);
+            match rebuilt.iter().find(|(revision, _)| *revision == asked) {
+                Some((_, cell)) => Arc::clone(cell),
+                None => {
+                    let cell = Arc::new(OnceCell::new());
+                    rebuilt.push_back((asked, Arc::clone(&cell)));
+                    if rebuilt.len() > REBUILT_MAX {
+                        rebuilt.pop_front();
+                    }
+                    cell
+                }
+            }
+        };
+        cell.get_or_try_init(|| self.rebuild(asked, above)).await.map(Arc::clone)
+    }
+
+    /// The revision that was the newest at this moment.
+    ///
+    /// # Errors
+    /// [`ReplicaError::BeforeHistory`], and as [`Namespace::at`].
+    pub async fn at_moment(&self, asked: Timestamp) -> Result<Arc<Published>, ReplicaError> {
+        let unreadable = |error: FollowError| ReplicaError::PastUnreadable(Arc::new(error));
+        let log_head = self.log.head().await.map_err(|error| unreadable(error.into()))?;
+        let newest = self.head().revision();
+        if log_head.oldest > newest {
+            // All entries are trimmed: the newest revision stands since some moment before now.
+            let oldest = *locked(&self.last_written_at);
+            return if asked >= oldest {
+                Ok(self.head())
+            } else {
+                Err(ReplicaError::BeforeHistory { asked, oldest })
+            };
+        }
+        // The entries' moments never fall, so the last one that is not after the asked moment is found by halving.
+        let (mut low, mut high) = (log_head.oldest.0, newest.0 + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let at = self.written_at_revision(Revision(middle)).await.map_err(unreadable)?;
+            if at <= asked { low = middle + 1 } else { high = middle }
+        }
+        let found = Revision(low - 1);
+        if found < log_head.oldest && found > Revision(0) {
+            let oldest = self.written_at_revision(log_head.oldest).await.map_err(unreadable)?;
+            return Err(ReplicaError::BeforeHistory { asked, oldest });
+        }
+        self.at(found).await
+    }
+
+    /// When the entry at a revision was written.
+    pub(crate) async fn written_at_revision(&self, revision: Revision) -> Result<Timestamp, FollowError> {
+        let before = Revision(revision.0.saturating_sub(1));
+        let read = self.log.read(before, 1).await?;
+        let Some(stored) = read.first() else {
+            return Err(FollowError::Gap { missing: revision, head: self.head().revision() });
+        };
+        Logged::written_at_of(&stored.record.chunks)
+            .map_err(|source| FollowError::Undecodable { revision, source })
+    }
+
+    async fn rebuild(&self, asked: Revision, above: Arc<Published>) -> Result<Arc<Published>, ReplicaError> {
+        let unreadable = |error: FollowError| ReplicaError::PastUnreadable(Arc::new(error));
+        let oldest = self.oldest().await.map_err(unreadable)?;
+        if asked < oldest {
+            return Err(ReplicaError::Expired { asked, oldest });
+        }
+        let below = match &self.images {
+            Some(images) => images.nearest(asked, above.revision()).await,
+            None => None,
+        };
+        let changes_max = self.options.rebuild_changes_max;
+        let too_far = ReplicaError::TooFar { asked, changes_max };
+        let root = match below {
+            Some(root) => self.redo(root, asked, changes_max).await,
+            None => self.undo(above.root().clone(), asked, changes_max).await,
+        };
+        match root.map_err(unreadable)? {
+            Some(root) => Ok(Arc::new(Published::new(root, Some(&above)))),
+            None => Err(too_far),
+        }
+    }
+
+    /// Applies the entries after `root` up to `asked`; `None` if they are too many.
+    async fn redo(
+        &self,
+        mut root: Root,
+        asked: Revision,
+        changes_max: u64,
+    ) -> Result<Option<Root>, FollowError> {
+        let mut changes = 0;
+        while root.revision() < asked {
+            let read = self.log.read(root.revision(), READ_BYTES).await?;
+            for logged in follow::decoded(read, root.revision(), asked)? {
+                changes += logged.entry.kind.weight();
+                if changes > changes_max {
+                    return Ok(None);
+                }
+                follow::apply(&mut root, &logged)?;
+            }
+        }
+        Ok(Some(root))
+    }
+
+    /// Takes the entries above `asked` back; `None` if they are too many.
+    async fn undo(
+        &self,
+        mut root: Root,
+        asked: Revision,
+        changes_max: u64,
+    ) -> Result<Option<Root>, FollowError> {
+        let mut changes = 0;
+        let mut above: Vec<Logged> = Vec::new();
+        let mut read_to = asked;
+        while read_to < root.revision() {
+            let read = self.log.read(read_to, READ_BYTES).await?;
+            for logged in follow::decoded(read, read_to, root.revision())? {
+                changes += logged.entry.kind.weight();
+                if changes > changes_max {
+                    return Ok(None);
+                }
+                read_to = logged.entry.revision;
+                above.push(logged);
+            }
+        }
+        for (done, logged) in above.iter().rev().enumerate() {
+            let revision = logged.entry.revision;
+            root.undo(&logged.entry).map_err(|source| FollowError::DoesNotApply { revision, source })?;
+            if done % follow::ENTRIES_PER_PAUSE == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(Some(root))
+    }
+}

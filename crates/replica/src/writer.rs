@@ -1,0 +1,382 @@
+//! The one writer of a namespace: who gets which revision, and when may they be told?
+//!
+//! Requests queue; whoever finds the queue idle starts the writer, which takes all that wait, judges them one after the
+//! other on a working graph, appends what they change as one batch, and only then publishes and answers. Requests that
+//! wait together share one append.
+//!
+//! # Invariants
+//! * No answer leaves before the entries it rests on are durable: refusals that read the working graph wait too.
+//! * If the append fails, the working graph is dropped, and nothing of it is seen or told.
+//! * After an append of unknown outcome nothing is judged before the log has said what became of it.
+//!
+//! Cost: one append for all that wait; judging is charged to each request.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use idhini_changelog::{AppendError, Batch, Record};
+use idhini_model::{
+    Cause, Change, Context, Entry, EntryKind, Logged, Origin, Relationship, Revision, Timestamp,
+};
+use idhini_schema::Schema;
+use tokio::sync::oneshot;
+
+use crate::judge::{self, Bounds};
+use crate::namespace::{locked, still};
+use crate::{Delete, Namespace, Published, ReplicaError, Wanted, Write, schema_change, sweep};
+
+/// Requests that may wait for the writer; more are refused, so that a log that hangs does not fill the memory.
+const WAITING_MAX: usize = 10_000;
+/// Requests judged for one append, and changes after which no further one is taken.
+const BATCH_REQUESTS_MAX: usize = 1_000;
+const BATCH_CHANGES_MAX: u64 = 100_000;
+/// About how long the chunks of an entry are.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// A request of more updates than this is judged where waiting is free.
+const LIGHT_UPDATES_MAX: usize = 1_000;
+
+/// What is asked of the writer.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Write(Write),
+    Import(Vec<Relationship>),
+    Delete(Delete),
+    Schema(String),
+    /// Removes relationships that have expired, at most so many.
+    Sweep(usize),
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Done {
+    pub(crate) revision: Revision,
+    /// Relationships changed.
+    pub(crate) count: u64,
+    pub(crate) is_partial: bool,
+}
+
+struct Waiting {
+    request: Request,
+    wanted: Wanted,
+    reply: oneshot::Sender<Result<Done, ReplicaError>>,
+}
+
+impl Waiting {
+    /// Whether somebody waits for the answer and its deadline has not passed.
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed() && self.wanted.is_so()
+    }
+}
+
+/// Who waits for the writer.
+#[derive(Default)]
+pub(crate) struct Queue {
+    waiting: VecDeque<Waiting>,
+    is_driven: bool,
+}
+
+/// One request's answer, to be given when the batch is durable.
+struct Judged {
+    waiting: Waiting,
+    verdict: Result<Done, ReplicaError>,
+    /// Whether entries of this batch were before it, so that it may not be told if they fail.
+    rests_on_batch: bool,
+    /// The request's own entries: a half-open range of the batch's.
+    entries: (usize, usize),
+}
+
+/// What one append will make so.
+struct Working {
+    head: Arc<Published>,
+    newest: Arc<Published>,
+    /// Each entry, and the revision it makes with the number of its changes.
+    entries: Vec<(Logged, Arc<Published>, u64)>,
+    changes: u64,
+}
+
+/// What a request changes: entries in order, none if nothing.
+type Kinds = Vec<(EntryKind, Cause, Context)>;
+
+impl Working {
+    fn push(&mut self, kind: EntryKind, origin: Origin) -> Result<(), ReplicaError> {
+        let changes = kind.weight();
+        let entry = Entry { revision: self.newest.revision().next(), kind };
+        let mut root = self.newest.root().clone();
+        root.apply(&entry)?;
+        self.newest = Arc::new(Published::new(root, Some(&self.newest)));
+        self.changes += changes;
+        self.entries.push((Logged { entry, origin }, Arc::clone(&self.newest), changes));
+        Ok(())
+    }
+
+    /// Takes back all entries from `count` on.
+    fn truncate(&mut self, count: usize) {
+        self.entries.truncate(count);
+        self.changes = self.entries.iter().map(|(_, _, changes)| changes).sum();
+        self.newest = self.entries.last().map_or_else(|| Arc::clone(&self.head), |(_, p, _)| Arc::clone(p));
+    }
+}
+
+/// Restores the queue if the writer is torn down in the middle.
+struct Driving<'n> {
+    namespace: &'n Namespace,
+    is_done: bool,
+}
+
+impl Drop for Driving<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            // What became of the batch is known to nobody here.
+            self.namespace.is_suspect.store(true, Ordering::Release);
+            let mut queue = locked(&self.namespace.queue);
+            queue.is_driven = false;
+            queue.waiting.clear();
+        }
+    }
+}
+
+impl Namespace {
+    /// Hands a request to the writer and waits for its answer. Dropping the call calls it off if its turn has not come.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        request: Request,
+        wanted: Wanted,
+    ) -> Result<Done, ReplicaError> {
+        let (reply, answer) = oneshot::channel();
+        let is_idle = {
+            let mut queue = locked(&self.queue);
+            if queue.waiting.len() >= WAITING_MAX {
+                return Err(ReplicaError::Busy { waiting: WAITING_MAX });
+            }
+            queue.waiting.push_back(Waiting { request, wanted, reply });
+            !std::mem::replace(&mut queue.is_driven, true)
+        };
+        if is_idle {
+            tokio::spawn(Arc::clone(self).drive());
+        }
+        // The writer answers all it takes, unless it is torn down.
+        answer.await.unwrap_or(Err(ReplicaError::WriterGone))
+    }
+
+    async fn drive(self: Arc<Self>) {
+        let mut driving = Driving { namespace: &self, is_done: false };
+        loop {
+            let taken: Vec<Waiting> = {
+                let mut queue = locked(&self.queue);
+                if queue.waiting.is_empty() {
+                    queue.is_driven = false;
+                    driving.is_done = true;
+                    return;
+                }
+                let count = queue.waiting.len().min(BATCH_REQUESTS_MAX);
+                queue.waiting.drain(..count).collect()
+            };
+            let mut taken = VecDeque::from(taken);
+            while !taken.is_empty() {
+                self.turn(&mut taken).await;
+            }
+        }
+    }
+
+    /// Judges as many requests as one append should carry, appends, publishes, answers.
+    async fn turn(&self, taken: &mut VecDeque<Waiting>) {
+        if self.is_suspect.load(Ordering::Acquire)
+            && let Err(error) = self.catch_up().await
+        {
+            let error = ReplicaError::LogUnreadable(Arc::new(error));
+            return taken.drain(..).for_each(|waiting| answer(waiting, Err(error.again())));
+        }
+        let (working, judged) = self.judge(taken);
+        if working.entries.is_empty() {
+            return judged.into_iter().for_each(|judged| answer(judged.waiting, judged.verdict));
+        }
+        let head = working.head.revision();
+        let sequence = self.batches.fetch_add(1, Ordering::Relaxed) + 1;
+        let writer = idhini_changelog::Writer { id: self.options.writer_id, sequence };
+        let records = in_place(working.changes > LIGHT_UPDATES_MAX as u64, || {
+            working.entries.iter().map(|(logged, ..)| record(logged)).collect()
+        });
+        let failed = match self.log.append(head, Batch { writer, records }).await {
+            Ok(_) => {
+                self.publish(working.entries.into_iter().map(|(_, published, changes)| (published, changes)));
+                return judged.into_iter().for_each(|judged| answer(judged.waiting, judged.verdict));
+            }
+            Err(AppendError::HeadMoved { .. }) => {
+                self.is_suspect.store(true, Ordering::Release);
+                return put_back(taken, judged, working);
+            }
+            Err(AppendError::Unknown { source }) => {
+                self.is_suspect.store(true, Ordering::Release);
+                match self.was_appended(head, writer).await {
+                    // Catching up publishes it before anything else is judged.
+                    Some(true) if self.catch_up().await.is_ok() => {
+                        return judged.into_iter().for_each(|judged| answer(judged.waiting, judged.verdict));
+                    }
+                    Some(false) => ReplicaError::LogUnavailable(source),
+                    _ => ReplicaError::OutcomeUnknown(source),
+                }
+            }
+            Err(AppendError::Unavailable { source }) => ReplicaError::LogUnavailable(source),
+            Err(error @ (AppendError::Malformed { .. } | AppendError::Deleted { .. } | _)) => {
+                ReplicaError::NotAppended(Arc::new(error))
+            }
+        };
+        for judged in judged {
+            let is_of_batch = judged.rests_on_batch || judged.entries.0 < judged.entries.1;
+            answer(judged.waiting, if is_of_batch { Err(failed.again()) } else { judged.verdict });
+        }
+    }
+
+    /// Whether this writer's batch stands after `head`; `None` if the log does not say.
+    async fn was_appended(&self, head: Revision, writer: idhini_changelog::Writer) -> Option<bool> {
+        self.log.head().await.ok()?;
+        let next = self.log.read(head, 1).await.ok()?;
+        Some(next.first().is_some_and(|stored| stored.writer == writer))
+    }
+
+    /// Judges requests in order until the batch is full.
+    fn judge(&self, taken: &mut VecDeque<Waiting>) -> (Working, Vec<Judged>) {
+        let head = self.head();
+        let mut working = Working { newest: Arc::clone(&head), head, entries: Vec::new(), changes: 0 };
+        let mut judged = Vec::with_capacity(taken.len());
+        while working.changes < BATCH_CHANGES_MAX
+            && let Some(mut waiting) = taken.pop_front()
+        {
+            let before = working.entries.len();
+            let verdict = in_place(is_heavy(&waiting.request), || self.judge_one(&mut waiting, &mut working));
+            if verdict.is_err() {
+                working.truncate(before);
+            }
+            let entries = (before, working.entries.len());
+            judged.push(Judged { waiting, verdict, rests_on_batch: before > 0, entries });
+        }
+        (working, judged)
+    }
+
+    fn judge_one(&self, waiting: &mut Waiting, working: &mut Working) -> Result<Done, ReplicaError> {
+        let now = self.now();
+        let mut request = std::mem::replace(&mut waiting.request, Request::Sweep(0));
+        let is_wanted = || waiting.is_wanted();
+        still(&is_wanted)?;
+        let bounds = Bounds { now, edges_max: self.options.precondition_edges_max, is_wanted: &is_wanted };
+        let judged = kinds(&working.newest, &bounds, &mut request);
+        let judged = judged.and_then(|judged| still(&is_wanted).map(|()| judged));
+        waiting.request = request;
+        let (kinds, is_partial) = judged?;
+        let before = working.changes;
+        for (kind, cause, metadata) in kinds {
+            let actor = String::new();
+            working.push(kind, Origin { written_at: self.written_at(now), cause, actor, metadata })?;
+        }
+        let count = working.changes - before;
+        Ok(Done { revision: working.newest.revision(), count, is_partial })
+    }
+
+    /// The moment that an entry records: the clock's, but never before the entry before it.
+    fn written_at(&self, now: Timestamp) -> Timestamp {
+        let mut last = locked(&self.last_written_at);
+        *last = now.max(*last);
+        *last
+    }
+}
+
+/// What a request changes in one revision, and whether more was to be done.
+fn kinds(
+    head: &Published,
+    bounds: &Bounds<'_>,
+    request: &mut Request,
+) -> Result<(Kinds, bool), ReplicaError> {
+    let mut is_partial = false;
+    let (changes, cause, metadata) = match request {
+        Request::Write(write) => {
+            (judge::write(head, bounds, write.clone())?, Cause::Request, write.metadata.clone())
+        }
+        Request::Import(relationships) => {
+            (judge::import(head, bounds.now, relationships)?, Cause::Request, Context::default())
+        }
+        Request::Delete(delete) => {
+            let (changes, is_short) = judge::delete(head, bounds, delete)?;
+            is_partial = is_short;
+            (changes, Cause::Request, delete.metadata.clone())
+        }
+        Request::Sweep(rows_max) => {
+            (sweep::expired(head, bounds.now, *rows_max), Cause::Sweep, Context::default())
+        }
+        Request::Schema(text) => return schema_kinds(head, bounds.now, text).map(|kinds| (kinds, false)),
+    };
+    if changes.is_empty() {
+        return Ok((Vec::new(), is_partial));
+    }
+    Ok((vec![(EntryKind::Relationships(changes), cause, metadata)], is_partial))
+}
+
+/// A new schema; relationships that have expired and would have no place go with it, in one batch.
+fn schema_kinds(head: &Published, now: Timestamp, text: &str) -> Result<Kinds, ReplicaError> {
+    let schema = Schema::parse(text)?;
+    let new = schema.canonical_text();
+    let old = head.schema().map(|schema| schema.canonical_text()).unwrap_or_default();
+    if new == old {
+        return Ok(Vec::new());
+    }
+    let swept = schema_change::judge(head, now, &schema)?;
+    let mut kinds = Vec::new();
+    if !swept.is_empty() {
+        kinds.push((EntryKind::Relationships(swept), Cause::Sweep, Context::default()));
+    }
+    kinds.push((EntryKind::Schema { new, old }, Cause::Request, Context::default()));
+    Ok(kinds)
+}
+
+fn is_heavy(request: &Request) -> bool {
+    match request {
+        Request::Write(write) => write.updates.len() > LIGHT_UPDATES_MAX || !write.preconditions.is_empty(),
+        Request::Import(_) | Request::Delete(_) | Request::Schema(_) | Request::Sweep(_) => true,
+    }
+}
+
+/// Runs what may take long without holding up the tasks that share this thread.
+fn in_place<T>(is_heavy: bool, work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current() {
+        Ok(runtime) if is_heavy && runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
+            tokio::task::block_in_place(work)
+        }
+        _ => work(),
+    }
+}
+
+fn record(logged: &Logged) -> Record {
+    Record { chunks: logged.to_chunks(CHUNK_BYTES).into_iter().map(Bytes::from).collect() }
+}
+
+/// Nothing was appended since another writer was first: all are judged again, in their order.
+fn put_back(taken: &mut VecDeque<Waiting>, judged: Vec<Judged>, working: Working) {
+    let mut entries: Vec<Option<Logged>> =
+        working.entries.into_iter().map(|(logged, ..)| Some(logged)).collect();
+    for mut judged in judged.into_iter().rev() {
+        if let Request::Import(relationships) = &mut judged.waiting.request {
+            // What an import would create was moved into its entry.
+            let own = entries.get_mut(judged.entries.0).filter(|_| judged.entries.0 < judged.entries.1);
+            if let Some(Logged { entry: Entry { kind: EntryKind::Relationships(changes), .. }, .. }) =
+                own.and_then(Option::take)
+            {
+                relationships.extend(changes.into_iter().map(relationship_of));
+            }
+        }
+        taken.push_front(judged.waiting);
+    }
+}
+
+fn relationship_of(change: Change) -> Relationship {
+    match change {
+        Change::Created(relationship) | Change::Deleted(relationship) => relationship,
+        Change::Replaced { new, .. } => new,
+    }
+}
+
+/// Whoever has left does not hear it.
+fn answer(waiting: Waiting, verdict: Result<Done, ReplicaError>) {
+    let _ = waiting.reply.send(verdict);
+}
