@@ -114,6 +114,9 @@ impl Root {
         if entry.revision != self.revision || entry.revision == Revision(0) {
             return Err(ApplyError::NotLast { at: self.revision, found: entry.revision });
         }
+        if entry.revision < self.undoable_from {
+            return Err(ApplyError::NotUndoable { found: entry.revision, oldest: self.undoable_from });
+        }
         match &entry.kind {
             EntryKind::Relationships(changes) => {
                 self.change_edges(entry.revision, changes, Direction::Undo)?;
@@ -352,15 +355,29 @@ impl Root {
                 }
             }
         }
+        self.grow(grown);
+        for (class, edits) in edits {
+            if let Some(table) = self.classes.item_mut(class.0 as usize) {
+                table.change_attributes(&edits);
+            }
+        }
+    }
+
+    /// Counts the edges of ops by local class, as if they were written.
+    pub(crate) fn count_edges(&mut self, classes: &[ClassId], ops: &[Op]) {
+        let mut grown: BTreeMap<ClassId, i64> = BTreeMap::new();
+        for op in ops {
+            let count = if op.effect() == Effect::Remove { -1 } else { 1 };
+            *grown.entry(classes[op.class() as usize]).or_default() += count;
+        }
+        self.grow(grown);
+    }
+
+    fn grow(&mut self, grown: BTreeMap<ClassId, i64>) {
         for (class, count) in grown {
             self.relationships = self.relationships.wrapping_add_signed(count);
             if let Some(table) = self.classes.item_mut(class.0 as usize) {
                 table.edges = table.edges.wrapping_add_signed(count);
-            }
-        }
-        for (class, edits) in edits {
-            if let Some(table) = self.classes.item_mut(class.0 as usize) {
-                table.change_attributes(&edits);
             }
         }
     }

@@ -4,9 +4,10 @@
 //! * Only edges that have an attribute are here; a class without any has no table.
 //! * Equal caveat uses of a class are one allocation, which lives as long as an edge has it.
 //!
-//! Cost: O(log n) for an edge; nothing for a class without attributes.
+//! Cost: O(log n) for an edge; nothing for a class without attributes. Inner nodes know the earliest expiration
+//! below them, so that finding what has expired costs O(log n) for each edge that has, and no index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use idhini_model::{CaveatUse, ContextValue, Timestamp};
@@ -50,10 +51,18 @@ pub(crate) struct AttributeTable {
     uses: Tree<Uses>,
 }
 
-#[derive(Debug, Clone)]
-struct Attributed {
-    edge: u64,
-    attributes: EdgeAttributes,
+/// One edge that has attributes, by [`key`].
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Attributed {
+    pub(crate) edge: u64,
+    pub(crate) attributes: EdgeAttributes,
+}
+
+/// When an edge expires; never is latest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Expiry {
+    At(Timestamp),
+    Never,
 }
 
 /// The caveat uses of one hash, each with the number of edges that have it.
@@ -65,20 +74,28 @@ struct Uses {
 
 impl Item for Attributed {
     type Key = u64;
+    type Least = Expiry;
     const LEAF_MAX: usize = if cfg!(test) { 4 } else { 64 };
 
     fn key(&self) -> u64 {
         self.edge
     }
+
+    fn least(&self) -> Expiry {
+        self.attributes.expires_at.map_or(Expiry::Never, Expiry::At)
+    }
 }
 
 impl Item for Uses {
     type Key = u64;
+    type Least = ();
     const LEAF_MAX: usize = if cfg!(test) { 4 } else { 64 };
 
     fn key(&self) -> u64 {
         self.hash
     }
+
+    fn least(&self) {}
 }
 
 /// What happens to the attributes of one edge.
@@ -90,7 +107,7 @@ pub(crate) struct AttributeChange<'a> {
     pub(crate) attributes: Option<Attributes<'a>>,
 }
 
-fn key(resource: u32, subject: u32) -> u64 {
+pub(crate) fn key(resource: u32, subject: u32) -> u64 {
     u64::from(resource) << 32 | u64::from(subject)
 }
 
@@ -99,8 +116,44 @@ impl AttributeTable {
         AttributeTable { edges: Tree::new(), uses: Tree::new() }
     }
 
+    /// A table of edges that ascend strictly, each with an attribute at least.
+    pub(crate) fn from_sorted(edges: Vec<Attributed>) -> AttributeTable {
+        let mut edges = edges;
+        let mut uses: HashMap<u64, Vec<(Arc<CaveatUse>, u32)>> = HashMap::new();
+        for caveat in edges.iter_mut().filter_map(|edge| edge.attributes.caveat.as_mut()) {
+            let uses = uses.entry(content_hash(caveat)).or_default();
+            match uses.iter_mut().find(|(have, _)| have == caveat) {
+                Some((shared, count)) => {
+                    *count += 1;
+                    *caveat = Arc::clone(shared);
+                }
+                None => uses.push((Arc::clone(caveat), 1)),
+            }
+        }
+        let mut uses: Vec<Uses> = uses.into_iter().map(|(hash, uses)| Uses { hash, uses }).collect();
+        uses.sort_unstable_by_key(|uses| uses.hash);
+        AttributeTable { edges: Tree::from_sorted(edges), uses: Tree::from_sorted(uses) }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.edges.is_empty()
+    }
+
+    pub(crate) fn edges(&self) -> &Tree<Attributed> {
+        &self.edges
+    }
+
+    /// The first edge from this one on that has expired at this instant.
+    pub(crate) fn next_expired(&self, from: u64, instant: Timestamp) -> Option<u64> {
+        self.edges.next_at_most(from, Expiry::At(instant)).map(|edge| edge.edge)
+    }
+
+    /// When the first of all edges expires.
+    pub(crate) fn next_expiration(&self) -> Option<Timestamp> {
+        match self.edges.least()? {
+            Expiry::At(at) => Some(at),
+            Expiry::Never => None,
+        }
     }
 
     pub(crate) fn attributes(&self, resource: u32, subject: u32) -> Option<&EdgeAttributes> {

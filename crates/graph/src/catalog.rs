@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use idhini_model::{Relationship, Revision, SubjectRef};
-use idhini_schema::{ClassKey, SubjectKind};
+use idhini_schema::{ClassKey, Schema, SubjectKind};
 
 use crate::ApplyError;
 
@@ -195,6 +195,43 @@ impl Catalog {
             reverse_local,
         });
         Ok(id)
+    }
+
+    /// Registers a type that an image has. False if it is registered already.
+    pub(crate) fn restore_type(&mut self, since: Revision, name: &str) -> bool {
+        self.type_id(name).is_none() && self.register_type(since, name).0 as usize + 1 == self.types.len()
+    }
+
+    /// Registers a class that an image has. False if it is registered already, or one of its types is not.
+    pub(crate) fn restore_class(&mut self, since: Revision, key: &ClassKey) -> bool {
+        let has_types =
+            [&key.resource_type, &key.subject_type].iter().all(|name| self.type_id(name).is_some());
+        has_types && self.class_id(key).is_none() && self.register_class(since, key).is_ok()
+    }
+
+    /// Puts a schema in force of which everything is registered. False if something is not.
+    pub(crate) fn restore_current(&mut self, schema: Option<&Schema>) -> bool {
+        let definitions = schema.map_or(&[][..], Schema::definitions);
+        if definitions.iter().any(|definition| self.type_id(&definition.name).is_none()) {
+            return false;
+        }
+        schema.map_or_else(Vec::new, Schema::classes).iter().all(|key| match self.class_id(key) {
+            Some(id) => {
+                self.classes[id.0 as usize].current = true;
+                true
+            }
+            None => false,
+        })
+    }
+
+    /// Whether the other catalog has all types and classes of this one under the same numbers.
+    pub(crate) fn is_continued_by(&self, other: &Catalog) -> bool {
+        let types = self.types.iter().zip(&other.types);
+        let classes = self.classes.iter().zip(&other.classes);
+        self.types.len() <= other.types.len()
+            && self.classes.len() <= other.classes.len()
+            && types.into_iter().all(|(own, other)| (&own.name, own.since) == (&other.name, other.since))
+            && classes.into_iter().all(|(own, other)| (&own.class, own.since) == (&other.class, other.since))
     }
 
     /// Takes away what the entry at `revision` registered.

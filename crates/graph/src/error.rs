@@ -25,6 +25,16 @@ pub enum ApplyError {
         /// The entry's.
         found: Revision,
     },
+    /// What undoing the entry needs was given up.
+    #[error(
+        "entry {found} cannot be undone on this root, which knows what entries from {oldest} on numbered"
+    )]
+    NotUndoable {
+        /// The entry's revision.
+        found: Revision,
+        /// The oldest that can be undone.
+        oldest: Revision,
+    },
     /// The schema in force has no place for the relationship.
     #[error("no relation of the schema in force admits `{relationship}`")]
     UnknownClass {

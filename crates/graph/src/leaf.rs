@@ -15,8 +15,12 @@
 //!
 //! Cost: a lookup reads two or three cache lines; a change copies at most 2 KiB.
 
+mod check;
+
 use crate::run::Run;
 use crate::tree::{Edit, Tree};
+
+pub(crate) use check::ClassTally;
 
 /// Most objects of a leaf, as a power of two.
 pub(crate) const OBJECTS_BITS: u32 = 6;
@@ -147,7 +151,7 @@ pub(crate) struct LeafRef<'a> {
 }
 
 impl<'a> LeafRef<'a> {
-    fn head_len(bits: u32) -> usize {
+    pub(crate) fn head_len(bits: u32) -> usize {
         1 + (1usize << bits) / 2
     }
 
@@ -212,7 +216,7 @@ impl<'a> LeafRef<'a> {
     }
 
     /// Appends the edges that are in the words, ascending.
-    fn word_edges(self, out: &mut Vec<LeafEdge>) {
+    pub(crate) fn word_edges(self, out: &mut Vec<LeafEdge>) {
         let shift = self.class_shift();
         for slot in 0..1u32 << self.bits {
             let row = self.row(slot);

@@ -11,11 +11,15 @@
 //! Cost: a lookup compares one cache line of tags and, as a rule, one id; nothing is allocated. About 8 bytes an
 //! id on top of the id itself.
 
+mod packed;
+
 use std::sync::Arc;
 
 use crate::memory::{arc_bytes, slice_bytes};
 use crate::tree::{Edit, Item, Tree};
 use crate::vector::Vector;
+
+pub(crate) use packed::NamesBuilder;
 
 /// Ids in a chunk.
 const CHUNK: usize = 64;
@@ -53,11 +57,14 @@ pub(crate) struct Birth {
 
 impl Item for Birth {
     type Key = u64;
+    type Least = ();
     const LEAF_MAX: usize = if cfg!(test) { 4 } else { 128 };
 
     fn key(&self) -> u64 {
         self.revision
     }
+
+    fn least(&self) {}
 }
 
 impl Names {

@@ -3,14 +3,15 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use idhini_model::{Relationship, ResourceRef, Revision, SubjectRef};
+use idhini_model::{Relationship, ResourceRef, Revision, SubjectRef, Timestamp};
 use idhini_schema::{ClassKey, Schema, SubjectKind};
 
-use crate::attributes::AttributeTable;
+use crate::attributes::{AttributeTable, Attributed, key};
 use crate::catalog::{Catalog, ClassRecord, TypeRecord};
 use crate::edges::{Edges, Rows};
 use crate::memory::arc_bytes;
 use crate::names::Names;
+use crate::tree::Tree;
 use crate::trie::Trie;
 use crate::vector::Vector;
 use crate::{Class, ClassId, EdgeAttributes, Memory, Run, TypeId};
@@ -34,6 +35,8 @@ pub struct Root {
     pub(crate) seed: u64,
     /// Object numbers are below this.
     pub(crate) numbers_end: u32,
+    /// Entries before this one cannot be undone: which numbers they gave is not known any more.
+    pub(crate) undoable_from: Revision,
 }
 
 /// What a root holds of one type.
@@ -86,6 +89,7 @@ impl Root {
             relationships: 0,
             seed,
             numbers_end: u32::MAX,
+            undoable_from: Revision(0),
         }
     }
 
@@ -233,6 +237,51 @@ impl Root {
         table.into_iter().flat_map(AttributeTable::iter)
     }
 
+    /// The first edge from this one on, by class, resource and subject, that has expired at this instant.
+    ///
+    /// Skips what has not expired without reading it; a sweep goes on from the edge after the one that was found.
+    #[must_use]
+    pub fn next_expired(
+        &self,
+        (class, resource, subject): (ClassId, u32, u32),
+        instant: Timestamp,
+    ) -> Option<(ClassId, u32, u32)> {
+        let mut from = key(resource, subject);
+        for class in class.0..self.classes.len() as u32 {
+            let table = self.classes.item(class as usize).and_then(|table| table.attributes.as_deref());
+            if let Some(edge) = table.and_then(|table| table.next_expired(from, instant)) {
+                return Some((ClassId(class), (edge >> 32) as u32, edge as u32));
+            }
+            from = 0;
+        }
+        None
+    }
+
+    /// The edges that have expired at this instant, ascending by class, resource and subject, from this one on.
+    pub fn expired_edges(
+        &self,
+        from: (ClassId, u32, u32),
+        instant: Timestamp,
+    ) -> impl Iterator<Item = (ClassId, u32, u32)> {
+        let after = |(class, resource, subject): (ClassId, u32, u32)| {
+            // After the last edge of a class comes the next class.
+            match key(resource, subject).checked_add(1) {
+                Some(next) => (class, (next >> 32) as u32, next as u32),
+                None => (ClassId(class.0 + 1), 0, 0),
+            }
+        };
+        std::iter::successors(self.next_expired(from, instant), move |edge| {
+            self.next_expired(after(*edge), instant)
+        })
+    }
+
+    /// When the first of all edges expires, or expired.
+    #[must_use]
+    pub fn next_expiration(&self) -> Option<Timestamp> {
+        let classes = (0..self.classes.len()).filter_map(|class| self.classes.item(class));
+        classes.filter_map(|class| class.attributes.as_deref()?.next_expiration()).min()
+    }
+
     /// All edges of a class in ascending (resource, subject), from this resource on.
     #[must_use]
     pub fn edges(&self, class: ClassId, from_resource: u32) -> Edges<'_> {
@@ -294,6 +343,41 @@ impl Root {
     #[must_use]
     pub fn relationship_count(&self) -> u64 {
         self.relationships
+    }
+
+    /// Entries from this one on can be undone.
+    #[must_use]
+    pub fn undoable_from(&self) -> Revision {
+        self.undoable_from
+    }
+
+    /// Gives up undoing entries before this one, and the memory that it takes.
+    pub fn forget_undo_below(&mut self, floor: Revision) {
+        if floor <= self.undoable_from {
+            return;
+        }
+        self.undoable_from = floor;
+        for id in (0..self.types.len() as u32).map(TypeId) {
+            let has_older = self.table(id).is_some_and(|table| table.names.has_births_below(floor.0));
+            if has_older && let Some(table) = self.table_mut(id) {
+                table.names.forget_births_below(floor.0);
+            }
+        }
+    }
+
+    /// Whether all that `old` numbered has the same numbers here.
+    pub(crate) fn continues(&self, old: &Root) -> bool {
+        let tables = (0..old.types.len() as u32).map(TypeId).map(|id| (old.table(id), self.table(id)));
+        old.catalog.is_continued_by(&self.catalog)
+            && tables.into_iter().all(|tables| match tables {
+                (Some(old), Some(new)) => Names::first_difference(&old.names, &new.names)
+                    .is_none_or(|number| number >= old.names.count()),
+                _ => false,
+            })
+    }
+
+    pub(crate) fn attribute_tree(&self, class: ClassId) -> Option<&Tree<Attributed>> {
+        Some(self.classes.item(class.0 as usize)?.attributes.as_deref()?.edges())
     }
 
     /// What this root holds, by part. Walks everything.

@@ -10,6 +10,8 @@
 //! Cost: O(log n) for reading; a batch of edits rebuilds each touched leaf once.
 //! Source: counted B+ trees (Comer 1979; Knuth, volume 3, 6.2.4), made persistent by path copying.
 
+mod difference;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -21,19 +23,25 @@ const FANOUT_MAX: usize = if cfg!(test) { 4 } else { 32 };
 /// What a [`Tree`] holds.
 pub(crate) trait Item: Clone {
     type Key: Ord + Copy + Debug;
+    /// By which items are found without their keys: the least of a subtree is known.
+    type Least: Ord + Copy + Debug;
     /// Most items of a leaf.
     const LEAF_MAX: usize;
     fn key(&self) -> Self::Key;
+    fn least(&self) -> Self::Least;
 }
 
 /// A number of a long run; 2 KiB a leaf.
 impl Item for u32 {
     type Key = u32;
+    type Least = ();
     const LEAF_MAX: usize = if cfg!(test) { 8 } else { 512 };
 
     fn key(&self) -> u32 {
         *self
     }
+
+    fn least(&self) {}
 }
 
 /// One step of a batch.
@@ -64,6 +72,7 @@ enum Node<T: Item> {
 struct Child<T: Item> {
     first: T::Key,
     len: usize,
+    least: T::Least,
     node: Node<T>,
 }
 
@@ -77,6 +86,21 @@ pub(crate) struct Tree<T: Item> {
 impl<T: Item> Tree<T> {
     pub(crate) const fn new() -> Tree<T> {
         Tree { root: None, len: 0 }
+    }
+
+    /// A tree of items that ascend strictly by their keys.
+    pub(crate) fn from_sorted(items: Vec<T>) -> Tree<T> {
+        debug_assert!(items.is_sorted_by(|a, b| a.key() < b.key()));
+        Tree::of(leaves(items))
+    }
+
+    fn of(mut level: Vec<Child<T>>) -> Tree<T> {
+        while level.len() > 1 {
+            level = inner_nodes(level);
+        }
+        let top = level.pop();
+        let len = top.as_ref().map_or(0, |child| child.len);
+        Tree { root: top.map(|child| lowest(child.node)), len }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -147,13 +171,40 @@ impl<T: Item> Tree<T> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        let mut next = 0;
+        self.leaves_from(0).flatten()
+    }
+
+    /// The items from this rank on, a leaf at a time.
+    pub(crate) fn leaves_from(&self, rank: usize) -> impl Iterator<Item = &[T]> {
+        let mut next = rank;
         std::iter::from_fn(move || {
-            let (items, _) = self.leaf_at(next)?;
-            next += items.len();
-            Some(items)
+            let (items, start) = self.leaf_at(next)?;
+            let rest = &items[next - start..];
+            next += rest.len();
+            Some(rest)
         })
-        .flatten()
+    }
+
+    /// The least of all items.
+    pub(crate) fn least(&self) -> Option<T::Least> {
+        match self.root.as_ref()? {
+            Node::Leaf(items) => items.iter().map(Item::least).min(),
+            Node::Inner(children) => children.iter().map(|child| child.least).min(),
+        }
+    }
+
+    /// The first item from this key on whose own is at most `most`; subtrees without any are skipped.
+    pub(crate) fn next_at_most(&self, from: T::Key, most: T::Least) -> Option<&T> {
+        fn find<T: Item>(node: &Node<T>, from: T::Key, most: T::Least) -> Option<&T> {
+            match node {
+                Node::Leaf(items) => items.iter().find(|item| item.key() >= from && item.least() <= most),
+                Node::Inner(children) => children[child_for(children, from)..]
+                    .iter()
+                    .filter(|child| child.least <= most)
+                    .find_map(|child| find(&child.node, from, most)),
+            }
+        }
+        self.root.as_ref().and_then(|root| find(root, from, most))
     }
 
     /// Applies edits, sorted by key, none twice.
@@ -162,16 +213,31 @@ impl<T: Item> Tree<T> {
         if edits.is_empty() {
             return;
         }
-        let mut level = match self.root.take() {
+        *self = Tree::of(match self.root.take() {
             None => leaves(puts(edits)),
             Some(node) => update_node(node, edits),
-        };
-        while level.len() > 1 {
-            level = inner_nodes(level);
+        });
+    }
+
+    /// Removes all items before this key; the others stay in the nodes they are in.
+    pub(crate) fn remove_below(&mut self, key: T::Key) {
+        fn rest<T: Item>(node: &Node<T>, key: T::Key) -> Option<Child<T>> {
+            match node {
+                Node::Leaf(items) => {
+                    Child::leaf(Arc::from(&items[items.partition_point(|item| item.key() < key)..]))
+                }
+                Node::Inner(children) => {
+                    let at = child_for(children, key);
+                    let first = rest(&children[at].node, key);
+                    Child::inner(first.into_iter().chain(children[at + 1..].iter().cloned()).collect())
+                }
+            }
         }
-        let top = level.pop();
-        self.len = top.as_ref().map_or(0, |child| child.len);
-        self.root = top.map(|child| lowest(child.node));
+        if self.rank(key) > 0
+            && let Some(root) = self.root.take()
+        {
+            *self = Tree::of(rest(&root, key).into_iter().collect());
+        }
     }
 
     /// Bytes of the allocations that `base` does not share, and of their items.
@@ -260,16 +326,19 @@ impl<T: Item> Child<T> {
     /// Moves the child out of a node that is about to be dropped.
     fn take(&mut self) -> Child<T> {
         let empty = Node::Leaf(Arc::from([]));
-        Child { first: self.first, len: self.len, node: std::mem::replace(&mut self.node, empty) }
+        let node = std::mem::replace(&mut self.node, empty);
+        Child { first: self.first, len: self.len, least: self.least, node }
     }
 
     fn leaf(items: Arc<[T]>) -> Option<Child<T>> {
-        Some(Child { first: items.first()?.key(), len: items.len(), node: Node::Leaf(items) })
+        let least = items.iter().map(Item::least).min()?;
+        Some(Child { first: items.first()?.key(), len: items.len(), least, node: Node::Leaf(items) })
     }
 
     fn inner(children: Arc<[Child<T>]>) -> Option<Child<T>> {
         let len = children.iter().map(|child| child.len).sum();
-        Some(Child { first: children.first()?.first, len, node: Node::Inner(children) })
+        let least = children.iter().map(|child| child.least).min()?;
+        Some(Child { first: children.first()?.first, len, least, node: Node::Inner(children) })
     }
 }
 

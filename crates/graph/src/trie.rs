@@ -9,11 +9,17 @@
 //! branch of 16 a level and one leaf.
 //! Source: hash array mapped tries (Bagwell 2001) without the hash; leaf splitting as in B-trees.
 
+mod build;
+mod difference;
+
 use std::sync::Arc;
 
 use crate::leaf::{Encoded, LeafRef, OBJECTS_BITS, Op, Rows, SPLIT_BITS, Spilled, WORDS_MAX};
 use crate::memory::{arc_bytes, slice_bytes};
 use crate::run::Run;
+
+pub(crate) use build::TrieBuilder;
+pub(crate) use difference::EdgeDifference;
 
 const BRANCH_BITS: u32 = 4;
 

@@ -103,6 +103,25 @@ impl<T: Clone> Vector<T> {
         Some(item)
     }
 
+    /// The first index at which the items are not the same, or that only one of them has.
+    pub(crate) fn first_difference(
+        one: &Vector<T>,
+        other: &Vector<T>,
+        same: &impl Fn(&T, &T) -> bool,
+    ) -> Option<usize> {
+        let (low, high) = if one.shift <= other.shift { (one, other) } else { (other, one) };
+        let (mut node, mut shift) = (&high.root, high.shift);
+        // The higher one begins with as many items as the lower one can have.
+        while shift > low.shift
+            && let Node::Branch(children) = node
+            && let Some(first) = children.first()
+        {
+            (node, shift) = (first, shift - BITS);
+        }
+        let found = first_difference(&low.root, node, low.shift, 0, same);
+        found.or_else(|| (low.len != high.len).then(|| low.len.min(high.len)))
+    }
+
     #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         (0..self.len).filter_map(|index| self.item(index))
@@ -118,6 +137,53 @@ impl<T: Clone> Vector<T> {
             of_base = children.first().map(|first| (first, shift - BITS));
         }
         bytes_of(&self.root, self.shift, of_base, item)
+    }
+}
+
+impl<T: Clone> FromIterator<T> for Vector<T> {
+    /// As pushing one by one would, without the copies.
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Vector<T> {
+        let (mut len, mut shift, mut items) = (0, 0, items.into_iter());
+        let mut level = Vec::new();
+        loop {
+            let leaf: Arc<[T]> = items.by_ref().take(FANOUT).collect();
+            if leaf.is_empty() {
+                break;
+            }
+            len += leaf.len();
+            level.push(Node::Leaf(leaf));
+        }
+        while level.len() > 1 {
+            let mut nodes = level.into_iter();
+            let branches = (0..nodes.len().div_ceil(FANOUT)).map(|_| nodes.by_ref().take(FANOUT).collect());
+            level = branches.map(Node::Branch).collect();
+            shift += BITS;
+        }
+        Vector { root: level.pop().unwrap_or(Node::Empty), shift, len }
+    }
+}
+
+/// Recurses once a level, as below; `None` also if one ends where the other goes on after its last item.
+fn first_difference<T>(
+    one: &Node<T>,
+    other: &Node<T>,
+    shift: u32,
+    start: usize,
+    same: &impl Fn(&T, &T) -> bool,
+) -> Option<usize> {
+    match (one, other) {
+        (Node::Leaf(one), Node::Leaf(other)) if Arc::ptr_eq(one, other) => None,
+        (Node::Branch(one), Node::Branch(other)) if Arc::ptr_eq(one, other) => None,
+        (Node::Leaf(one), Node::Leaf(other)) => {
+            one.iter().zip(other.iter()).position(|(one, other)| !same(one, other)).map(|at| start + at)
+        }
+        (Node::Branch(one), Node::Branch(other)) => {
+            let pairs = one.iter().zip(other.iter()).enumerate();
+            pairs.into_iter().find_map(|(at, (one, other))| {
+                first_difference(one, other, shift - BITS, start + (at << shift), same)
+            })
+        }
+        _ => None,
     }
 }
 

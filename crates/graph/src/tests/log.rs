@@ -13,7 +13,7 @@ use crate::{Content, Root};
 
 /// What a test asks of the log next; which change that is depends on what is there.
 #[derive(Debug, Clone)]
-enum Command {
+pub(super) enum Command {
     Write(Vec<Touch>),
     /// Everything of one resource goes, as a filtered delete does.
     Clear(u8),
@@ -28,7 +28,7 @@ enum Command {
 
 /// Which relationship, and what becomes of it.
 #[derive(Debug, Clone)]
-struct Touch {
+pub(super) struct Touch {
     class: u8,
     resource: u8,
     subject: u8,
@@ -50,7 +50,7 @@ fn touch() -> impl Strategy<Value = Touch> {
     })
 }
 
-fn command() -> impl Strategy<Value = Command> {
+pub(super) fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         4 => vec(touch(), 1..4).prop_map(Command::Write),
         3 => vec(touch(), 1..80).prop_map(Command::Write),
@@ -103,16 +103,16 @@ fn changes(sketch: &Sketch, touches: &[Touch]) -> Vec<Change> {
     changes
 }
 
-struct Run {
-    root: Root,
+pub(super) struct Run {
+    pub(super) root: Root,
     sketch: Sketch,
     /// What was after each revision, kept as it was then.
     kept: Vec<(Root, Sketch, Content)>,
-    log: Vec<Entry>,
+    pub(super) log: Vec<Entry>,
 }
 
 impl Run {
-    fn new() -> Run {
+    pub(super) fn new() -> Run {
         let (root, sketch) = (Root::empty(), Sketch::default());
         let content = sketch.content();
         Run { kept: vec![(root.clone(), sketch.clone(), content)], root, sketch, log: Vec::new() }
@@ -141,7 +141,7 @@ impl Run {
         Some(entry(&self.root, kind))
     }
 
-    fn step(&mut self, command: &Command) {
+    pub(super) fn step(&mut self, command: &Command) {
         if let Some(entry) = self.entry(command) {
             self.root.apply(&entry).unwrap();
             self.sketch.apply(&entry);

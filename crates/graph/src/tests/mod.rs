@@ -1,4 +1,5 @@
 mod basics;
+mod images;
 mod log;
 mod refusals;
 mod sketch;
