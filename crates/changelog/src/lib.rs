@@ -19,9 +19,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use idhini_model::Revision;
 
+#[cfg(feature = "acceptance")]
+pub mod acceptance;
 pub mod disk;
+pub mod embedded;
+mod file;
 mod memory;
 
+pub use embedded::{EmbeddedStore, OpenError};
+pub use file::{DirectoryError, FileDisk};
 pub use memory::MemoryStore;
 
 /// A future that a trait object can return.
@@ -29,6 +35,12 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Most bytes of one chunk of an entry. Larger entries come in several chunks.
 pub const CHUNK_BYTES_MAX: usize = 1 << 20;
+
+/// Most bytes of a batch.
+pub const BATCH_BYTES_MAX: usize = 1 << 30;
+
+/// Most chunks of all entries of a batch.
+pub const BATCH_CHUNKS_MAX: usize = 1 << 20;
 
 /// Which log: one per namespace, given by whoever creates the namespace and never given again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -158,7 +170,7 @@ pub enum AppendError {
         /// What the disk or the network said.
         source: Arc<io::Error>,
     },
-    /// An empty batch, an empty or too long chunk, an entry without chunks.
+    /// An empty or too long batch, an empty or too long chunk, an entry without chunks.
     #[error("the batch is not one: {reason}")]
     Malformed {
         /// What is wrong with it.
@@ -240,8 +252,14 @@ impl Batch {
         if self.records.iter().any(|record| record.chunks.is_empty()) {
             return malformed("an entry has no chunks");
         }
-        let mut chunks = self.records.iter().flat_map(|record| &record.chunks);
-        if chunks.any(|chunk| chunk.is_empty() || chunk.len() > CHUNK_BYTES_MAX) {
+        let chunks = || self.records.iter().flat_map(|record| &record.chunks);
+        if chunks().count() > BATCH_CHUNKS_MAX {
+            return malformed("it has more chunks than BATCH_CHUNKS_MAX");
+        }
+        if chunks().map(Bytes::len).sum::<usize>() > BATCH_BYTES_MAX {
+            return malformed("it is longer than BATCH_BYTES_MAX");
+        }
+        if chunks().any(|chunk| chunk.is_empty() || chunk.len() > CHUNK_BYTES_MAX) {
             return malformed("a chunk is empty or longer than CHUNK_BYTES_MAX");
         }
         Ok(())

@@ -1,0 +1,173 @@
+//! What stands at these revisions? Reads go around the writer: they copy locations under a lock, and read files
+//! without one.
+//!
+//! A file that was removed stays readable for whoever took its handle before; an entry that was moved is the same in
+//! both places. Cost: one read of the disk for entries that stand close to each other; a checksum of what is read.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use idhini_model::Revision;
+
+use super::format::Kind;
+use super::index::{Index, Location, Log, Segment};
+use super::writer::unavailable;
+use crate::{LogError, LogId, Record, Stored};
+
+/// Bytes that are read at once, at most; more only for one entry.
+const SPAN_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes of other logs' entries that are read along, rather than read twice.
+const GAP_BYTES_MAX: u64 = 16 << 10;
+
+/// Locations that are copied at once.
+const LOCATIONS_MAX: usize = 4096;
+
+/// Entries of one log that stand close to each other in a segment.
+struct Span<'a> {
+    first: Revision,
+    locations: &'a [Location],
+}
+
+/// Entries after `after`, as many as fit, but one at least unless there is none.
+pub(crate) fn read(
+    index: &Index,
+    log: &Log,
+    after: Revision,
+    bytes_max: usize,
+) -> Result<Vec<Stored>, LogError> {
+    let mut read: Vec<Stored> = Vec::new();
+    let mut left = bytes_max;
+    'again: loop {
+        let next = read.last().map_or(after, |stored| stored.revision).next();
+        let locations = match locations(log, next) {
+            // Trimmed while we were reading: what we have was there.
+            Err(LogError::Trimmed { .. }) if !read.is_empty() => return Ok(read),
+            locations => locations?,
+        };
+        if locations.is_empty() {
+            return Ok(read);
+        }
+        let mut span = Span { first: next, locations: &locations };
+        while let Some((head, rest)) = span.split(left) {
+            let Some(segment) = index.segment(head.segment()) else {
+                // Moved and removed since: the entries say where they stand now.
+                continue 'again;
+            };
+            for stored in head.read(&segment, log.id)? {
+                let bytes = stored.record.bytes();
+                if bytes > left && !read.is_empty() {
+                    return Ok(read);
+                }
+                left = left.saturating_sub(bytes);
+                read.push(stored);
+            }
+            if left == 0 {
+                return Ok(read);
+            }
+            span = rest;
+        }
+    }
+}
+
+/// One entry.
+pub(crate) fn read_entry(
+    index: &Index,
+    log: LogId,
+    revision: Revision,
+    location: Location,
+) -> Result<Stored, LogError> {
+    let span = Span { first: revision, locations: &[location] };
+    let segment = index.segment(location.segment).ok_or_else(|| damaged(location, "the segment is gone"))?;
+    let mut read = span.read(&segment, log)?;
+    read.pop().ok_or_else(|| damaged(location, "no entry stands there"))
+}
+
+fn locations(log: &Log, from: Revision) -> Result<Vec<Location>, LogError> {
+    let kept = log.present()?;
+    let oldest = kept.oldest();
+    if from < oldest {
+        return Err(LogError::Trimmed { asked: from, oldest });
+    }
+    let at = usize::try_from(from.0 - oldest.0).unwrap_or(usize::MAX);
+    Ok(kept.entries.iter().skip(at).take(LOCATIONS_MAX).copied().collect())
+}
+
+impl<'a> Span<'a> {
+    /// What one read gets, and the rest; `None` at the end.
+    fn split(self, bytes_wanted: usize) -> Option<(Span<'a>, Span<'a>)> {
+        let first = self.locations.first()?;
+        let most = SPAN_BYTES_MAX.min(2 * bytes_wanted as u64);
+        let start = u64::from(first.offset);
+        let mut end = start;
+        let count = self.locations.iter().take_while(|location| {
+            let (offset, bytes) = (u64::from(location.offset), u64::from(location.bytes));
+            let is_close = location.segment == first.segment
+                && offset >= end
+                && offset - end <= GAP_BYTES_MAX
+                && (offset == start || offset + bytes - start <= most);
+            end = if is_close { offset + bytes } else { end };
+            is_close
+        });
+        let count = count.count();
+        let (head, rest) = self.locations.split_at(count);
+        let next = Revision(self.first.0 + count as u64);
+        Some((Span { first: self.first, locations: head }, Span { first: next, locations: rest }))
+    }
+
+    fn segment(&self) -> u32 {
+        self.locations.first().map_or(0, |location| location.segment)
+    }
+
+    fn read(&self, segment: &Segment, log: LogId) -> Result<Vec<Stored>, LogError> {
+        let (Some(first), Some(last)) = (self.locations.first(), self.locations.last()) else {
+            return Ok(Vec::new());
+        };
+        let (start, end) = (u64::from(first.offset), u64::from(last.offset) + u64::from(last.bytes));
+        if start > end || end > segment.end {
+            return Err(damaged(*last, "it is behind the segment's end"));
+        }
+        let mut block = vec![0; usize::try_from(end - start).unwrap_or(0)];
+        let read = segment.file.read_at(start, &mut block).map_err(unavailable)?;
+        block.truncate(read);
+        let mut all = Vec::with_capacity(self.locations.len());
+        for (location, revision) in self.locations.iter().zip(self.first.0..) {
+            let revision = Revision(revision);
+            let mut stored = None;
+            let (mut at, end) =
+                (u64::from(location.offset), u64::from(location.offset) + u64::from(location.bytes));
+            let mut chunks = Vec::new();
+            while at < end {
+                let from = usize::try_from(at - start).unwrap_or(usize::MAX);
+                let rest = block.get(from..).unwrap_or_default();
+                let frame = segment.place.decode(at, rest);
+                let frame = frame.map_err(|flaw| damaged(*location, &flaw.to_string()))?;
+                let facts = frame.facts;
+                if (facts.kind, facts.log, facts.revision) != (Kind::Entry, log, revision) {
+                    return Err(damaged(*location, "another entry stands there"));
+                }
+                chunks.push(Bytes::copy_from_slice(frame.payload));
+                stored = Some(facts.writer);
+                at += frame.bytes as u64;
+            }
+            let writer = stored.ok_or_else(|| damaged(*location, "no entry stands there"))?;
+            all.push(Stored { revision, writer, record: Record { chunks } });
+        }
+        Ok(all)
+    }
+}
+
+fn damaged(location: Location, what: &str) -> LogError {
+    let damage = format!("segment {} at offset {}: {what}", location.segment, location.offset);
+    LogError::Damaged { damage }
+}
+
+/// Reads that wait for a thread that may block.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// Serves reads until the store is closed.
+pub(crate) fn serve(jobs: &Arc<super::queue::Queue<Job>>) {
+    while let Some(job) = jobs.pop() {
+        job();
+    }
+}

@@ -1,0 +1,5 @@
+//! The one integration test binary of the logs.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+
+mod scratch;
+mod suite;
