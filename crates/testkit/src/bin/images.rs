@@ -1,0 +1,228 @@
+//! What do images of a generated workload cost: writing, opening, the next one after some changes?
+//!
+//! Reads `schema.zed` and `relationships.txt` of a folder, as `workload` does. Every figure is the median of several
+//! runs, chunks kept in memory: what a disk adds is not in it. Opened roots are held against the imaged ones.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a measuring program"
+)]
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use idhini_graph::{ChunkRef, Digest, Image, Manifest, Root};
+use idhini_model::{Change, Entry, EntryKind, Relationship, Revision};
+use idhini_testkit::rng::Rng;
+
+/// Relationships per entry while loading.
+const ENTRY_CHANGES_MAX: usize = 100_000;
+/// Changes between two images, each an entry.
+const CHANGES: usize = 1_000;
+const RUNS: usize = 9;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let Some(folder) = std::env::args().nth(1) else {
+        eprintln!("usage: images FOLDER (made by the load kit's `gen`)");
+        return ExitCode::from(2);
+    };
+    match run(&folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{folder}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Chunks as a directory would keep them.
+#[derive(Default)]
+struct Kept(HashMap<Digest, Vec<u8>>);
+
+impl Kept {
+    fn sink(&mut self) -> impl FnMut(&Digest, &[u8]) -> Result<(), Infallible> {
+        |digest, bytes| {
+            self.0.insert(*digest, bytes.to_vec());
+            Ok(())
+        }
+    }
+
+    fn open(&self, manifest: &[u8]) -> Result<(Root, Image), Failure> {
+        let manifest = Manifest::from_bytes(manifest)?;
+        let read = |chunk: &ChunkRef| self.0.get(&chunk.digest).ok_or(std::io::ErrorKind::NotFound);
+        Ok(Image::open(manifest, 0x5eed, |chunk| read(chunk).map_err(std::io::Error::from))?)
+    }
+}
+
+fn run(folder: &str) -> Result<(), Failure> {
+    let mut root = load(folder)?;
+    println!("relationships {}", root.relationship_count());
+    let floor = root.revision();
+    let whole = median(|| Image::write(&root, floor, |_, _| Ok::<(), Infallible>(())))?;
+    let mut kept = Kept::default();
+    let mut image = Image::write(&root, floor, kept.sink())?;
+    let manifest = image.manifest().to_bytes();
+    let whole_bytes = image.written().bytes + manifest.len() as u64;
+    println!(
+        "whole image      {:>9.2} ms {:>10} bytes, {} chunks, of it the manifest {}",
+        millis(whole),
+        whole_bytes,
+        image.written().chunks,
+        manifest.len()
+    );
+    let opened = median(|| kept.open(&manifest))?;
+    println!("open             {:>9.2} ms", millis(opened));
+    let (again, _) = kept.open(&manifest)?;
+    let mut expected = root.clone();
+    expected.forget_undo_below(floor);
+    if again.content() != expected.content() {
+        return Err("the opened root differs".into());
+    }
+    let mut rng = Rng::new(1);
+    let mut relationships = all(&root);
+    for kind in ["random changes", "random changes", "one neighbourhood"] {
+        change(&mut root, &mut relationships, &mut rng, kind == "one neighbourhood")?;
+        next(&mut kept, &mut image, &root, floor, whole_bytes, kind)?;
+    }
+    let mut images = 3;
+    while !image.written().is_base {
+        change(&mut root, &mut relationships, &mut rng, false)?;
+        let before = image.clone();
+        image = before.write_next(&root, floor, kept.sink())?;
+        images += 1;
+        if image.written().is_base {
+            let manifest = before.manifest().to_bytes();
+            let bytes: u64 = before.manifest().chunks().map(|chunk| chunk.bytes).sum();
+            let opened = median(|| kept.open(&manifest))?;
+            println!(
+                "open, {:>3} patches {:>8.2} ms {:>10} bytes in all",
+                before.manifest().patch_count(),
+                millis(opened),
+                bytes + manifest.len() as u64
+            );
+            let again = median(|| before.write_next(&root, floor, |_, _| Ok::<(), Infallible>(())))?;
+            println!(
+                "base again       {:>9.2} ms {:>10} bytes, {} chunks, after {images} images",
+                millis(again),
+                image.written().bytes,
+                image.written().chunks
+            );
+        }
+    }
+    let (again, _) = kept.open(&image.manifest().to_bytes())?;
+    let mut expected = root.clone();
+    expected.forget_undo_below(floor);
+    if again.content() != expected.content() {
+        return Err("the root opened last differs".into());
+    }
+    Ok(())
+}
+
+/// Writes and reports the next image.
+fn next(
+    kept: &mut Kept,
+    image: &mut Image,
+    root: &Root,
+    floor: Revision,
+    whole_bytes: u64,
+    kind: &str,
+) -> Result<(), Failure> {
+    let took = median(|| image.write_next(root, floor, |_, _| Ok::<(), Infallible>(())))?;
+    let unchanged = image.clone();
+    *image = unchanged.write_next(root, floor, kept.sink())?;
+    let manifest = image.manifest().to_bytes();
+    let bytes = image.written().bytes + manifest.len() as u64;
+    println!(
+        "{:>5} {kind}: {:>7.2} ms {:>10} bytes ({:.2} % of a whole one), of it the manifest {}",
+        CHANGES,
+        millis(took),
+        bytes,
+        100.0 * bytes as f64 / whole_bytes as f64,
+        manifest.len()
+    );
+    let opened = median(|| kept.open(&manifest))?;
+    println!("open             {:>9.2} ms", millis(opened));
+    Ok(())
+}
+
+fn median<T, E>(mut once: impl FnMut() -> Result<T, E>) -> Result<Duration, E> {
+    let mut took = Vec::with_capacity(RUNS);
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        let made = once()?;
+        took.push(start.elapsed());
+        drop(made);
+    }
+    took.sort_unstable();
+    Ok(took[RUNS / 2])
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn all(root: &Root) -> Vec<Relationship> {
+    let classes = root.classes().map(|(class, _)| class);
+    let edges = classes.flat_map(|class| root.edges(class, 0).map(move |(r, s)| (class, r, s)));
+    edges.filter_map(|(class, r, s)| root.relationship(class, r, s)).collect()
+}
+
+/// Deletes a relationship and creates another, a thousand changes in all, each an entry of its own.
+fn change(
+    root: &mut Root,
+    relationships: &mut Vec<Relationship>,
+    rng: &mut Rng,
+    is_near: bool,
+) -> Result<(), Failure> {
+    let from = rng.below(relationships.len() - CHANGES);
+    for at in 0..CHANGES / 2 {
+        let place = if is_near { from + at } else { rng.below(relationships.len()) };
+        let old = relationships[place].clone();
+        let mut new = old.clone();
+        // Half of the new ones name a new object.
+        new.resource.object_id = match at % 2 {
+            0 => format!("{}-{}", old.resource.object_id, root.revision()),
+            _ => relationships[if is_near { from + at + 1 } else { rng.below(relationships.len()) }]
+                .resource
+                .object_id
+                .clone(),
+        };
+        apply(root, Change::Deleted(old))?;
+        if root.find(&new).is_none() {
+            apply(root, Change::Created(new.clone()))?;
+            relationships[place] = new;
+        } else {
+            relationships.swap_remove(place);
+        }
+    }
+    Ok(())
+}
+
+fn apply(root: &mut Root, change: Change) -> Result<(), Failure> {
+    let kind = EntryKind::Relationships(vec![change]);
+    Ok(root.apply(&Entry { revision: root.revision().next(), kind })?)
+}
+
+fn load(folder: &str) -> Result<Root, Failure> {
+    let mut root = Root::empty();
+    let schema = std::fs::read_to_string(format!("{folder}/schema.zed"))?;
+    let kind = EntryKind::Schema { new: schema, old: String::new() };
+    root.apply(&Entry { revision: root.revision().next(), kind })?;
+    let text = std::fs::read_to_string(format!("{folder}/relationships.txt"))?;
+    let mut lines = text.lines().peekable();
+    while lines.peek().is_some() {
+        let changes: Result<Vec<Change>, _> = lines
+            .by_ref()
+            .take(ENTRY_CHANGES_MAX)
+            .map(|l| l.parse::<Relationship>().map(Change::Created))
+            .collect();
+        root.apply(&Entry { revision: root.revision().next(), kind: EntryKind::Relationships(changes?) })?;
+    }
+    Ok(root)
+}
