@@ -6,7 +6,8 @@
 
 use std::path::PathBuf;
 
-use idhini_replica::{FollowError, ReplicaError};
+use idhini_changelog::DirectoryError;
+use idhini_replica::{IdentityError, OpenError, ReplicaError};
 use idhini_server::ListenError;
 use idhini_wire::google;
 use prost::Message as _;
@@ -24,9 +25,6 @@ pub(crate) const STATUS_NOT_SERVING: u8 = 6;
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// Durable storage was asked for.
-    #[error("durable storage comes with the next release; this one keeps everything in memory")]
-    NotDurable,
     /// A file cannot be read.
     #[error("cannot read `{}`: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },
@@ -70,7 +68,16 @@ pub(crate) enum Failure {
     Listen(#[from] ListenError),
     /// What is stored cannot be opened.
     #[error("what is stored cannot be opened: {0}")]
-    Open(#[from] FollowError),
+    Open(#[from] OpenError),
+    /// Nor can the logs.
+    #[error("what is stored cannot be opened: {0}")]
+    Log(#[from] idhini_changelog::OpenError),
+    /// The data directory belongs to another process, or to nobody.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The data directory is not one of this release.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The system refuses randomness, threads or signals.
     #[error("the system refuses {what}: {source}")]
     System { what: &'static str, source: std::io::Error },
@@ -93,11 +100,13 @@ impl Failure {
             },
             Failure::NoToken | Failure::Plaintext { .. } => STATUS_MALFORMED,
             Failure::Connect { .. } | Failure::Answer { .. } => STATUS_UNREACHABLE,
-            Failure::NotDurable
-            | Failure::Key
+            Failure::Key
             | Failure::Bootstrap { .. }
             | Failure::Listen(_)
             | Failure::Open(_)
+            | Failure::Log(_)
+            | Failure::Directory(_)
+            | Failure::Identity(_)
             | Failure::System { .. } => STATUS_NOT_SERVING,
         }
     }
@@ -105,7 +114,6 @@ impl Failure {
     /// What helps.
     pub(crate) fn next_step(&self) -> String {
         match self {
-            Failure::NotDurable => "add --ephemeral to try it without".to_owned(),
             Failure::File { .. } => "name a file that exists and that you may read".to_owned(),
             Failure::Schema(_) => "correct the place that the message names".to_owned(),
             Failure::Line { .. } => {
@@ -122,8 +130,7 @@ impl Failure {
             Failure::NoToken => "set IDHINI_TOKEN to the server's preshared key".to_owned(),
             Failure::Key => "choose a key of printable ASCII, such as 32 hexadecimal digits".to_owned(),
             Failure::Connect { .. } => {
-                "start one with `idhini serve --ephemeral --preshared-key KEY`, or set --addr or IDHINI_ADDR"
-                    .to_owned()
+                "start one with `idhini serve --preshared-key KEY`, or set --addr or IDHINI_ADDR".to_owned()
             }
             Failure::Refused(status) => refused_next_step(status).to_owned(),
             Failure::Answer { .. } => "use the command line of the server's own version".to_owned(),
@@ -134,7 +141,16 @@ impl Failure {
                 "choose another port with --grpc-addr 127.0.0.1:PORT".to_owned()
             }
             Failure::Listen(_) => "leave --grpc-addr out, or choose a loopback address".to_owned(),
-            Failure::Open(_) => {
+            Failure::Directory(DirectoryError::Held { .. }) => {
+                "stop that process, or choose another directory with --data-dir DIR".to_owned()
+            }
+            Failure::Directory(_) => {
+                "choose a directory that you may write, with --data-dir DIR, or add --ephemeral".to_owned()
+            }
+            Failure::Identity(IdentityError::NewerFormat { .. }) => {
+                "run the release that made the directory, or a later one".to_owned()
+            }
+            Failure::Open(_) | Failure::Log(_) | Failure::Identity(_) => {
                 "keep a copy of the data directory, then restore the newest backup".to_owned()
             }
             Failure::System { .. } => "look at the machine's limits and logs".to_owned(),

@@ -110,6 +110,12 @@ pub(crate) fn failure(failure: &Failure, style: Style) {
     let _ = writeln!(err, "{bold}next{plain}  {}", failure.next_step());
 }
 
+/// Prints what the operator should know while the server goes on.
+pub(crate) fn notice(text: &str, style: Style) {
+    let (bold, plain) = if style.err { (BOLD, PLAIN) } else { ("", "") };
+    let _ = writeln!(std::io::stderr().lock(), "{bold}notice{plain} {}", visible(text));
+}
+
 /// Prints a check's answer, and why if the answer says so.
 pub(crate) fn check(question: &str, verdict: Verdict, answer: &v1::CheckPermissionResponse, style: Style) {
     let missing = answer.partial_caveat_info.as_ref().map(|i| i.missing_required_context.join(", "));

@@ -1,17 +1,19 @@
-//! Running a server: the real clock, real randomness, a namespace in memory.
+//! Running a server: the real clock, real randomness, the real disk.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use idhini_changelog::{LogId, MemoryStore, Store};
-use idhini_model::{Relationship, Timestamp};
-use idhini_replica::{Namespace, Wanted};
-use idhini_server::{Keys, Limits, Listener, Options, SealOptions};
+use idhini_changelog::disk::Disk;
+use idhini_changelog::embedded::Options as LogOptions;
+use idhini_changelog::{EmbeddedStore, FileDisk, LogId, MemoryStore, Store};
+use idhini_model::{Relationship, Revision, Timestamp};
+use idhini_replica::{Clock, Identity, Namespace, Node, NodeOptions, Parts, Report, Wanted};
+use idhini_server::{Keys, Limits, ListenError, Listener, Options, SealOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::arguments::Serve;
+use crate::arguments::{History, Serve};
 use crate::failure::Failure;
 use crate::files::{read_schema, read_text};
 use crate::output::{self, Style};
@@ -23,43 +25,102 @@ const ROOT: LogId = LogId(1);
 
 /// Keys that are not seen among the machine's processes, with commas between them.
 const KEYS_VARIABLE: &str = "IDHINI_PRESHARED_KEY";
+/// How long it takes until everything is looked after again.
+const ROUND: Duration = Duration::from_secs(5);
 /// How long work may go on that nobody waits for any more, after the calls under way had their time.
 const ABANDONED_MAX: Duration = Duration::from_secs(1);
 
 /// Serves until told to stop.
-pub(crate) fn run(serve: &Serve, _style: Style) -> Result<(), Failure> {
-    if !serve.ephemeral {
-        return Err(Failure::NotDurable);
-    }
+pub(crate) fn run(serve: &Serve, style: Style) -> Result<(), Failure> {
     let keys = keys(serve)?;
-    let options = Options { keys, limits: Limits::default(), seal: seal()? };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|source| Failure::System { what: "threads", source })?;
     let served = runtime.block_on(async {
+        // Before the data is touched: a mistake in the address is no reason to wait for it.
         let listener = Listener::bind(serve.grpc_addr).await?;
-        let of_namespace = idhini_replica::Options {
-            seed: u64::from_be_bytes(random()?),
-            writer_id: u64::from_be_bytes(random()?),
-            ..Default::default()
-        };
-        let log = MemoryStore::new().log(ROOT);
-        let namespace = Namespace::open(log, None, Arc::new(now), of_namespace).await?;
+        if keys.is_empty() {
+            return Err(Failure::Listen(ListenError::NeedsKey));
+        }
+        let stored = stored(serve, style)?;
+        let options = Options { keys, limits: Limits::default(), seal: seal(&stored.identity) };
+        let namespace = stored.node.namespace(ROOT).await?;
         load(&namespace, serve).await?;
         let signals = |kind| signal(kind).map_err(|source| Failure::System { what: "signals", source });
         let stop = stopped(signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
-        if !options.keys.is_empty() {
-            output::line(&format!(
-                "listening on {} (ephemeral: all is gone when it stops)",
-                listener.address()
-            ));
+        let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
+        output::line(&format!("listening on {} ({})", listener.address(), stored.place));
+        let served = listener.serve(Arc::clone(&namespace), &options, stop).await;
+        looking_after.abort();
+        if let Err(error) = namespace.image().await {
+            output::notice(&format!("{error}; the next start reads more of the log instead"), style);
         }
-        Ok(listener.serve(namespace, &options, stop).await?)
+        if let Some(store) = stored.embedded
+            && let Err(error) = store.close().await
+        {
+            output::notice(&format!("the log was not closed cleanly, nothing is lost: {error}"), style);
+        }
+        Ok(served?)
     });
     // Dropping it instead would wait for the longest write or expansion, however long that takes.
     runtime.shutdown_timeout(ABANDONED_MAX);
     served
+}
+
+/// What is stored, or will be.
+struct Stored {
+    node: Arc<Node>,
+    identity: Identity,
+    embedded: Option<Arc<EmbeddedStore>>,
+    /// For people.
+    place: String,
+}
+
+fn stored(serve: &Serve, style: Style) -> Result<Stored, Failure> {
+    let namespace = idhini_replica::Options {
+        seed: u64::from_be_bytes(random()?),
+        writer_id: u64::from_be_bytes(random()?),
+        history_seconds: match serve.history {
+            History::Seconds(seconds) => Some(seconds),
+            History::Forever => None,
+        },
+        ..Default::default()
+    };
+    let options = NodeOptions { namespace, ..NodeOptions::default() };
+    let report: Report = Arc::new(move |text| output::notice(text, style));
+    let clock: Clock = Arc::new(now);
+    if serve.ephemeral {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let node = Arc::new(Node::new(Parts { store, disk: None, clock, report }, options));
+        let place = "ephemeral: all is gone when it stops".to_owned();
+        return Ok(Stored { node, identity: new_identity()?, embedded: None, place });
+    }
+    let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(&serve.data_dir)?);
+    let identity = match Identity::read(&*disk)? {
+        Some(identity) => identity,
+        None => {
+            let identity = new_identity()?;
+            identity.write(&*disk)?;
+            identity
+        }
+    };
+    let store = EmbeddedStore::open(Arc::clone(&disk), &LogOptions::new(identity.store))?;
+    let store = Arc::new(store);
+    let logs: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+    let node = Arc::new(Node::new(Parts { store: logs, disk: Some(disk), clock, report }, options));
+    let place = format!("data in {}", serve.data_dir.display());
+    Ok(Stored { node, identity, embedded: Some(store), place })
+}
+
+/// Sweeps, images, trims, for as long as the server runs.
+async fn look_after(node: Arc<Node>) {
+    let mut rounds = tokio::time::interval(ROUND);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        node.maintain().await;
+    }
 }
 
 /// The keys of the flag, or else of the environment.
@@ -87,6 +148,9 @@ async fn stopped(mut interrupt: Signal, mut terminate: Signal) {
 
 /// What the server starts with.
 async fn load(namespace: &Arc<Namespace>, serve: &Serve) -> Result<(), Failure> {
+    if namespace.head().revision() > Revision(0) {
+        return Ok(());
+    }
     let fits = |path: &Path, loaded: Result<_, _>| {
         loaded.map(|_| ()).map_err(|source| Failure::Bootstrap { path: path.to_owned(), source })
     };
@@ -108,15 +172,19 @@ async fn load(namespace: &Arc<Namespace>, serve: &Serve) -> Result<(), Failure> 
     Ok(())
 }
 
-/// A store of this process's own: its tokens mean nothing to the next.
-fn seal() -> Result<SealOptions, Failure> {
-    Ok(SealOptions {
-        key: random()?,
-        key_id: u32::from_be_bytes(random()?),
+/// A store that was not there before.
+fn new_identity() -> Result<Identity, Failure> {
+    Ok(Identity {
         store: u64::from_be_bytes(random()?),
         timeline: 1,
-        namespace: NAMESPACE.to_owned(),
+        key_id: u32::from_be_bytes(random()?),
+        key: random()?,
     })
+}
+
+fn seal(identity: &Identity) -> SealOptions {
+    let Identity { store, timeline, key_id, key } = identity.clone();
+    SealOptions { key, key_id, store, timeline, namespace: NAMESPACE.to_owned() }
 }
 
 /// Real randomness.

@@ -125,19 +125,29 @@ impl Namespace {
                 Err(ReplicaError::BeforeHistory { asked, oldest })
             };
         }
-        // The entries' moments never fall, so the last one that is not after the asked moment is found by halving.
-        let (mut low, mut high) = (log_head.oldest.0, newest.0 + 1);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let at = self.written_at_revision(Revision(middle)).await.map_err(unreadable)?;
-            if at <= asked { low = middle + 1 } else { high = middle }
-        }
-        let found = Revision(low - 1);
+        let first = self.first_after(asked, log_head.oldest).await.map_err(unreadable)?;
+        let found = Revision(first.0 - 1);
         if found < log_head.oldest && found > Revision(0) {
             let oldest = self.written_at_revision(log_head.oldest).await.map_err(unreadable)?;
             return Err(ReplicaError::BeforeHistory { asked, oldest });
         }
         self.at(found).await
+    }
+
+    /// The first entry from `oldest` on that was written after this moment, or the one after the newest.
+    pub(crate) async fn first_after(
+        &self,
+        moment: Timestamp,
+        oldest: Revision,
+    ) -> Result<Revision, FollowError> {
+        // The entries' moments never fall, so it is found by halving.
+        let (mut low, mut high) = (oldest.0, self.head().revision().0 + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let at = self.written_at_revision(Revision(middle)).await?;
+            if at <= moment { low = middle + 1 } else { high = middle }
+        }
+        Ok(Revision(low))
     }
 
     /// When the entry at a revision was written.
@@ -158,7 +168,7 @@ impl Namespace {
             return Err(ReplicaError::Expired { asked, oldest });
         }
         let below = match &self.images {
-            Some(images) => images.nearest(asked, above.revision()).await,
+            Some(images) => images.nearest(asked, above.revision(), self.options.seed),
             None => None,
         };
         let changes_max = self.options.rebuild_changes_max;

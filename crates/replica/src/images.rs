@@ -1,18 +1,513 @@
-//! Images of the namespace on disk.
+//! Images of a namespace on disk: roots to start from, so that not the whole log is read again.
+//!
+//! One file per image, written whole, synced and then given its name; it holds the chunks that no image before it had,
+//! and says where all of its chunks are:
+//!
+//! ```text
+//! images/LOG/REVISION.image
+//! file    "IDHIPACK" | format 4 | chunks … | tail | tail's length 8 | BLAKE3 of the tail 32
+//! tail    log 8 | written at: seconds 8, nanos 4 | manifest's length 8 | manifest
+//!         | for each of the manifest's chunks: the revision of the file that holds it 8 | offset 8
+//! ```
+//! Numbers are little-endian. An image is a cache of the log: one that is damaged is reported, and the one before it
+//! used.
+//!
+//! # Invariants
+//! * Only durable revisions are imaged, and an image has its name only when it is durable.
+//! * A file stays as long as an image that is kept needs one of its chunks.
+//!
+//! Cost: writing an image O(what changed since the last), opening one O(its bytes).
 
-use idhini_graph::Root;
-use idhini_model::Revision;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use idhini_changelog::LogId;
+use idhini_changelog::disk::{Disk, DiskFile};
+use idhini_graph::{Digest, Image, Manifest, Root, Written};
+use idhini_model::{Revision, Timestamp};
+
+use crate::namespace::locked;
+
+const MAGIC: &[u8; 8] = b"IDHIPACK";
+const FORMAT: u32 = 1;
+const HEAD_BYTES: u64 = 12;
+const END_BYTES: u64 = 40;
+const SUFFIX: &str = ".image";
+const UNFINISHED: &str = ".unfinished";
+/// Bytes gathered before they are written.
+const BUFFER_BYTES: usize = 1 << 20;
+/// A smaller image is written whole: what its chunks take is not worth a second file.
+const WHOLE_BYTES: u64 = 64 * 1024;
+/// An image whose chunks are in more files than this, or in files so many times as long as its chunks, is written whole
+/// the next time, so that the files before it can go.
+const FILES_MAX: usize = 32;
+const FILES_SHARE_MAX: u64 = 3;
+/// Images that are kept whatever the history says: the newest, and one to fall back to.
+const KEPT_MIN: usize = 2;
+
+/// Tells the operator what cannot be told to a caller.
+pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Why an image cannot be used, or not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageFileError {
+    /// The disk does not do it.
+    #[error("{path}: {source}")]
+    Disk {
+        /// The file.
+        path: String,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// It was written by a later release.
+    #[error("{path} has format {found}; this release reads format {FORMAT}")]
+    NewerFormat {
+        /// The file.
+        path: String,
+        /// The format found.
+        found: u32,
+    },
+    /// It is not what was written.
+    #[error("{path} is damaged: {what}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// What is known of an image without opening it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// What it is an image of.
+    pub revision: Revision,
+    /// The length of its own file, which lacks the chunks that earlier files hold.
+    pub file_bytes: u64,
+    /// The files that hold its chunks, by their revisions; its own is one of them.
+    pub files: BTreeSet<Revision>,
+    /// When its last entry was written.
+    pub written_at: Timestamp,
+    /// How many relationships it has.
+    pub relationships: u64,
+    /// How many patches it has on its base.
+    pub patches: usize,
+    /// The bytes of all its chunks.
+    pub chunks_bytes: u64,
+}
+
+/// Where a chunk is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    file: Revision,
+    offset: u64,
+}
 
 /// The images of one namespace.
-#[derive(Debug)]
-pub struct Images {}
+pub struct Images {
+    disk: Arc<dyn Disk>,
+    log: LogId,
+    directory: String,
+    report: Report,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By revision; `None` for those that are not usable.
+    known: BTreeMap<Revision, Option<ImageFacts>>,
+    /// The newest image, ready to be continued, and where its chunks are.
+    newest: Option<(Image, HashMap<Digest, Place>)>,
+}
+
+impl fmt::Debug for Images {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Images").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
+/// What an image's tail says.
+struct Tail {
+    manifest: Manifest,
+    places: HashMap<Digest, Place>,
+    facts: ImageFacts,
+}
 
 impl Images {
-    pub(crate) async fn newest(&self, _seed: u64) -> Option<Root> {
+    /// The images of this log; what was left unfinished is removed.
+    ///
+    /// # Errors
+    /// [`ImageFileError::Disk`].
+    pub fn open(disk: Arc<dyn Disk>, log: LogId, report: Report) -> Result<Images, ImageFileError> {
+        let directory = format!("images/{:016x}", log.0);
+        let listed = disk.list(&directory);
+        let names = listed.map_err(|source| ImageFileError::Disk { path: directory.clone(), source })?;
+        let images = Images { disk, log, directory, report, state: Mutex::default() };
+        let mut known = BTreeMap::new();
+        for name in names {
+            if name.ends_with(UNFINISHED) {
+                let path = format!("{}/{name}", images.directory);
+                images.disk.remove(&path).map_err(|source| ImageFileError::Disk { path, source })?;
+            } else if let Some(revision) = name.strip_suffix(SUFFIX).and_then(|text| text.parse().ok()) {
+                known.insert(Revision(revision), None);
+            }
+        }
+        for (revision, facts) in &mut known {
+            match images.tail(*revision) {
+                Ok(tail) => *facts = Some(tail.facts),
+                Err(error) => (images.report)(&format!("an image cannot be used: {error}")),
+            }
+        }
+        locked(&images.state).known = known;
+        Ok(images)
+    }
+
+    /// The images that can be used, as far as is known, oldest first.
+    #[must_use]
+    pub fn facts(&self) -> Vec<ImageFacts> {
+        locked(&self.state).known.values().flatten().cloned().collect()
+    }
+
+    /// The root of the newest good image that is not beyond `head`, and when its last entry was written.
+    pub(crate) fn newest(&self, seed: u64, head: Revision) -> Option<(Root, Timestamp)> {
+        for facts in self.facts().into_iter().rev().filter(|facts| facts.revision <= head) {
+            if let Some((root, image, places)) = self.root(facts.revision, seed) {
+                locked(&self.state).newest = Some((image, places));
+                return Some((root, facts.written_at));
+            }
+        }
         None
     }
 
-    pub(crate) async fn nearest(&self, _asked: Revision, _above: Revision) -> Option<Root> {
-        None
+    /// The root of the nearest image at or before `asked`, if it is nearer than `above`.
+    pub(crate) fn nearest(&self, asked: Revision, above: Revision, seed: u64) -> Option<Root> {
+        let near =
+            |facts: &&ImageFacts| facts.revision <= asked && asked.0 - facts.revision.0 <= above.0 - asked.0;
+        let facts = self.facts();
+        let nearest = facts.iter().rev().find(near)?;
+        self.root(nearest.revision, seed).map(|(root, ..)| root)
+    }
+
+    /// Opens an image; reports why not.
+    fn root(&self, revision: Revision, seed: u64) -> Option<(Root, Image, HashMap<Digest, Place>)> {
+        match self.opened(revision, seed) {
+            Ok(opened) => Some(opened),
+            Err(error) => {
+                (self.report)(&format!("an image cannot be used, the one before it is: {error}"));
+                locked(&self.state).known.insert(revision, None);
+                None
+            }
+        }
+    }
+
+    fn opened(
+        &self,
+        revision: Revision,
+        seed: u64,
+    ) -> Result<(Root, Image, HashMap<Digest, Place>), ImageFileError> {
+        let Tail { manifest, places, .. } = self.tail(revision)?;
+        let mut files: HashMap<Revision, Arc<dyn DiskFile>> = HashMap::new();
+        let opened = Image::open(manifest, seed, |chunk| {
+            let Some(place) = places.get(&chunk.digest) else {
+                return Err(io::Error::from(io::ErrorKind::NotFound));
+            };
+            let file = match files.get(&place.file) {
+                Some(file) => file,
+                None => files.entry(place.file).or_insert(self.disk.open(&self.path(place.file))?),
+            };
+            read_exactly(&**file, place.offset, chunk.bytes)
+        });
+        let (root, image) = opened.map_err(|error| self.damaged(revision, &error.to_string()))?;
+        Ok((root, image, places))
+    }
+
+    /// Verifies every chunk of an image.
+    ///
+    /// # Errors
+    /// [`ImageFileError`].
+    pub fn verify(&self, revision: Revision) -> Result<Root, ImageFileError> {
+        self.opened(revision, 0).map(|(root, ..)| root)
+    }
+
+    /// Writes an image of a durable revision; its entries from `floor` on can be undone.
+    ///
+    /// # Errors
+    /// [`ImageFileError`]; the images before are as good as they were.
+    pub(crate) fn write(
+        &self,
+        root: &Root,
+        floor: Revision,
+        written_at: Timestamp,
+    ) -> Result<Written, ImageFileError> {
+        let revision = root.revision();
+        let is_continued = self.is_continued();
+        let before = locked(&self.state).newest.take().filter(|_| is_continued);
+        let name = self.path(revision);
+        let unfinished = format!("{name}{UNFINISHED}");
+        let disk_error = |path: &str| {
+            let path = path.to_owned();
+            move |source| ImageFileError::Disk { path, source }
+        };
+        let written = self.write_file(&unfinished, root, floor, written_at, before.as_ref());
+        let (image, places, facts) = match written {
+            Ok(written) => written,
+            Err(source) => {
+                locked(&self.state).newest = before;
+                // What is left of it is removed now or when the namespace is opened.
+                let _ = self.disk.remove(&unfinished);
+                return Err(disk_error(&unfinished)(source));
+            }
+        };
+        self.disk.rename(&unfinished, &name).map_err(disk_error(&name))?;
+        self.disk.sync_directory(&self.directory).map_err(disk_error(&self.directory))?;
+        let written = image.written();
+        let mut state = locked(&self.state);
+        state.newest = Some((image, places));
+        state.known.insert(revision, Some(facts));
+        Ok(written)
+    }
+
+    /// Whether the next image leaves chunks where they are.
+    fn is_continued(&self) -> bool {
+        let state = locked(&self.state);
+        let Some(newest) = state.known.values().flatten().next_back() else { return false };
+        let files: u64 = newest
+            .files
+            .iter()
+            .filter_map(|file| state.known.get(file)?.as_ref())
+            .map(|f| f.file_bytes)
+            .sum();
+        newest.chunks_bytes >= WHOLE_BYTES
+            && newest.files.len() <= FILES_MAX
+            && files <= newest.chunks_bytes.saturating_mul(FILES_SHARE_MAX)
+    }
+
+    fn write_file(
+        &self,
+        path: &str,
+        root: &Root,
+        floor: Revision,
+        written_at: Timestamp,
+        before: Option<&(Image, HashMap<Digest, Place>)>,
+    ) -> io::Result<(Image, HashMap<Digest, Place>, ImageFacts)> {
+        let revision = root.revision();
+        let mut pack = Pack::begin(self.disk.create(path)?)?;
+        let mut new = HashMap::new();
+        let mut sink = |digest: &Digest, bytes: &[u8]| {
+            new.insert(*digest, Place { file: revision, offset: pack.at });
+            pack.put(bytes)
+        };
+        let image = match before {
+            Some((image, _)) => image.write_next(root, floor, &mut sink)?,
+            None => Image::write(root, floor, &mut sink)?,
+        };
+        let mut places = HashMap::new();
+        let mut table = Vec::new();
+        for chunk in image.manifest().chunks() {
+            let old = before.and_then(|(_, places)| places.get(&chunk.digest));
+            let Some(place) = new.get(&chunk.digest).or(old).copied() else {
+                return Err(io::Error::other(format!("chunk {} of the image was not written", chunk.digest)));
+            };
+            table.extend(place.file.0.to_le_bytes());
+            table.extend(place.offset.to_le_bytes());
+            places.insert(chunk.digest, place);
+        }
+        let manifest = image.manifest().to_bytes();
+        let mut tail = Vec::with_capacity(28 + manifest.len() + table.len());
+        tail.extend(self.log.0.to_le_bytes());
+        tail.extend(written_at.seconds().to_le_bytes());
+        tail.extend(written_at.nanos().to_le_bytes());
+        tail.extend((manifest.len() as u64).to_le_bytes());
+        tail.extend(manifest);
+        tail.extend(table);
+        let file_bytes = pack.finish(&tail)?;
+        let facts = facts(image.manifest(), &places, file_bytes, written_at);
+        Ok((image, places, facts))
+    }
+
+    /// Lets go of images from which nothing is rebuilt any more: those before `floor`, but for the newest two. Returns
+    /// the revision from which on the log is needed for those that stay.
+    ///
+    /// # Errors
+    /// [`ImageFileError::Disk`].
+    pub(crate) fn retain(&self, floor: Revision) -> Result<Option<Revision>, ImageFileError> {
+        let (gone, oldest) = {
+            let state = locked(&self.state);
+            let good: Vec<&ImageFacts> = state.known.values().flatten().collect();
+            let sure = good.len().saturating_sub(KEPT_MIN);
+            let kept: Vec<&&ImageFacts> = good
+                .iter()
+                .enumerate()
+                .filter(|(at, f)| *at >= sure || f.revision >= floor)
+                .map(|(_, f)| f)
+                .collect();
+            let needed: BTreeSet<Revision> = kept.iter().flat_map(|f| f.files.iter().copied()).collect();
+            let gone: Vec<Revision> = match kept.is_empty() {
+                true => Vec::new(),
+                false => state.known.keys().filter(|revision| !needed.contains(revision)).copied().collect(),
+            };
+            (gone, kept.first().map(|facts| facts.revision))
+        };
+        for revision in &gone {
+            let path = self.path(*revision);
+            match self.disk.remove(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(ImageFileError::Disk { path, source });
+                }
+                _ => locked(&self.state).known.remove(revision),
+            };
+        }
+        Ok(oldest)
+    }
+
+    fn path(&self, revision: Revision) -> String {
+        format!("{}/{:020}{SUFFIX}", self.directory, revision.0)
+    }
+
+    fn damaged(&self, revision: Revision, what: &str) -> ImageFileError {
+        ImageFileError::Damaged { path: self.path(revision), what: what.to_owned() }
+    }
+
+    fn tail(&self, revision: Revision) -> Result<Tail, ImageFileError> {
+        let path = self.path(revision);
+        let disk_error = |source| ImageFileError::Disk { path: path.clone(), source };
+        let damaged = |what: &str| self.damaged(revision, what);
+        let file = self.disk.open(&path).map_err(disk_error)?;
+        let file_bytes = file.bytes_len().map_err(disk_error)?;
+        if file_bytes < HEAD_BYTES + END_BYTES {
+            return Err(damaged("it is too short"));
+        }
+        let head = read_exactly(&*file, 0, HEAD_BYTES).map_err(disk_error)?;
+        let Some((magic, format)) = head.split_first_chunk::<8>() else {
+            return Err(damaged("it has no head"));
+        };
+        if magic != MAGIC {
+            return Err(damaged("it does not begin as images do"));
+        }
+        match u32::from_le_bytes(format.try_into().unwrap_or_default()) {
+            FORMAT => {}
+            found if found > FORMAT => return Err(ImageFileError::NewerFormat { path: path.clone(), found }),
+            _ => return Err(damaged("its format is not one")),
+        }
+        let end = read_exactly(&*file, file_bytes - END_BYTES, END_BYTES).map_err(disk_error)?;
+        let Some((length, digest)) = end.split_first_chunk::<8>() else {
+            return Err(damaged("it has no end"));
+        };
+        let length = u64::from_le_bytes(*length);
+        let Some(start) = (file_bytes - END_BYTES).checked_sub(length).filter(|start| *start >= HEAD_BYTES)
+        else {
+            return Err(damaged("its tail is longer than it"));
+        };
+        let bytes = read_exactly(&*file, start, length).map_err(disk_error)?;
+        if Digest::of(&bytes).0[..] != *digest {
+            return Err(damaged("its tail does not have its checksum"));
+        }
+        self.tail_of(&bytes, revision, file_bytes).map_err(|what| damaged(&what))
+    }
+
+    fn tail_of(&self, bytes: &[u8], revision: Revision, file_bytes: u64) -> Result<Tail, String> {
+        let short = || "its tail ends too soon".to_owned();
+        let (log, rest) = bytes.split_first_chunk::<8>().ok_or_else(short)?;
+        let (seconds, rest) = rest.split_first_chunk::<8>().ok_or_else(short)?;
+        let (nanos, rest) = rest.split_first_chunk::<4>().ok_or_else(short)?;
+        let (length, rest) = rest.split_first_chunk::<8>().ok_or_else(short)?;
+        if u64::from_le_bytes(*log) != self.log.0 {
+            return Err("it is of another log".to_owned());
+        }
+        let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        let (manifest, table) = rest.split_at_checked(length).ok_or_else(short)?;
+        let manifest = Manifest::from_bytes(manifest).map_err(|error| error.to_string())?;
+        if manifest.revision() != revision {
+            return Err(format!("it is of revision {}", manifest.revision()));
+        }
+        let nanos = i64::from(u32::from_le_bytes(*nanos));
+        let written_at =
+            Timestamp::new(i64::from_le_bytes(*seconds), nanos).map_err(|error| error.to_string())?;
+        let (rows, []) = table.as_chunks::<16>() else { return Err(short()) };
+        let chunks: Vec<_> = manifest.chunks().collect();
+        if rows.len() != chunks.len() {
+            return Err(short());
+        }
+        let place = |row: &[u8; 16]| {
+            let [a, b, c, d, e, f, g, h, offset @ ..] = *row;
+            let file = Revision(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+            Place { file, offset: u64::from_le_bytes(offset) }
+        };
+        let places = chunks.iter().map(|chunk| chunk.digest).zip(rows.iter().map(place)).collect();
+        let facts = facts(&manifest, &places, file_bytes, written_at);
+        Ok(Tail { manifest, places, facts })
+    }
+}
+
+fn facts(
+    manifest: &Manifest,
+    places: &HashMap<Digest, Place>,
+    file_bytes: u64,
+    written_at: Timestamp,
+) -> ImageFacts {
+    let revision = manifest.revision();
+    ImageFacts {
+        revision,
+        file_bytes,
+        files: places.values().map(|place| place.file).chain([revision]).collect(),
+        written_at,
+        relationships: manifest.relationship_count(),
+        patches: manifest.patch_count(),
+        chunks_bytes: manifest.chunks().map(|chunk| chunk.bytes).sum(),
+    }
+}
+
+fn read_exactly(file: &dyn DiskFile, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
+    let ends_too_soon = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    // Never more than the file has.
+    if offset.checked_add(bytes).is_none_or(|end| file.bytes_len().is_ok_and(|have| end > have)) {
+        return Err(ends_too_soon());
+    }
+    let mut into = vec![0; usize::try_from(bytes).map_err(|_| ends_too_soon())?];
+    match file.read_at(offset, &mut into)? {
+        read if read == into.len() => Ok(into),
+        _ => Err(ends_too_soon()),
+    }
+}
+
+/// A file of chunks being written.
+struct Pack {
+    file: Arc<dyn DiskFile>,
+    /// Where the next byte goes, and what is gathered before that.
+    at: u64,
+    gathered: Vec<u8>,
+}
+
+impl Pack {
+    fn begin(file: Arc<dyn DiskFile>) -> io::Result<Pack> {
+        let mut pack = Pack { file, at: 0, gathered: Vec::new() };
+        pack.put(MAGIC)?;
+        pack.put(&FORMAT.to_le_bytes())?;
+        Ok(pack)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.gathered.extend_from_slice(bytes);
+        self.at += bytes.len() as u64;
+        if self.gathered.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_at(self.at - self.gathered.len() as u64, &self.gathered)?;
+        self.gathered.clear();
+        Ok(())
+    }
+
+    /// Returns the file's length.
+    fn finish(mut self, tail: &[u8]) -> io::Result<u64> {
+        self.put(tail)?;
+        self.put(&(tail.len() as u64).to_le_bytes())?;
+        self.put(&Digest::of(tail).0)?;
+        self.flush()?;
+        self.file.sync()?;
+        Ok(self.at)
     }
 }

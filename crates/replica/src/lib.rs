@@ -13,9 +13,12 @@ mod error;
 mod filter;
 mod follow;
 mod history;
+mod identity;
 mod images;
 mod judge;
+mod maintain;
 mod namespace;
+mod node;
 mod published;
 mod request;
 mod schema_change;
@@ -24,8 +27,11 @@ mod writer;
 
 pub use error::{FollowError, ReplicaError, SchemaChange};
 pub use filter::{Filter, IdFilter, RelationFilter, SubjectFilter};
-pub use images::Images;
+pub use identity::{DIRECTORY_FORMAT, Identity, IdentityError};
+pub use images::{ImageFacts, ImageFileError, Images, Report};
+pub use maintain::MaintainError;
 pub use namespace::{Clock, Namespace, Options, PRECONDITION_EDGES_MAX, Wanted};
+pub use node::{Node, NodeOptions, OpenError, Parts};
 pub use published::{Page, Portion, Position, Published, Row};
 pub use request::{Delete, Deleted, Operation, Precondition, Update, Write};
 

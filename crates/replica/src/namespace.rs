@@ -26,6 +26,10 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Edges that the preconditions of one request look at, all together: a second or so, while other writers wait.
 pub const PRECONDITION_EDGES_MAX: u64 = 10_000_000;
 
+/// About what an open namespace takes without relationships (schema, plans, history), and each of these on top.
+const NAMESPACE_BYTES: u64 = 64 * 1024;
+const RELATIONSHIP_BYTES: u64 = 40;
+
 /// Whether a write is still wanted: asked when its turn comes and until it is handed to the log.
 #[derive(Clone, Default)]
 pub struct Wanted(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
@@ -68,6 +72,10 @@ pub struct Options {
     pub kept_revisions_max: usize,
     /// Changed relationships between the oldest and the newest of them: what kept roots cost in memory.
     pub kept_changes_max: u64,
+    /// An image is written after so many changes,
+    pub image_changes: u64,
+    /// or when anything has changed and the last one is so old, in seconds.
+    pub image_seconds: i64,
     /// Changes undone or redone to rebuild a revision that is not kept in memory.
     pub rebuild_changes_max: u64,
     /// Edges that the preconditions of one request may look at.
@@ -82,6 +90,8 @@ impl Default for Options {
             history_seconds: Some(24 * 60 * 60),
             kept_revisions_max: 4096,
             kept_changes_max: 100_000,
+            image_changes: 50_000,
+            image_seconds: 600,
             rebuild_changes_max: 2_000_000,
             precondition_edges_max: PRECONDITION_EDGES_MAX,
         }
@@ -95,6 +105,8 @@ impl fmt::Debug for Options {
             .field("history_seconds", &self.history_seconds)
             .field("kept_revisions_max", &self.kept_revisions_max)
             .field("kept_changes_max", &self.kept_changes_max)
+            .field("image_changes", &self.image_changes)
+            .field("image_seconds", &self.image_seconds)
             .field("rebuild_changes_max", &self.rebuild_changes_max)
             .field("precondition_edges_max", &self.precondition_edges_max)
             .finish_non_exhaustive()
@@ -113,6 +125,9 @@ pub struct Namespace {
     /// Batches handed to the log so far.
     pub(crate) batches: AtomicU64,
     pub(crate) last_written_at: Mutex<Timestamp>,
+    /// What is changed and not in an image yet.
+    pub(crate) changes_since_image: AtomicU64,
+    pub(crate) imaged_at: Mutex<Timestamp>,
     clock: Clock,
     pub(crate) options: Options,
 }
@@ -134,11 +149,14 @@ impl Namespace {
         clock: Clock,
         options: Options,
     ) -> Result<Arc<Namespace>, FollowError> {
-        let newest = match &images {
-            Some(images) => images.newest(options.seed).await,
-            None => None,
-        };
-        let root = newest.unwrap_or_else(|| Root::empty_seeded(options.seed));
+        let head = log.head().await?;
+        let newest = images.as_ref().and_then(|images| images.newest(options.seed, head.revision));
+        let is_imaged = newest.is_some();
+        let (root, last_written_at) =
+            newest.unwrap_or_else(|| (Root::empty_seeded(options.seed), Timestamp::from_seconds(i64::MIN)));
+        if root.revision().next() < head.oldest {
+            return Err(FollowError::Gap { missing: root.revision().next(), head: head.revision });
+        }
         let first = Arc::new(Published::new(root, None));
         let namespace = Arc::new(Namespace {
             log,
@@ -148,11 +166,17 @@ impl Namespace {
             queue: Mutex::new(Queue::default()),
             is_suspect: AtomicBool::new(true),
             batches: AtomicU64::new(0),
-            last_written_at: Mutex::new(Timestamp::from_seconds(i64::MIN)),
+            last_written_at: Mutex::new(last_written_at),
+            changes_since_image: AtomicU64::new(0),
+            imaged_at: Mutex::new(last_written_at),
             clock,
             options,
         });
         namespace.catch_up().await?;
+        if !is_imaged {
+            // What is in no image is as old as the log says at least.
+            *locked(&namespace.imaged_at) = *locked(&namespace.last_written_at);
+        }
         Ok(namespace)
     }
 
@@ -166,6 +190,11 @@ impl Namespace {
     #[must_use]
     pub fn head(&self) -> Arc<Published> {
         Arc::clone(&self.history.read().unwrap_or_else(PoisonError::into_inner).newest)
+    }
+
+    /// About what the newest revision takes, in bytes: from its counts, since counting exactly walks the graph.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        NAMESPACE_BYTES + self.head().root().relationship_count() * RELATIONSHIP_BYTES
     }
 
     /// The newest revision, if it is this one or later.
@@ -238,6 +267,9 @@ impl Namespace {
 
     /// Lets readers see the next revisions.
     pub(crate) fn publish(&self, revisions: impl Iterator<Item = (Arc<Published>, u64)>) {
+        let revisions = revisions.inspect(|(_, changes)| {
+            self.changes_since_image.fetch_add(*changes, Ordering::Relaxed);
+        });
         let dropped = {
             let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
             history.push(revisions, &self.options)
@@ -260,6 +292,7 @@ impl Namespace {
             let mut last = None;
             for (done, logged) in follow::decoded(read, after, head.revision)?.into_iter().enumerate() {
                 follow::apply(&mut root, &logged)?;
+                self.changes_since_image.fetch_add(logged.entry.kind.weight(), Ordering::Relaxed);
                 last = Some(logged.origin.written_at);
                 if done % follow::ENTRIES_PER_PAUSE == 0 {
                     tokio::task::yield_now().await;

@@ -1,3 +1,4 @@
+mod on_disk;
 mod reading;
 mod schemas;
 mod writing;

@@ -257,8 +257,10 @@ fn a_server_that_cannot_serve_safely_does_not_start() {
         ("twice.txt", &format!("{RELATIONSHIPS}{RELATIONSHIPS}")),
     ]);
     let path = |name: &str| bad.join(name).to_str().unwrap().to_owned();
+    let occupied = path("r.txt");
     let table: Vec<(Vec<&str>, i32, &str)> = vec![
-        (key.to_vec(), 6, "durable storage comes with the next release"),
+        ([&["--data-dir", &occupied, "--grpc-addr", "127.0.0.1:0"], &key[..]].concat(), 6, "cannot be used"),
+        (["--history", "soon"].to_vec(), 3, "90m, 24h, 7d or forever"),
         (vec!["--ephemeral", "--grpc-addr", "127.0.0.1:0"], 6, "preshared"),
         (vec!["--ephemeral", "--grpc-addr", "127.0.0.1:0", "--preshared-key", ""], 6, "preshared"),
         (

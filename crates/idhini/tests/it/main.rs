@@ -3,6 +3,7 @@
 
 mod calls;
 mod command_line;
+mod durable;
 mod paging;
 mod process;
 mod refusals;

@@ -101,6 +101,31 @@ impl Server {
         Server::of(command)
     }
 
+    /// With a data directory among its arguments.
+    pub fn durable(arguments: &[&str]) -> Server {
+        let mut command = binary();
+        command.args(["serve", "--grpc-addr", "127.0.0.1:0", "--preshared-key", KEY]);
+        command.args(arguments);
+        Server::of(command)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it without a word.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+
     fn of(mut command: Command) -> Server {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();

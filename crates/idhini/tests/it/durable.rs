@@ -1,0 +1,147 @@
+//! A server with a data directory: what it has acknowledged outlives it, however it ends.
+
+use idhini_wire::authzed::api::v1;
+use idhini_wire::authzed::api::v1::consistency::Requirement;
+
+use crate::process::{KEY, RELATIONSHIPS, SCHEMA, Server, binary, folder};
+
+fn consistency(requirement: Requirement) -> Option<v1::Consistency> {
+    Some(v1::Consistency { requirement: Some(requirement) })
+}
+
+fn relationship(text: &str) -> v1::Relationship {
+    text.parse::<idhini_model::Relationship>().unwrap().into()
+}
+
+async fn write(server: &Server, texts: &[&str]) -> v1::ZedToken {
+    let updates = texts.iter().map(|text| v1::RelationshipUpdate {
+        operation: v1::relationship_update::Operation::Touch as i32,
+        relationship: Some(relationship(text)),
+    });
+    let request = v1::WriteRelationshipsRequest { updates: updates.collect(), ..Default::default() };
+    server.permissions().await.write_relationships(request).await.unwrap().into_inner().written_at.unwrap()
+}
+
+async fn viewers(server: &Server, requirement: Requirement) -> Vec<String> {
+    let request = v1::ReadRelationshipsRequest {
+        consistency: consistency(requirement),
+        relationship_filter: Some(v1::RelationshipFilter {
+            resource_type: "document".to_owned(),
+            optional_relation: "viewer".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let mut stream = server.permissions().await.read_relationships(request).await.unwrap().into_inner();
+    let mut found = Vec::new();
+    while let Some(message) = stream.message().await.unwrap() {
+        let relationship: idhini_model::Relationship = message.relationship.unwrap().try_into().unwrap();
+        found.push(relationship.resource.object_id);
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_kill_and_after_a_stop() {
+    let folder = folder(&[("s.zed", "definition user {} definition document { relation viewer: user }")]);
+    let data = folder.join("data");
+    let schema = folder.join("s.zed");
+    let arguments = ["--data-dir", data.to_str().unwrap(), "--schema", schema.to_str().unwrap()];
+    let server = Server::durable(&arguments);
+    let first = write(&server, &["document:a#viewer@user:ann"]).await;
+    write(&server, &["document:b#viewer@user:ann"]).await;
+    server.kill();
+    // The schema is there already, so it is not written a second time.
+    let server = Server::durable(&arguments);
+    assert_eq!(viewers(&server, Requirement::FullyConsistent(true)).await, ["a", "b"]);
+    let third = write(&server, &["document:c#viewer@user:ann"]).await;
+    server.stop();
+    let server = Server::durable(&arguments);
+    // Tokens of earlier processes are good, and the past is where it was.
+    assert_eq!(viewers(&server, Requirement::AtExactSnapshot(first.clone())).await, ["a"]);
+    assert_eq!(viewers(&server, Requirement::AtLeastAsFresh(third.clone())).await, ["a", "b", "c"]);
+    assert_eq!(viewers(&server, Requirement::AtExactSnapshot(third)).await, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn the_past_is_asked_about_by_its_moment() {
+    let folder = folder(&[("s.zed", SCHEMA), ("r.txt", RELATIONSHIPS)]);
+    let data = folder.join("data");
+    let (schema, relationships) = (folder.join("s.zed"), folder.join("r.txt"));
+    let server = Server::durable(&[
+        "--data-dir",
+        data.to_str().unwrap(),
+        "--schema",
+        schema.to_str().unwrap(),
+        "--relationships",
+        relationships.to_str().unwrap(),
+    ]);
+    let asked = |metadata: Option<&str>| {
+        let mut request = tonic::Request::new(v1::CheckPermissionRequest {
+            resource: Some("document:readme".parse::<idhini_model::ResourceRef>().unwrap().into()),
+            permission: "view".to_owned(),
+            subject: Some("user:zoe".parse::<idhini_model::SubjectRef>().unwrap().into()),
+            ..Default::default()
+        });
+        if let Some(text) = metadata {
+            request.metadata_mut().insert("idhini-as-of", text.parse().unwrap());
+        }
+        request
+    };
+    let mut client = server.permissions().await;
+    let has = v1::check_permission_response::Permissionship::HasPermission as i32;
+    let before = client.check_permission(asked(None)).await.unwrap().into_inner();
+    assert_ne!(before.permissionship, has);
+    // The server's own clock, to the millisecond: entries of one moment are not told apart.
+    let moment = now();
+    while now() == moment {
+        tokio::task::yield_now().await;
+    }
+    write(&server, &["document:readme#viewer@user:zoe"]).await;
+    assert_eq!(client.check_permission(asked(None)).await.unwrap().into_inner().permissionship, has);
+    let past = client.check_permission(asked(Some(&moment))).await.unwrap().into_inner();
+    assert_eq!((past.permissionship, past.checked_at), (before.permissionship, before.checked_at));
+    for (text, says) in [("2999-01-01T00:00:00Z", "still to come"), ("yesterday", "RFC 3339")] {
+        let refused = client.check_permission(asked(Some(text))).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+        assert!(refused.message().contains(says), "{refused:?}");
+    }
+}
+
+/// Now, as request metadata has it.
+#[expect(clippy::disallowed_methods, reason = "the test asks a real server about its own time")]
+fn now() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let (seconds, nanos) = (since.as_secs().cast_signed(), i64::from(since.subsec_millis()) * 1_000_000);
+    idhini_model::Timestamp::new(seconds, nanos).unwrap().to_string()
+}
+
+#[test]
+fn a_directory_is_held_by_one_server_at_a_time_and_must_be_one_of_ours() {
+    let folder = folder(&[]);
+    let data = folder.join("data");
+    let server = Server::durable(&["--data-dir", data.to_str().unwrap()]);
+    let second = || {
+        let mut command = binary();
+        command.args(["serve", "--grpc-addr", "127.0.0.1:0", "--preshared-key", KEY]);
+        command.args(["--data-dir", data.to_str().unwrap()]);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(6));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let held = second();
+    assert!(held.contains(&format!("held by process {}", server.pid())), "{held}");
+    server.stop();
+    let identity = data.join("identity");
+    let text = std::fs::read_to_string(&identity).unwrap();
+    std::fs::write(&identity, text.replace("idhini data 1", "idhini data 7")).unwrap();
+    let newer = second();
+    assert!(newer.contains("has format 7") && newer.contains("a later one"), "{newer}");
+    std::fs::write(&identity, text.replace("timeline 1", "timeline 2")).unwrap();
+    assert!(second().contains("damaged"));
+    std::fs::remove_file(&identity).unwrap();
+    assert!(second().contains("`identity` is missing"));
+    std::fs::write(&identity, text).unwrap();
+    Server::durable(&["--data-dir", data.to_str().unwrap()]).stop();
+}

@@ -1,0 +1,115 @@
+//! What a namespace does by itself: sweeping what has expired, imaging, letting go of the past.
+//!
+//! # Invariants
+//! * The log is never trimmed below what the history promises, nor below what the images that are kept need.
+//! * Nothing here holds up a writer for longer than one small batch.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use idhini_model::{Revision, Timestamp};
+
+use crate::images::ImageFileError;
+use crate::namespace::locked;
+use crate::{FollowError, Namespace, ReplicaError};
+
+/// Relationships removed by one entry of a sweep.
+const SWEPT_ROWS: usize = 1_000;
+/// Entries of a sweep before others have their turn again.
+const SWEEPS: usize = 20;
+
+/// Why a namespace could not be looked after; it goes on as it is, and the next time may do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MaintainError {
+    /// Sweeping.
+    #[error("expired relationships were not swept: {0}")]
+    Sweep(ReplicaError),
+    /// Imaging, or removing an image.
+    #[error("the image was not written: {0}")]
+    Image(#[from] ImageFileError),
+    /// Trimming.
+    #[error("the log was not trimmed: {0}")]
+    Trim(FollowError),
+}
+
+impl Namespace {
+    /// Sweeps, writes an image if one is due, and trims the log. To be called from time to time.
+    ///
+    /// # Errors
+    /// [`MaintainError`]: what failed; the rest was tried all the same.
+    pub async fn maintain(self: &Arc<Self>) -> Result<(), MaintainError> {
+        let swept = self.sweep_all().await;
+        let imaged = if self.is_image_due() { self.image().await } else { Ok(()) };
+        let trimmed = self.trim().await;
+        swept.and(imaged).and(trimmed)
+    }
+
+    async fn sweep_all(self: &Arc<Self>) -> Result<(), MaintainError> {
+        for _ in 0..SWEEPS {
+            // Looked at here first, so that the writer is only asked when there is something to do.
+            let head = self.head();
+            if crate::sweep::expired(&head, self.now(), 1).is_empty() {
+                break;
+            }
+            if self.sweep(SWEPT_ROWS).await.map_err(MaintainError::Sweep)? < SWEPT_ROWS as u64 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether enough has changed since the last image, or anything has and it is old.
+    fn is_image_due(&self) -> bool {
+        let changes = self.changes_since_image.load(Ordering::Relaxed);
+        let age = self.now().seconds().saturating_sub(locked(&self.imaged_at).seconds());
+        self.images.is_some()
+            && (changes >= self.options.image_changes || (changes > 0 && age >= self.options.image_seconds))
+    }
+
+    /// Writes an image of the newest revision; nothing if there is one.
+    ///
+    /// # Errors
+    /// [`MaintainError::Image`].
+    pub async fn image(self: &Arc<Self>) -> Result<(), MaintainError> {
+        let namespace = Arc::clone(self);
+        let changes = self.changes_since_image.load(Ordering::Relaxed);
+        let head = self.head();
+        let written_at = *locked(&self.last_written_at);
+        let floor = self.log.head().await.map_err(|error| MaintainError::Trim(error.into()))?.oldest;
+        let writing = tokio::task::spawn_blocking(move || {
+            let Some(images) = &namespace.images else { return Ok(()) };
+            if images.facts().last().is_some_and(|newest| newest.revision >= head.revision()) {
+                return Ok(());
+            }
+            images.write(head.root(), floor, written_at).map(|_| ())
+        });
+        // The task can only have panicked: there is no image, and the next time it is tried anew.
+        let Ok(written) = writing.await else { return Ok(()) };
+        written?;
+        self.changes_since_image.fetch_sub(changes, Ordering::Relaxed);
+        *locked(&self.imaged_at) = self.now();
+        Ok(())
+    }
+
+    /// Trims the log below what history and images need, and lets old images go.
+    async fn trim(&self) -> Result<(), MaintainError> {
+        let Some(history_seconds) = self.options.history_seconds else { return Ok(()) };
+        let seconds = i64::try_from(history_seconds).unwrap_or(i64::MAX);
+        let horizon = Timestamp::from_seconds(self.now().seconds().saturating_sub(seconds));
+        let head = self.log.head().await.map_err(|error| MaintainError::Trim(error.into()))?;
+        let first = self.first_after(horizon, head.oldest).await.map_err(MaintainError::Trim)?;
+        let below = match &self.images {
+            None => first,
+            // Without an image the log is all there is.
+            Some(images) => match images.retain(Revision(first.0.saturating_sub(1)))? {
+                Some(oldest) => first.min(oldest.next()),
+                None => return Ok(()),
+            },
+        };
+        if below > head.oldest {
+            self.log.trim(below).await.map_err(|error| MaintainError::Trim(error.into()))?;
+        }
+        Ok(())
+    }
+}

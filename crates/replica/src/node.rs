@@ -1,0 +1,232 @@
+//! The namespaces of one process: which are open, and how much memory may they take?
+//!
+//! A namespace is opened when it is first asked for, from its image and its log. Those that nobody uses are closed
+//! again, least recently used first, when all together hold more than the budget; nothing is lost by that, since all
+//! of a namespace is in its log.
+//!
+//! # Invariants
+//! * A namespace is open at most once.
+//! * A namespace that somebody holds is never closed.
+//!
+//! Cost: an open namespace is found by one look-up.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use idhini_changelog::disk::Disk;
+use idhini_changelog::{LogError, LogId, Store};
+use idhini_model::Revision;
+use tokio::sync::OnceCell;
+
+use crate::images::{ImageFileError, Images, Report};
+use crate::namespace::locked;
+use crate::{Clock, FollowError, Namespace, Options};
+
+/// Closed namespaces that are looked after in one round.
+const CLOSED_PER_ROUND: usize = 16;
+
+/// Why a namespace cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Its log cannot be followed.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// Its images cannot be listed.
+    #[error(transparent)]
+    Images(#[from] ImageFileError),
+}
+
+/// What a node is made of.
+pub struct Parts {
+    /// The logs.
+    pub store: Arc<dyn Store>,
+    /// Where images are; without it there are none.
+    pub disk: Option<Arc<dyn Disk>>,
+    /// The time.
+    pub clock: Clock,
+    /// Whom to tell what no caller hears.
+    pub report: Report,
+}
+
+/// What a node may take.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeOptions {
+    /// Of each namespace.
+    pub namespace: Options,
+    /// Bytes of the graphs of open namespaces, all together, before those that are not in use are closed.
+    pub memory_bytes_max: u64,
+}
+
+impl Default for NodeOptions {
+    fn default() -> NodeOptions {
+        NodeOptions { namespace: Options::default(), memory_bytes_max: 8 << 30 }
+    }
+}
+
+/// The namespaces of a process.
+pub struct Node {
+    parts: Parts,
+    options: NodeOptions,
+    state: Mutex<State>,
+}
+
+type Slot = Arc<OnceCell<Arc<Namespace>>>;
+
+#[derive(Default)]
+struct State {
+    /// Each with the turn in which it was used last, and its bytes when they were last counted.
+    open: HashMap<LogId, (Slot, u64, u64)>,
+    turn: u64,
+    bytes: u64,
+    /// Where looking after closed namespaces goes on.
+    round: Option<LogId>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// With no namespace open.
+    #[must_use]
+    pub fn new(parts: Parts, options: NodeOptions) -> Node {
+        Node { parts, options, state: Mutex::default() }
+    }
+
+    /// The namespace of this log, opened if it is not.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn namespace(&self, id: LogId) -> Result<Arc<Namespace>, OpenError> {
+        let slot = {
+            let mut state = locked(&self.state);
+            state.turn += 1;
+            let turn = state.turn;
+            let (slot, used, _) = state.open.entry(id).or_default();
+            *used = turn;
+            Arc::clone(slot)
+        };
+        if let Some(open) = slot.get() {
+            return Ok(Arc::clone(open));
+        }
+        let opened = slot.get_or_try_init(|| self.open(id)).await.map(Arc::clone);
+        match &opened {
+            Ok(namespace) => self.count(id, namespace),
+            // Whoever asks next tries anew.
+            Err(_) => drop(locked(&self.state).open.remove(&id)),
+        }
+        opened
+    }
+
+    async fn open(&self, id: LogId) -> Result<Arc<Namespace>, OpenError> {
+        let images = match &self.parts.disk {
+            Some(disk) => Some(Images::open(Arc::clone(disk), id, Arc::clone(&self.parts.report))?),
+            None => None,
+        };
+        let log = self.parts.store.log(id);
+        Ok(Namespace::open(log, images, Arc::clone(&self.parts.clock), self.options.namespace).await?)
+    }
+
+    /// Open namespaces and the bytes of their graphs.
+    #[must_use]
+    pub fn usage(&self) -> (usize, u64) {
+        let state = locked(&self.state);
+        (state.open.len(), state.bytes)
+    }
+
+    /// Counts a namespace's bytes anew, and closes others if all are too many.
+    fn count(&self, id: LogId, namespace: &Namespace) {
+        let bytes = namespace.memory_bytes();
+        let mut closed = Vec::new();
+        {
+            let mut state = locked(&self.state);
+            let Some((_, _, counted)) = state.open.get_mut(&id) else { return };
+            let before = std::mem::replace(counted, bytes);
+            state.bytes = state.bytes.saturating_sub(before).saturating_add(bytes);
+            while state.bytes > self.options.memory_bytes_max {
+                // INVARIANT: whoever holds a namespace holds it through its `Arc`, which is given out under this lock
+                // or cloned from one that was.
+                let idle = state.open.iter().filter(|(other, (slot, ..))| {
+                    **other != id
+                        && Arc::strong_count(slot) == 1
+                        && slot.get().is_some_and(|open| Arc::strong_count(open) == 1)
+                });
+                let Some(least) = idle.min_by_key(|(_, (_, used, _))| *used).map(|(id, _)| *id) else {
+                    break;
+                };
+                if let Some((slot, _, bytes)) = state.open.remove(&least) {
+                    state.bytes = state.bytes.saturating_sub(bytes);
+                    closed.push(slot);
+                }
+            }
+        }
+        // Freed where nobody waits for the lock.
+        drop(closed);
+    }
+
+    /// Looks after all open namespaces and some that are closed. To be called from time to time.
+    pub async fn maintain(&self) {
+        let open: Vec<(LogId, Arc<Namespace>)> = {
+            let state = locked(&self.state);
+            state.open.iter().filter_map(|(id, (slot, ..))| Some((*id, Arc::clone(slot.get()?)))).collect()
+        };
+        for (id, namespace) in open {
+            self.look_after(id, &namespace).await;
+        }
+        match self.closed_with_a_past().await {
+            Ok(closed) => {
+                for id in closed {
+                    match self.namespace(id).await {
+                        Ok(namespace) => self.look_after(id, &namespace).await,
+                        Err(error) => (self.parts.report)(&format!("log {} cannot be opened: {error}", id.0)),
+                    }
+                }
+            }
+            Err(error) => (self.parts.report)(&format!("the logs cannot be listed: {error}")),
+        }
+    }
+
+    async fn look_after(&self, id: LogId, namespace: &Arc<Namespace>) {
+        if let Err(error) = namespace.maintain().await {
+            (self.parts.report)(&format!("log {}: {error}", id.0));
+        }
+        self.count(id, namespace);
+    }
+
+    /// Some closed namespaces whose logs have entries that might be trimmed, in turn.
+    async fn closed_with_a_past(&self) -> Result<Vec<LogId>, LogError> {
+        let mut all = self.parts.store.logs().await?;
+        let after = locked(&self.state).round;
+        let start = all.partition_point(|id| Some(*id) <= after);
+        all.rotate_left(start);
+        let mut found = Vec::new();
+        for id in all.into_iter().take(CLOSED_PER_ROUND) {
+            locked(&self.state).round = Some(id);
+            if locked(&self.state).open.contains_key(&id) {
+                continue;
+            }
+            let head = self.parts.store.log(id).head().await?;
+            if head.oldest <= head.revision
+                && head.revision > Revision(0)
+                && self.has_aged(id, head.oldest).await
+            {
+                found.push(id);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the oldest entry of a log is older than the history.
+    async fn has_aged(&self, id: LogId, oldest: Revision) -> bool {
+        let Some(history_seconds) = self.options.namespace.history_seconds else { return false };
+        let read = self.parts.store.log(id).read(Revision(oldest.0 - 1), 1).await;
+        let Some(first) = read.ok().and_then(|read| read.into_iter().next()) else { return false };
+        let written_at = idhini_model::Logged::written_at_of(&first.record.chunks);
+        let now = (self.parts.clock)().seconds();
+        written_at.is_ok_and(|at| now.saturating_sub(at.seconds()) > history_seconds.cast_signed())
+    }
+}

@@ -1,0 +1,389 @@
+//! Images, maintenance and the node, on real files.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use idhini_changelog::disk::Disk;
+use idhini_changelog::{Changelog, FileDisk, LogId, MemoryStore, Store};
+use idhini_graph::Root;
+use idhini_model::{Revision, Timestamp};
+
+use super::{ALWAYS, SCHEMA, relationship, write};
+use crate::{
+    Clock, Identity, IdentityError, Images, Namespace, Node, NodeOptions, Operation, Options, Parts,
+};
+
+/// A directory that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static FOLDERS: AtomicU32 = AtomicU32::new(0);
+        let name =
+            format!("idhini-replica-{}-{}", std::process::id(), FOLDERS.fetch_add(1, Ordering::Relaxed));
+        Folder(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A log in memory and a disk for images: what a process leaves behind.
+struct Left {
+    folder: Folder,
+    disk: Arc<dyn Disk>,
+    store: MemoryStore,
+    seconds: Arc<AtomicI64>,
+    reports: Arc<Mutex<Vec<String>>>,
+    runtime: tokio::runtime::Runtime,
+    options: Options,
+}
+
+const LOG: LogId = LogId(1);
+
+impl Left {
+    fn new(options: Options) -> Left {
+        let folder = Folder::new();
+        let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(&folder.0).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let seconds = Arc::new(AtomicI64::new(1_000));
+        Left { folder, disk, store: MemoryStore::new(), seconds, reports: Arc::default(), runtime, options }
+    }
+
+    fn clock(&self) -> Clock {
+        let seconds = Arc::clone(&self.seconds);
+        Arc::new(move || Timestamp::from_seconds(seconds.load(Ordering::SeqCst)))
+    }
+
+    fn report(&self) -> crate::Report {
+        let reports = Arc::clone(&self.reports);
+        Arc::new(move |text| reports.lock().unwrap().push(text.to_owned()))
+    }
+
+    fn images(&self) -> Images {
+        Images::open(Arc::clone(&self.disk), LOG, self.report()).unwrap()
+    }
+
+    fn log(&self) -> Arc<dyn Changelog> {
+        self.store.log(LOG)
+    }
+
+    /// As a new process would.
+    fn open(&self) -> Arc<Namespace> {
+        let opened = Namespace::open(self.log(), Some(self.images()), self.clock(), self.options);
+        self.runtime.block_on(opened).unwrap()
+    }
+
+    fn touch(&self, namespace: &Arc<Namespace>, texts: &[String]) {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        self.runtime.block_on(namespace.write(write(Operation::Touch, &texts), ALWAYS)).unwrap();
+    }
+
+    fn furnished(&self, count: usize) -> Arc<Namespace> {
+        let namespace = self.open();
+        self.runtime.block_on(namespace.write_schema(SCHEMA.to_owned(), ALWAYS)).unwrap();
+        for n in 0..count {
+            self.touch(&namespace, &[viewer(n)]);
+        }
+        namespace
+    }
+
+    fn maintain(&self, namespace: &Arc<Namespace>) {
+        self.runtime.block_on(namespace.maintain()).unwrap();
+    }
+
+    fn oldest(&self) -> Revision {
+        self.runtime.block_on(self.log().head()).unwrap().oldest
+    }
+
+    fn image_files(&self) -> Vec<PathBuf> {
+        let listed = std::fs::read_dir(self.folder.0.join("images/0000000000000001")).unwrap();
+        let mut files: Vec<PathBuf> = listed.map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+}
+
+fn viewer(n: usize) -> String {
+    format!("document:d{n}#viewer@user:u{}", n % 7)
+}
+
+/// All that answers rest on. When numbers were given is needed to undo entries only, so what was trimmed may lack it.
+fn content(root: &Root) -> idhini_graph::Content {
+    let mut content = root.content();
+    content.types.iter_mut().for_each(|of_type| of_type.births.clear());
+    content
+}
+
+#[test]
+fn a_start_from_an_image_and_the_rest_of_the_log_is_as_it_was() {
+    let left = Left::new(Options::default());
+    let namespace = left.furnished(20);
+    left.runtime.block_on(namespace.image()).unwrap();
+    for n in 20..25 {
+        left.touch(&namespace, &[viewer(n)]);
+    }
+    let was = content(namespace.head().root());
+    // What the image covers is not needed for a start.
+    left.runtime.block_on(left.log().trim(Revision(22))).unwrap();
+    let again = left.open();
+    assert_eq!(content(again.head().root()), was);
+    assert_eq!(again.head().revision(), Revision(26));
+    // And the past is where it was, as far as the log goes.
+    let past = left.runtime.block_on(again.at(Revision(22))).unwrap();
+    assert_eq!(past.root().relationship_count(), 21);
+    left.touch(&again, &[viewer(30)]);
+    assert!(left.reports.lock().unwrap().is_empty());
+}
+
+#[test]
+fn an_image_that_is_damaged_anywhere_is_reported_and_the_one_before_it_used() {
+    let left = Left::new(Options::default());
+    let namespace = left.furnished(10);
+    left.runtime.block_on(namespace.image()).unwrap();
+    left.touch(&namespace, &[viewer(10)]);
+    left.runtime.block_on(namespace.image()).unwrap();
+    left.touch(&namespace, &[viewer(11)]);
+    let was = content(namespace.head().root());
+    let newest = left.image_files().pop().unwrap();
+    let good = std::fs::read(&newest).unwrap();
+    let mut cases: Vec<Vec<u8>> = (0..good.len())
+        .step_by(7)
+        .map(|at| {
+            let mut bad = good.clone();
+            bad[at] ^= 0x10;
+            bad
+        })
+        .collect();
+    cases.extend([1, good.len() / 2, good.len() - 1].map(|end| good[..end].to_vec()));
+    for bad in cases {
+        std::fs::write(&newest, bad).unwrap();
+        left.reports.lock().unwrap().clear();
+        let again = left.open();
+        assert_eq!(content(again.head().root()), was);
+        assert_eq!(left.reports.lock().unwrap().len(), 1, "{:?}", left.reports.lock().unwrap());
+    }
+    std::fs::write(&newest, good).unwrap();
+    left.reports.lock().unwrap().clear();
+    assert_eq!(content(left.open().head().root()), was);
+    assert!(left.reports.lock().unwrap().is_empty());
+}
+
+#[test]
+fn what_is_looked_after_stays_small_and_never_loses_what_is_promised() {
+    let options = Options { history_seconds: Some(100), image_changes: 5, ..Options::default() };
+    let left = Left::new(options);
+    let mut namespace = left.furnished(3);
+    for round in 0..40 {
+        left.seconds.fetch_add(20, Ordering::SeqCst);
+        for n in 0..3 {
+            left.touch(&namespace, &[viewer(round * 3 + n)]);
+        }
+        left.maintain(&namespace);
+        // The history of 100 seconds is five rounds.
+        let head = namespace.head().revision();
+        let wanted = Revision(head.0.saturating_sub(12).max(1));
+        let past = left.runtime.block_on(namespace.at(wanted)).unwrap();
+        assert_eq!(past.revision(), wanted);
+        if round % 7 == 6 {
+            let was = content(namespace.head().root());
+            namespace = left.open();
+            assert_eq!(content(namespace.head().root()), was);
+        }
+        if round > 10 {
+            assert!(head.0 - left.oldest().0 < 30, "the log is not trimmed: {:?} of {head:?}", left.oldest());
+            assert!(left.image_files().len() < 12, "{:?}", left.image_files());
+        }
+    }
+    assert!(left.reports.lock().unwrap().is_empty(), "{:?}", left.reports.lock().unwrap());
+}
+
+#[test]
+fn a_past_that_is_far_from_the_newest_is_rebuilt_from_an_image() {
+    let options = Options { kept_revisions_max: 1, rebuild_changes_max: 12, ..Options::default() };
+    let left = Left::new(options);
+    let namespace = left.furnished(10);
+    left.runtime.block_on(namespace.image()).unwrap();
+    for n in 10..40 {
+        left.touch(&namespace, &[viewer(n)]);
+    }
+    let past = left.runtime.block_on(namespace.at(Revision(15))).unwrap();
+    assert_eq!((past.revision(), past.root().relationship_count()), (Revision(15), 14));
+    assert!(left.runtime.block_on(namespace.at(Revision(25))).is_err(), "12 changes from neither");
+}
+
+#[test]
+fn the_past_forever_is_kept_whole() {
+    let options =
+        Options { history_seconds: None, image_changes: 5, kept_revisions_max: 1, ..Options::default() };
+    let left = Left::new(options);
+    let namespace = left.furnished(3);
+    for n in 3..20 {
+        left.seconds.fetch_add(1_000_000, Ordering::SeqCst);
+        left.touch(&namespace, &[viewer(n)]);
+        left.maintain(&namespace);
+    }
+    assert_eq!(left.oldest(), Revision(1));
+    let again = left.open();
+    for revision in 1..20 {
+        let past = left.runtime.block_on(again.at(Revision(revision))).unwrap();
+        assert_eq!(past.root().relationship_count(), revision - 1);
+    }
+}
+
+#[test]
+fn what_has_expired_is_swept_in_small_entries() {
+    let left = Left::new(Options::default());
+    let namespace = left.furnished(1);
+    let expiring = |n: usize| format!("document:e{n}#viewer@user:tom[expiration:1970-01-01T00:33:20Z]");
+    left.touch(&namespace, &(0..900).map(expiring).collect::<Vec<_>>());
+    left.touch(&namespace, &(900..1_500).map(expiring).collect::<Vec<_>>());
+    left.maintain(&namespace);
+    assert_eq!(namespace.head().root().relationship_count(), 1_501);
+    left.seconds.store(2_000, Ordering::SeqCst);
+    let before = namespace.head().revision();
+    left.maintain(&namespace);
+    assert_eq!(namespace.head().root().relationship_count(), 1);
+    assert_eq!(namespace.head().revision().0, before.0 + 2);
+    // Before the sweep they are where they were.
+    let past = left.runtime.block_on(namespace.at(before)).unwrap();
+    assert_eq!(past.root().relationship_count(), 1_501);
+}
+
+#[test]
+fn a_log_that_lacks_what_no_image_has_is_refused() {
+    let left = Left::new(Options::default());
+    left.furnished(10);
+    left.runtime.block_on(left.log().trim(Revision(5))).unwrap();
+    let opened = Namespace::open(left.log(), Some(left.images()), left.clock(), left.options);
+    let error = left.runtime.block_on(opened).unwrap_err();
+    assert!(error.to_string().contains("no entry at revision 1"), "{error}");
+}
+
+#[test]
+fn what_was_left_unfinished_is_removed() {
+    let left = Left::new(Options::default());
+    let namespace = left.furnished(2);
+    left.runtime.block_on(namespace.image()).unwrap();
+    let unfinished = left.image_files()[0].with_extension("image.unfinished");
+    std::fs::write(&unfinished, "half").unwrap();
+    left.open();
+    assert!(!unfinished.exists());
+}
+
+mod node {
+    use super::*;
+
+    fn node(left: &Left, memory_bytes_max: u64) -> Node {
+        let parts = Parts {
+            store: Arc::new(left.store.clone()),
+            disk: Some(Arc::clone(&left.disk)),
+            clock: left.clock(),
+            report: left.report(),
+        };
+        Node::new(parts, NodeOptions { namespace: left.options, memory_bytes_max })
+    }
+
+    #[test]
+    fn namespaces_that_nobody_uses_are_closed_and_opened_again_as_they_were() {
+        let left = Left::new(Options::default());
+        let node = node(&left, 600_000);
+        left.runtime.block_on(async {
+            for id in 1..=50 {
+                let namespace = node.namespace(LogId(id)).await.unwrap();
+                namespace.write_schema(SCHEMA.to_owned(), ALWAYS).await.unwrap();
+                let text = format!("document:of{id}#viewer@user:tom");
+                namespace.import(vec![relationship(&text)], ALWAYS).await.unwrap();
+            }
+            let (open, bytes) = node.usage();
+            assert!(open < 12 && bytes <= 700_000, "{open} open with {bytes} bytes");
+            for id in 1..=50 {
+                let namespace = node.namespace(LogId(id)).await.unwrap();
+                assert_eq!(namespace.head().revision(), Revision(2));
+                let root = namespace.head();
+                let document = root.root().type_id("document").unwrap();
+                assert_eq!(root.root().object_id(document, 0), format!("of{id}"));
+            }
+        });
+    }
+
+    #[test]
+    fn a_namespace_that_is_held_is_never_opened_a_second_time() {
+        let left = Left::new(Options::default());
+        let node = node(&left, 1);
+        left.runtime.block_on(async {
+            let held = node.namespace(LogId(1)).await.unwrap();
+            for id in 2..20 {
+                node.namespace(LogId(id)).await.unwrap();
+            }
+            assert!(Arc::ptr_eq(&held, &node.namespace(LogId(1)).await.unwrap()));
+        });
+    }
+
+    #[test]
+    fn an_idle_namespace_lets_its_log_go_when_its_history_is_over() {
+        let left = Left::new(Options { history_seconds: Some(100), ..Options::default() });
+        let node = node(&left, 1);
+        left.runtime.block_on(async {
+            for id in 1..=30 {
+                let namespace = node.namespace(LogId(id)).await.unwrap();
+                namespace.write_schema(SCHEMA.to_owned(), ALWAYS).await.unwrap();
+            }
+            left.seconds.fetch_add(1_000, Ordering::SeqCst);
+            for _ in 0..10 {
+                node.maintain().await;
+                left.seconds.fetch_add(1_000, Ordering::SeqCst);
+            }
+            for id in 1..=30 {
+                let head = left.store.log(LogId(id)).head().await.unwrap();
+                assert!(head.oldest > head.revision, "log {id}: {head:?}");
+                assert!(node.namespace(LogId(id)).await.unwrap().head().schema().is_some());
+            }
+        });
+        assert!(left.reports.lock().unwrap().is_empty(), "{:?}", left.reports.lock().unwrap());
+    }
+}
+
+mod identity {
+    use super::*;
+
+    const IDENTITY: Identity = Identity { store: 7, timeline: 3, key_id: 9, key: [0xab; 32] };
+
+    #[test]
+    fn it_comes_back_and_shows_no_key() {
+        let left = Left::new(Options::default());
+        assert_eq!(Identity::read(&*left.disk).unwrap(), None);
+        IDENTITY.write(&*left.disk).unwrap();
+        let next = Identity { timeline: 4, ..IDENTITY };
+        next.write(&*left.disk).unwrap();
+        assert_eq!(Identity::read(&*left.disk).unwrap(), Some(next.clone()));
+        let shown = format!("{next:?}");
+        assert!(!shown.contains("171") && !shown.contains("ab"), "{shown}");
+    }
+
+    #[test]
+    fn a_damaged_newer_or_missing_one_is_refused() {
+        let left = Left::new(Options::default());
+        IDENTITY.write(&*left.disk).unwrap();
+        let path = left.folder.0.join("identity");
+        let good = std::fs::read(&path).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            std::fs::write(&path, bad).unwrap();
+            assert!(Identity::read(&*left.disk).is_err(), "byte {at}");
+        }
+        let newer = String::from_utf8(good).unwrap().replace("idhini data 1", "idhini data 2");
+        std::fs::write(&path, newer).unwrap();
+        assert!(matches!(Identity::read(&*left.disk), Err(IdentityError::NewerFormat { found: 2 })));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(Identity::read(&*left.disk).unwrap(), None);
+        left.furnished(1);
+        left.runtime.block_on(left.open().image()).unwrap();
+        assert!(matches!(Identity::read(&*left.disk), Err(IdentityError::Missing)));
+    }
+}
