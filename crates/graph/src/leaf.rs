@@ -20,7 +20,7 @@ mod check;
 use crate::run::Run;
 use crate::tree::{Edit, Tree};
 
-pub(crate) use check::ClassTally;
+pub(crate) use check::{ClassTally, Numbers};
 
 /// Most objects of a leaf, as a power of two.
 pub(crate) const OBJECTS_BITS: u32 = 6;

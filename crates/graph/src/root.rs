@@ -351,8 +351,9 @@ impl Root {
         self.undoable_from
     }
 
-    /// Gives up undoing entries before this one, and the memory that it takes.
+    /// Gives up undoing entries before this one, and the memory that it takes. Entries to come can be undone.
     pub fn forget_undo_below(&mut self, floor: Revision) {
+        let floor = floor.min(self.revision.next());
         if floor <= self.undoable_from {
             return;
         }

@@ -170,8 +170,9 @@ impl<'b> Reader<'b> {
 
     /// How many items follow, each of at least `item_bytes_min`.
     pub(super) fn count(&mut self, item_bytes_min: usize) -> Decoded<usize> {
+        let count = usize::try_from(self.varint()?).ok();
         let room = self.remaining() / item_bytes_min.max(1);
-        let count = usize::try_from(self.varint()?).ok().filter(|count| *count <= room);
+        let count = count.filter(|count| *count <= room);
         count.ok_or_else(|| self.malformed("a count exceeds the bytes there are"))
     }
 

@@ -121,7 +121,7 @@ impl TrieReader {
             let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else {
                 return Err(reader.malformed("a piece of a run is empty"));
             };
-            if object >= self.objects_end || *last >= tally.numbers_end {
+            if object >= self.objects_end || !numbers.iter().all(|number| tally.numbers.contain(*number)) {
                 return Err(reader.malformed("a run to or of an object that does not exist"));
             }
             let (first, last) = (run_key(object, class, *first), run_key(object, class, *last));

@@ -147,6 +147,20 @@ impl Manifest {
         [self.catalog].into_iter().chain(base).chain(self.patches.iter().flatten().copied())
     }
 
+    /// The same manifest of other chunks. For tests that damage images behind their digests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn readdressed(mut self, mut other: impl FnMut(ChunkRef) -> ChunkRef) -> Manifest {
+        self.chunks_mut().for_each(|chunk| *chunk = other(*chunk));
+        self
+    }
+
+    /// In the order of [`Manifest::chunks`].
+    fn chunks_mut(&mut self) -> impl Iterator<Item = &mut ChunkRef> {
+        let base = self.base.values_mut().flatten().map(|placed| &mut placed.chunk);
+        [&mut self.catalog].into_iter().chain(base).chain(self.patches.iter_mut().flatten())
+    }
+
     /// Bytes of the catalog and the base.
     pub(super) fn base_bytes(&self) -> u64 {
         self.catalog.bytes + self.base.values().flatten().map(|placed| placed.chunk.bytes).sum::<u64>()
@@ -223,6 +237,10 @@ fn read(reader: &mut Reader<'_>) -> Decoded<Manifest> {
     }
     let revision = Revision(reader.varint()?);
     let floor = Revision(reader.varint()?);
+    // There is a next revision.
+    if revision.0 == u64::MAX || floor > revision.next() {
+        return Err(reader.malformed("the floor lies above the root"));
+    }
     let relationships = reader.varint()?;
     let types = reader.count(1)?;
     let objects = (0..types).map(|_| reader.narrow()).collect::<Decoded<Vec<u32>>>()?;
@@ -246,9 +264,7 @@ fn read(reader: &mut Reader<'_>) -> Decoded<Manifest> {
         patches.push((0..chunks).map(|_| unaddressed(reader)).collect::<Decoded<Vec<ChunkRef>>>()?);
     }
     let mut manifest = Manifest { revision, floor, relationships, objects, edges, catalog, base, patches };
-    let Manifest { catalog, base, patches, .. } = &mut manifest;
-    let base = base.values_mut().flatten().map(|placed| &mut placed.chunk);
-    for chunk in [catalog].into_iter().chain(base).chain(patches.iter_mut().flatten()) {
+    for chunk in manifest.chunks_mut() {
         chunk.digest = Digest(reader.take(Digest::BYTES)?.try_into().unwrap_or_default());
     }
     reader.expect_end()?;

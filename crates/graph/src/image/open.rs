@@ -22,7 +22,7 @@ use super::write::{KIND_CATALOG, KIND_PATCH, kind_of};
 use super::{Image, Written};
 use crate::attributes::AttributeTable;
 use crate::catalog::Catalog;
-use crate::leaf::ClassTally;
+use crate::leaf::{ClassTally, Numbers};
 use crate::names::{Names, NamesBuilder};
 use crate::root::{ClassTable, Root, TypeTable};
 use crate::trie::Trie;
@@ -232,8 +232,12 @@ impl<B: AsRef<[u8]>, E> Chunks<'_, '_, B, E> {
         let is_forward = way == Way::Forward;
         let tally = |id: &ClassId| {
             let class = root.class(*id);
-            let other = if is_forward { class.subject_type } else { class.resource_type };
-            ClassTally::new(root.seed, id.0, names[other.0 as usize].count(), is_forward)
+            let numbers = if is_forward {
+                Numbers::of_subjects(&class.key.subject, &names[class.subject_type.0 as usize])
+            } else {
+                Numbers::all(&names[class.resource_type.0 as usize])
+            };
+            ClassTally::new(root.seed, id.0, numbers, is_forward)
         };
         let tallies = classes.iter().map(tally).collect();
         let mut tries = TrieReader::new(names[id.0 as usize].count(), tallies);

@@ -21,7 +21,7 @@ use super::chunks::CHUNK_BYTES;
 use super::tables::{UsesRead, UsesWritten};
 use super::write::KIND_PATCH;
 use crate::attributes::{AttributeChange, Attributed, Attributes};
-use crate::leaf::{Effect, Op};
+use crate::leaf::{Effect, Numbers, Op};
 use crate::names::Birth;
 use crate::root::Root;
 use crate::tree::{Edit, Tree};
@@ -222,20 +222,24 @@ impl Pending {
             return Err(reader.malformed("edges of a type that is not registered"));
         };
         let objects_end = root.object_count(id);
-        let ends: Vec<u32> =
-            record.forward.iter().map(|class| root.object_count(root.class(*class).subject_type)).collect();
+        let subjects = |class: &ClassId| {
+            let class = root.class(*class);
+            let table = root.table(class.subject_type)?;
+            Some(Numbers::of_subjects(&class.key.subject, &table.names))
+        };
+        let subjects: Vec<Option<Numbers>> = record.forward.iter().map(subjects).collect();
         let ops = self.ops.entry(id).or_default();
         let mut object = 0u32;
         while reader.remaining() > end {
             let next = object.checked_add(reader.narrow()?).filter(|object| *object < objects_end);
             let class = reader.varint()?;
             let number = reader.narrow()?;
-            let numbers_end = usize::try_from(class >> 1).ok().and_then(|class| ends.get(class).copied());
-            let (Some(next), Some(numbers_end)) = (next, numbers_end) else {
+            let admitted = usize::try_from(class >> 1).ok().and_then(|class| *subjects.get(class)?);
+            let (Some(next), Some(admitted)) = (next, admitted) else {
                 return Err(reader.malformed("an edge of an object or a class that does not exist"));
             };
-            if number >= numbers_end {
-                return Err(reader.malformed("an edge to an object that does not exist"));
+            if !admitted.contain(number) {
+                return Err(reader.malformed("an edge to an object that does not exist or is not admitted"));
             }
             let effect = if class & 1 == 1 { Effect::Insert } else { Effect::Remove };
             ops.push(Op::new(next, (class >> 1) as u32, number, self.patches, effect));

@@ -4,23 +4,56 @@
 //! class are counted and summed up, each as a product with secret numbers. Since words ascend, no edge is in a trie
 //! twice; so equal sums mean equal edges, but for one case in 2⁶⁴ that nobody who does not know the seed can choose.
 
+use idhini_model::WILDCARD;
+use idhini_schema::SubjectKind;
+
 use super::LeafRef;
-use crate::names::hash;
+use crate::names::{Names, hash};
 use crate::run::Run;
 
 const ROWS: &str = "the rows of a leaf do not end one after another";
 const SHIFT: &str = "the class shift of a leaf is out of range";
 const CLASS: &str = "an edge of a class that its type does not have";
-const NUMBER: &str = "an edge to an object that does not exist";
+const NUMBER: &str = "an edge to an object that does not exist, or that its class does not admit";
 const OBJECT: &str = "a row of an object that does not exist";
 const ORDER: &str = "the words of a row do not ascend";
 const TWICE: &str = "a run lies both in its leaf and beside it";
 
+/// Which numbers may stand on one side of a class.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    start: u32,
+    end: u32,
+    except: Option<u32>,
+}
+
+impl Numbers {
+    pub(crate) fn all(names: &Names) -> Numbers {
+        Numbers { start: 0, end: names.count(), except: None }
+    }
+
+    /// The subjects of a class: the wildcard stands in classes of its own.
+    pub(crate) fn of_subjects(kind: &SubjectKind, names: &Names) -> Numbers {
+        let wildcard = names.number(WILDCARD);
+        match (kind, wildcard) {
+            (SubjectKind::Userset(_), _) => Numbers::all(names),
+            (SubjectKind::Object, _) => Numbers { except: wildcard, ..Numbers::all(names) },
+            (SubjectKind::Wildcard, Some(only)) => Numbers { start: only, end: only + 1, except: None },
+            (SubjectKind::Wildcard, None) => Numbers { start: 0, end: 0, except: None },
+        }
+    }
+
+    #[inline]
+    pub(crate) fn contain(self, number: u32) -> bool {
+        self.start <= number && number < self.end && self.except != Some(number)
+    }
+}
+
 /// The edges of one class that were seen in one trie, and what they must keep to.
 #[derive(Debug, Clone)]
 pub(crate) struct ClassTally {
-    /// Numbers on the other side of the class are below this.
-    pub(crate) numbers_end: u32,
+    /// On the other side of the class.
+    pub(crate) numbers: Numbers,
     pub(crate) edges: u64,
     pub(crate) sum: u64,
     secrets: [u64; 2],
@@ -28,9 +61,9 @@ pub(crate) struct ClassTally {
 }
 
 impl ClassTally {
-    pub(crate) fn new(seed: u64, class: u32, numbers_end: u32, is_forward: bool) -> ClassTally {
+    pub(crate) fn new(seed: u64, class: u32, numbers: Numbers, is_forward: bool) -> ClassTally {
         let secrets = [0, 1].map(|at| hash(seed, &(u64::from(class) << 1 | at).to_le_bytes()));
-        ClassTally { numbers_end, edges: 0, sum: 0, secrets, is_forward }
+        ClassTally { numbers, edges: 0, sum: 0, secrets, is_forward }
     }
 
     /// Whether it is the same edges that were seen in the other direction.
@@ -91,7 +124,7 @@ impl LeafRef<'_> {
                 }
                 before = Some(*word);
                 let Some(tally) = tallies.get_mut((word >> shift) as usize) else { return Err(CLASS) };
-                if word & mask >= tally.numbers_end {
+                if !tally.numbers.contain(word & mask) {
                     return Err(NUMBER);
                 }
                 tally.add(object, word & mask);

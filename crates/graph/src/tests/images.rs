@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use idhini_model::Revision;
+use idhini_model::{EntryKind, Revision};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::log::{Command, Run, command};
+use super::sketch::{changes, created, deleted, entry, rooted, schema_entry};
 use crate::{ApplyError, Content, Digest, Image, Manifest, OpenError, Root};
 
 /// Chunks as a directory would keep them.
 #[derive(Debug, Clone, Default)]
-struct Kept(BTreeMap<Digest, Vec<u8>>);
+pub(super) struct Kept(pub(super) BTreeMap<Digest, Vec<u8>>);
 
 impl Kept {
     fn sink(&mut self) -> impl FnMut(&Digest, &[u8]) -> Result<(), Infallible> {
@@ -23,42 +24,41 @@ impl Kept {
         }
     }
 
-    fn write(&mut self, root: &Root, floor: Revision) -> Image {
+    pub(super) fn write(&mut self, root: &Root, floor: Revision) -> Image {
         self.0.clear();
         Image::write(root, floor, self.sink()).unwrap()
     }
 
-    fn write_next(&mut self, before: &Image, root: &Root, floor: Revision) -> Image {
+    pub(super) fn write_next(&mut self, before: &Image, root: &Root, floor: Revision) -> Image {
         let known = self.0.len() as u64;
         let image = before.write_next(root, floor, self.sink()).unwrap();
         assert_eq!(self.0.len() as u64, known + image.written().chunks);
         image
     }
 
-    fn open(&self, manifest: &[u8]) -> Result<(Root, Image), OpenError<Missing>> {
+    pub(super) fn open(&self, manifest: &[u8]) -> Result<(Root, Image), OpenError<Missing>> {
         Image::open(Manifest::from_bytes(manifest)?, 7, |chunk| self.0.get(&chunk.digest).ok_or(Missing))
     }
 
     /// Drops what the image does not need, as a replica that trims does.
-    fn retain(&mut self, image: &Image) {
+    pub(super) fn retain(&mut self, image: &Image) {
         let needed: Vec<Digest> = image.manifest().chunks().map(|chunk| chunk.digest).collect();
         self.0.retain(|digest, _| needed.contains(digest));
     }
 }
 
 #[derive(Debug)]
-struct Missing;
+pub(super) struct Missing;
 
 /// What opening an image must give: the root, without the births below the floor.
-fn expected(root: &Root, floor: Revision) -> Content {
+pub(super) fn expected(root: &Root, floor: Revision) -> Content {
     let mut root = root.clone();
     root.forget_undo_below(floor);
     root.content()
 }
 
-fn opened(kept: &Kept, image: &Image) -> (Root, Image) {
-    let (root, image) = kept.open(&image.manifest().to_bytes()).unwrap();
-    (root, image)
+pub(super) fn opened(kept: &Kept, image: &Image) -> (Root, Image) {
+    kept.open(&image.manifest().to_bytes()).unwrap()
 }
 
 /// Undoes the entries from the floor on, and applies them again, on both alike.
@@ -103,6 +103,7 @@ proptest! {
         let (mut kept, floor) = (Kept::default(), Revision(u64::from(floor)));
         let image = kept.write(&run.root, floor);
         prop_assert!(image.written().is_base);
+        let floor = image.manifest().floor();
         let (root, again) = opened(&kept, &image);
         prop_assert_eq!(root.content(), expected(&run.root, floor));
         prop_assert_eq!(root.schema(), run.root.schema());
@@ -134,4 +135,137 @@ proptest! {
             }
         }
     }
+}
+
+/// A root with some of everything: long runs, attributes, several leaves and chunks.
+pub(super) fn varied() -> Root {
+    let mut root = rooted();
+    let mut texts: Vec<String> =
+        (0..300).map(|at| format!("document:d{at}#viewer@user:u{}", at % 90)).collect();
+    texts.extend((0..150).map(|at| format!("document:d7#viewer@user:v{at}")));
+    texts.extend((0..60).map(|at| format!("group:g{}#member@user:u{at}", at % 5)));
+    texts.extend((0..40).map(|at| {
+        let attributes = match at % 3 {
+            0 => format!(r#"[only_on:{{"day":{},"deep":[{{"a":null}},true,"x"]}}]"#, at % 4),
+            1 => format!("[expiration:2030-01-{:02}T00:00:00.5Z]", 1 + at % 28),
+            _ => "[other][expiration:1969-01-01T00:00:00Z]".to_owned(),
+        };
+        format!("folder:f{at}#viewer@user:u{at}{attributes}")
+    }));
+    let parts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    for part in parts.chunks(97) {
+        let entry = changes(&root, created(part));
+        root.apply(&entry).unwrap();
+    }
+    root
+}
+
+#[test]
+fn a_small_change_makes_a_small_patch() {
+    let mut root = varied();
+    let mut kept = Kept::default();
+    let image = kept.write(&root, Revision(0));
+    assert!(image.manifest().chunks().count() > 40);
+    let entry = changes(&root, deleted(&["document:d3#viewer@user:u3"]));
+    root.apply(&entry).unwrap();
+    let next = kept.write_next(&image, &root, Revision(0));
+    assert!(!next.written().is_base);
+    assert_eq!(next.written().chunks, 1);
+    assert!(next.written().bytes < 16, "{}", next.written().bytes);
+    assert_eq!(opened(&kept, &next).0.content(), root.content());
+    // The image before is as good as it was.
+    assert_eq!(opened(&kept, &image).0.revision(), image.manifest().revision());
+}
+
+#[test]
+fn an_image_of_what_is_imaged_writes_nothing() {
+    let root = varied();
+    let mut kept = Kept::default();
+    let image = kept.write(&root, Revision(0));
+    let next = kept.write_next(&image, &root, Revision(0));
+    assert_eq!((next.written().chunks, next.written().is_base), (0, false));
+    let (opened, again) = opened(&kept, &image);
+    assert_eq!(kept.write_next(&again, &opened, Revision(0)).written().chunks, 0);
+}
+
+#[test]
+fn a_base_that_is_brought_up_to_date_keeps_the_chunks_under_which_nothing_changed() {
+    let mut root = varied();
+    let mut kept = Kept::default();
+    let mut image = kept.write(&root, Revision(0));
+    let whole: Vec<Digest> = image.manifest().chunks().map(|chunk| chunk.digest).collect();
+    let mut images = 0;
+    while images == 0 || !image.written().is_base {
+        images += 1;
+        let fresh = format!("group:g1#member@user:u{}", 60 + images);
+        let entry = changes(&root, created(&[&fresh]));
+        root.apply(&entry).unwrap();
+        image = kept.write_next(&image, &root, Revision(0));
+    }
+    assert!(images > 1);
+    let stays = image.manifest().chunks().filter(|chunk| whole.contains(&chunk.digest)).count();
+    assert!(stays * 10 > whole.len() * 8, "{stays} of {}", whole.len());
+    kept.retain(&image);
+    assert_eq!(opened(&kept, &image).0.content(), root.content());
+}
+
+#[test]
+fn a_renumbering_starts_a_new_base_of_the_types_that_it_touches() {
+    let mut root = varied();
+    let entry_of = changes(
+        &root,
+        deleted(&["folder:f0#viewer@user:u0[only_on:{\"day\":0,\"deep\":[{\"a\":null},true,\"x\"]}]"]),
+    );
+    root.apply(&entry_of).unwrap();
+    let mut kept = Kept::default();
+    let image = kept.write(&root, Revision(0));
+    let whole: Vec<Digest> = image.manifest().chunks().map(|chunk| chunk.digest).collect();
+    let removed = root.unused_objects();
+    assert_eq!(removed.len(), 1);
+    root.apply(&entry(&root.clone(), EntryKind::Renumbering { removed })).unwrap();
+    let next = kept.write_next(&image, &root, Revision(0));
+    assert!(next.written().is_base);
+    let stays = next.manifest().chunks().filter(|chunk| whole.contains(&chunk.digest)).count();
+    assert!(stays * 2 > whole.len(), "{stays} of {}", whole.len());
+    kept.retain(&next);
+    assert_eq!(opened(&kept, &next).0.content(), root.content());
+}
+
+#[test]
+fn roots_without_entries_and_without_a_schema_have_images() {
+    let mut kept = Kept::default();
+    let image = kept.write(&Root::empty(), Revision(0));
+    assert_eq!(opened(&kept, &image).0.content(), Root::empty().content());
+    let mut root = varied();
+    let entry = schema_entry(&root, "");
+    root.apply(&entry).unwrap();
+    let image = kept.write(&root, Revision(0));
+    assert_eq!(opened(&kept, &image).0.content(), root.content());
+    assert!(opened(&kept, &image).0.schema().is_none());
+}
+
+#[test]
+fn what_the_sink_says_ends_the_writing() {
+    let root = varied();
+    let mut taken = 0;
+    let refused = Image::write(&root, Revision(0), |_, _| {
+        taken += 1;
+        if taken == 5 { Err("full") } else { Ok(()) }
+    });
+    assert_eq!(refused.err(), Some("full"));
+    assert_eq!(taken, 5);
+}
+
+#[test]
+fn entries_below_the_floor_are_refused_to_be_undone() {
+    let mut root = rooted();
+    let entry_of = changes(&root, created(&["document:readme#viewer@user:tom"]));
+    root.apply(&entry_of).unwrap();
+    root.forget_undo_below(Revision(3));
+    assert_eq!(root.undoable_from(), Revision(3));
+    let refused = root.undo(&entry_of).unwrap_err();
+    assert_eq!(refused, ApplyError::NotUndoable { found: Revision(2), oldest: Revision(3) });
+    // What was given up does not come back by asking for less.
+    root.forget_undo_below(Revision(1));
+    assert_eq!(root.undoable_from(), Revision(3));
 }

@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::sketch::{SCHEMAS, Sketch, entry, identity};
-use crate::{Content, Root};
+use crate::{ClassId, Content, Root};
 
 /// What a test asks of the log next; which change that is depends on what is there.
 #[derive(Debug, Clone)]
@@ -147,6 +147,7 @@ impl Run {
             self.sketch.apply(&entry);
             let content = self.sketch.content();
             assert_eq!(self.root.content(), content);
+            assert_expirations(&self.root, &content);
             self.kept.push((self.root.clone(), self.sketch.clone(), content));
             self.log.push(entry);
             return;
@@ -167,6 +168,27 @@ impl Run {
         for at in start..end {
             self.root.apply(&self.log[at]).unwrap();
             assert_eq!(self.root.content(), self.kept[at + 1].2);
+        }
+    }
+}
+
+/// What has expired at each instant is found, in portions too, and nothing else.
+fn assert_expirations(root: &Root, content: &Content) {
+    let all: Vec<((ClassId, u32, u32), Timestamp)> = (0u32..)
+        .map(ClassId)
+        .zip(&content.classes)
+        .flat_map(|(class, of_class)| of_class.attributes.iter().map(move |(r, s, a)| ((class, *r, *s), a)))
+        .filter_map(|(edge, attributes)| Some((edge, attributes.expires_at?)))
+        .collect();
+    assert_eq!(root.next_expiration(), all.iter().map(|(_, at)| *at).min());
+    for seconds in -1..7 {
+        let instant = Timestamp::from_seconds(seconds);
+        let expected: Vec<_> = all.iter().filter(|(_, at)| *at <= instant).map(|(edge, _)| *edge).collect();
+        let found: Vec<_> = root.expired_edges((ClassId(0), 0, 0), instant).collect();
+        assert_eq!(found, expected);
+        if let Some(middle) = expected.get(expected.len() / 2) {
+            let rest: Vec<_> = root.expired_edges(*middle, instant).collect();
+            assert_eq!(rest, expected[expected.len() / 2..]);
         }
     }
 }

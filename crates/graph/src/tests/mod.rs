@@ -1,4 +1,5 @@
 mod basics;
+mod damage;
 mod images;
 mod log;
 mod refusals;

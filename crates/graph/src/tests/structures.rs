@@ -84,6 +84,16 @@ fn check(trie: &Trie, edges: &Edges) {
     assert!(walked.iter().eq(edges.iter()));
 }
 
+/// Keys that only one of two trees has, and whether it is the new one.
+fn differences(old: &Tree<u32>, new: &Tree<u32>) -> Vec<(u32, bool)> {
+    let mut found = Vec::new();
+    Tree::differences(old, new, &mut |key, old, new| {
+        assert!(old.is_some() != new.is_some());
+        found.push((key, new.is_some()));
+    });
+    found
+}
+
 proptest! {
     #[test]
     fn tries_hold_any_edges_whatever_their_widths(batches in batches()) {
@@ -131,6 +141,54 @@ proptest! {
                 prop_assert_eq!(tree.item(key).is_some(), set.contains(&key));
                 prop_assert_eq!(tree.rank(key), set.range(..key).count());
             }
+            let fresh = Tree::from_sorted(set.iter().copied().collect());
+            prop_assert!(fresh.iter().eq(set.iter()) && fresh.len() == set.len());
+            for key in [0, 1, 37, 150, 299, 300] {
+                let mut rest = tree.clone();
+                rest.remove_below(key);
+                prop_assert!(rest.iter().eq(set.range(key..)) && rest.len() == set.range(key..).count());
+                prop_assert!(tree.leaves_from(tree.rank(key)).flatten().eq(set.range(key..)));
+                // What a cut tree shares is told apart from what it lacks as anything else is.
+                prop_assert_eq!(differences(tree, &rest), set.range(..key).map(|key| (*key, false)).collect::<Vec<_>>());
+            }
+        }
+        for ((old, old_set), (new, new_set)) in kept.iter().zip(&kept[kept.len() / 2..]) {
+            let expected = old_set.symmetric_difference(new_set);
+            let expected: Vec<_> = expected.map(|key| (*key, new_set.contains(key))).collect();
+            prop_assert_eq!(differences(old, new), expected);
+        }
+    }
+
+    #[test]
+    fn what_tries_do_not_share_is_where_they_differ(batches in batches(), other in batches()) {
+        let (mut trie, mut edges) = (Trie::new(), Edges::new());
+        let mut kept = vec![(trie.clone(), edges.clone())];
+        for batch in &batches {
+            trie.update(&ops(&edges, batch));
+            edges = edges.symmetric_difference(batch).copied().collect();
+            kept.push((trie.clone(), edges.clone()));
+        }
+        // One that shares nothing, too.
+        let (mut strange, mut strange_edges) = (Trie::new(), Edges::new());
+        for batch in &other {
+            strange.update(&ops(&strange_edges, batch));
+            strange_edges = strange_edges.symmetric_difference(batch).copied().collect();
+        }
+        kept.push((strange, strange_edges));
+        for ((old, old_edges), (new, new_edges)) in kept.iter().zip(&kept[kept.len() / 2..]) {
+            for ((old, old_edges), (new, new_edges)) in
+                [((old, old_edges), (new, new_edges)), ((new, new_edges), (old, old_edges))]
+            {
+                let (mut found, mut edges) = (Vec::new(), Vec::new());
+                Trie::differences(old, new, &mut |group| {
+                    group.edges(&mut edges);
+                    assert!(edges.iter().all(|edge| edge.object & !63 == group.start));
+                    found.extend(edges.iter().map(|e| (e.object, e.class, e.number, e.is_new)));
+                });
+                let expected = old_edges.symmetric_difference(new_edges);
+                let expected: Vec<_> = expected.map(|e| (e.0, e.1, e.2, new_edges.contains(e))).collect();
+                prop_assert_eq!(found, expected);
+            }
         }
     }
 
@@ -153,6 +211,14 @@ proptest! {
             list.iter().for_each(|item| fresh.push(*item));
             prop_assert_eq!(vector.bytes(None, &|_, _| 0), fresh.bytes(None, &|_, _| 0));
             for at in 0..list.len() + 2 { prop_assert_eq!(vector.item(at), list.get(at)); }
+            let made: Vector<i32> = list.iter().copied().collect();
+            prop_assert!(made.iter().eq(list.iter()));
+            prop_assert_eq!(made.bytes(None, &|_, _| 0), fresh.bytes(None, &|_, _| 0));
+            for (other, other_list) in &kept {
+                let shared = list.iter().zip(other_list).take_while(|(one, other)| one == other).count();
+                let expected = (list != other_list).then_some(shared);
+                prop_assert_eq!(Vector::first_difference(vector, other, &|a, b| a == b), expected);
+            }
         }
     }
 
@@ -184,6 +250,11 @@ proptest! {
             }
             prop_assert_eq!(names.buckets_len(), list.len().div_ceil(BUCKET_FILL));
             prop_assert_eq!(names.id(list.len() as u32), "");
+            for (other, other_list) in &kept {
+                let shared = list.iter().zip(other_list).take_while(|(one, other)| one == other).count();
+                let expected = (list != other_list).then_some(shared as u32);
+                prop_assert_eq!(Names::first_difference(names, other), expected);
+            }
             for id in ["", "0", "x", "1x"] {
                 prop_assert_eq!(names.number(id), list.iter().position(|have| have == id).map(|at| at as u32));
             }
