@@ -6,3 +6,4 @@ mod arrows;
 mod broken;
 mod generated;
 mod golden;
+mod images;
