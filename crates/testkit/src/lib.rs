@@ -2,6 +2,7 @@
 
 pub mod campaign;
 pub mod compare;
+pub mod disk;
 pub mod generate;
 pub mod golden;
 pub mod reference;

@@ -250,7 +250,7 @@ impl Out {
     /// Writes what is left and makes all of it durable. Returns where it ends, and the file's room.
     pub(crate) fn finish(&mut self) -> io::Result<(u64, Room)> {
         self.flush()?;
-        if !is_broken(Variant::SkipsSync) {
+        if self.durable == 0 || !is_broken(Variant::SkipsSync) {
             self.file.sync()?;
         }
         Ok((self.buffer_at, self.room))

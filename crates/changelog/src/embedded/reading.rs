@@ -97,7 +97,7 @@ impl<'a> Span<'a> {
     /// What one read gets, and the rest; `None` at the end.
     fn split(self, bytes_wanted: usize) -> Option<(Span<'a>, Span<'a>)> {
         let first = self.locations.first()?;
-        let most = SPAN_BYTES_MAX.min(2 * bytes_wanted as u64);
+        let most = SPAN_BYTES_MAX.min((bytes_wanted as u64).saturating_mul(2));
         let start = u64::from(first.offset);
         let mut end = start;
         let count = self.locations.iter().take_while(|location| {

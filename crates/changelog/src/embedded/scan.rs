@@ -122,7 +122,10 @@ impl Scan {
             return Ok(());
         }
         let bytes = wanted.max(BLOCK_BYTES).min(left);
-        self.block.resize(bytes, 0);
+        if self.block.len() < bytes {
+            self.block = vec![0; bytes];
+        }
+        self.block.truncate(bytes);
         self.block_at = self.at;
         let read = self.file.read_at(self.at, &mut self.block)?;
         self.block.truncate(read);

@@ -33,8 +33,12 @@ const GROUP_BYTES_MAX: usize = 8 << 20;
 /// No group of batches ends beyond this; with one more batch that is moved, offsets still fit into 32 bits.
 const SEGMENT_BYTES_MAX: u64 = 2 << 30;
 
-/// Room that batches leave free, so that on a full disk there is room to say what is no longer needed.
-const RESERVE_BYTES: u64 = 64 << 10;
+/// This part of a segment is room that batches leave free, so that on a full disk there is room to say what is no
+/// longer needed.
+const RESERVE_PART: u64 = 1024;
+
+/// And so many bytes at least.
+const RESERVE_BYTES_MIN: u64 = 1024;
 
 /// The writer of a store: whoever holds it is the only one.
 #[derive(Debug)]
@@ -402,7 +406,8 @@ impl LogWriter {
         };
         let (at, durable) = (current.durable, u32::try_from(current.durable).unwrap_or(u32::MAX));
         let has_batches = group.parts.iter().any(|part| matches!(part, Part::Batch { .. }));
-        let reserve = if has_batches { RESERVE_BYTES } else { 0 };
+        let reserve =
+            if has_batches { (self.segment_bytes / RESERVE_PART).max(RESERVE_BYTES_MIN) } else { 0 };
         match current.room.reaching(&*current.file, at + bytes + reserve) {
             Ok(room) => current.room = room,
             Err(error) if is_full(&error) => return Err(Failure::NothingWritten(error)),

@@ -7,3 +7,7 @@ mod broken;
 mod generated;
 mod golden;
 mod images;
+mod log_acceptance;
+mod log_store;
+mod log_sweep;
+mod log_workload;
