@@ -8,6 +8,10 @@
 //! is damaged. Which segments are needed, and where each of them ended, is what the newest segment's start says, less
 //! what its frames say was removed since: so the step to a new segment, the cut of a failed group and the going of
 //! files that hold nothing alive are one atomic step.
+//!
+//! A file that no segment needs any more becomes a spare one, which the next segment is written over: blocks that are
+//! there already cost a sync one device command less, and no journal. What stood in it has the checksums of another
+//! segment.
 
 use std::io;
 use std::sync::Arc;
@@ -55,6 +59,8 @@ pub(crate) struct Current {
     pub room: Room,
     /// A new segment begins when this is reached.
     pub limit: u64,
+    /// The file had another number before: what is not written yet is what stood there then.
+    pub is_reused: bool,
 }
 
 /// How far a file has room on the disk.
@@ -91,6 +97,16 @@ pub(crate) fn segment_number(name: &str) -> Option<u32> {
     (segment_name(number) == name && number > 0).then_some(number)
 }
 
+/// What a segment's file is called while no segment needs it.
+pub(crate) fn spare_path(number: u32) -> String {
+    format!("{DIRECTORY}/{number:010}.spare")
+}
+
+/// Whether a file is a spare one.
+pub(crate) fn is_spare(name: &str) -> bool {
+    name.strip_suffix(".spare").is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
 /// Whether a file is what is left of a segment that never began.
 pub(crate) fn is_unbegun(name: &str) -> bool {
     name.strip_suffix(".new").is_some_and(|number| number.parse::<u32>().is_ok())
@@ -109,15 +125,21 @@ impl Start {
         }
     }
 
-    /// Writes the start of a segment of this number and makes it durable, name and all.
+    /// Writes the start of a segment of this number and makes it durable, name and all: into a spare file if there is
+    /// one, whose blocks are all there, so that writing over them changes nothing but them.
     pub(crate) fn begin(
         &self,
         disk: &dyn Disk,
         place: Place,
         segment_bytes: u64,
+        spare: Option<&str>,
     ) -> Result<Current, NotBegun> {
         let number = place.segment;
-        let written = self.write(disk, place, Room::none(segment_bytes));
+        let is_reused = spare.is_some();
+        let written = new_file(disk, number, spare).and_then(|file| {
+            let room = Room::of(&*file, segment_bytes)?;
+            self.write(file, place, room)
+        });
         let (file, end, room) = match written {
             Ok(written) => written,
             Err(source) => {
@@ -132,17 +154,15 @@ impl Start {
             return Err(NotBegun { source, may_be_there: true });
         }
         let limit = end + segment_bytes.max(end);
-        Ok(Current { file, place, durable: end, room, limit })
+        Ok(Current { file, place, durable: end, room, limit, is_reused })
     }
 
-    fn write(&self, disk: &dyn Disk, place: Place, room: Room) -> io::Result<(Arc<dyn DiskFile>, u64, Room)> {
-        let file = match disk.create(&new_path(place.segment)) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                disk.remove(&new_path(place.segment))?;
-                disk.create(&new_path(place.segment))?
-            }
-            created => created?,
-        };
+    fn write(
+        &self,
+        file: Arc<dyn DiskFile>,
+        place: Place,
+        room: Room,
+    ) -> io::Result<(Arc<dyn DiskFile>, u64, Room)> {
         let mut out = Out::new(file, place, 0, 0, room);
         out.header()?;
         out.numbers(Kind::Segments, self.segments.iter().map(|(number, end)| [u64::from(*number), *end]))?;
@@ -175,6 +195,18 @@ impl Start {
         }
         Ok(())
     }
+}
+
+/// A file that is not called a segment yet.
+fn new_file(disk: &dyn Disk, number: u32, spare: Option<&str>) -> io::Result<Arc<dyn DiskFile>> {
+    let path = new_path(number);
+    match disk.remove(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let Some(spare) = spare else { return disk.create(&path) };
+    disk.rename(spare, &path)?;
+    disk.open(&path)
 }
 
 impl LogEnd {
@@ -267,8 +299,15 @@ impl Out {
 }
 
 impl Room {
-    fn none(segment_bytes: u64) -> Room {
-        Room { end: 0, step: segment_bytes.clamp(ROOM_STEP_BYTES_MIN, ROOM_STEP_BYTES_MAX) }
+    /// What the file has already.
+    fn of(file: &dyn DiskFile, segment_bytes: u64) -> io::Result<Room> {
+        let step = segment_bytes.clamp(ROOM_STEP_BYTES_MIN, ROOM_STEP_BYTES_MAX);
+        Ok(Room { end: file.bytes_len()?, step })
+    }
+
+    /// The file was cut off here.
+    pub(crate) fn cut(self, end: u64) -> Room {
+        Room { end: self.end.min(end), ..self }
     }
 
     /// Makes room in the file up to `end`, and ahead of it where the disk has it.

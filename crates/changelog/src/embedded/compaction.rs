@@ -60,6 +60,11 @@ impl Compaction {
         self.has_changed || self.running.is_some() || !self.wanted.is_empty()
     }
 
+    /// Whether someone waits until nothing dead is left.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     pub(crate) fn look_again(&mut self) {
         self.has_changed = true;
     }
@@ -89,6 +94,7 @@ impl Compaction {
 impl LogWriter {
     /// Clears everything that is dead, the current segment's too.
     pub(super) fn want_compaction(&mut self, answer: Answer<(), LogError>) {
+        self.clear_stale();
         let current = self.current.as_ref().map(|current| current.place.segment);
         let segments = self.shared.index.segments();
         let has_dead = |segment: &Segment| segment.entry_bytes > segment.live_bytes;
@@ -105,6 +111,23 @@ impl LogWriter {
         self.is_ill = false;
         self.compaction.has_changed = true;
         self.look_for_dead();
+    }
+
+    /// Of what stood behind the ends of segments and in spare files, nothing is left either.
+    fn clear_stale(&mut self) {
+        self.leftovers.append(&mut self.spares);
+        self.remove_leftovers();
+        for (_, segment) in self.shared.index.segments() {
+            if segment.is_sealed && segment.file.bytes_len().is_ok_and(|length| length > segment.end) {
+                let _ = segment.file.set_bytes_len(segment.end);
+            }
+        }
+        if let Some(current) = self.current.as_mut().filter(|current| current.is_reused)
+            && current.file.set_bytes_len(current.durable).is_ok()
+        {
+            current.room = current.room.cut(current.durable);
+            current.is_reused = false;
+        }
     }
 
     /// Tells whoever waits for a compaction, if it is done.

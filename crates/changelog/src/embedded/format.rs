@@ -233,6 +233,13 @@ impl Place {
         seal(self.seed(offset), &mut into[start..]);
     }
 
+    /// Whether these bytes, which stand at `offset`, may be a frame that says that more than `durable` was durable.
+    pub(crate) fn may_prove(offset: u64, bytes: &[u8], durable: u64) -> bool {
+        let Some(header) = bytes.first_chunk::<FRAME_BYTES>() else { return false };
+        let claimed = u64::from(u32_at(header, 12));
+        claimed > durable && claimed <= offset && Kind::of_code(header[20]).is_some()
+    }
+
     /// The frame that stands at `offset`, where `bytes` begin.
     pub(crate) fn decode(self, offset: u64, bytes: &[u8]) -> Result<Frame<'_>, Flaw> {
         let header: &[u8; FRAME_BYTES] = bytes.first_chunk().ok_or(Flaw::Short { needed: FRAME_BYTES })?;

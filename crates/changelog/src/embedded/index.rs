@@ -76,6 +76,8 @@ pub(crate) struct Segment {
     pub live_bytes: u64,
     /// No longer written.
     pub is_sealed: bool,
+    /// A write or a sync of it failed: the file is not used for anything else.
+    pub has_failed: bool,
 }
 
 /// What a log's new segments say of it.
@@ -197,8 +199,8 @@ impl Index {
         write(&self.segments).insert(number, segment);
     }
 
-    pub(crate) fn remove_segment(&self, number: u32) {
-        write(&self.segments).remove(&number);
+    pub(crate) fn remove_segment(&self, number: u32) -> Option<Segment> {
+        write(&self.segments).remove(&number)
     }
 
     /// Numbers, ascending.

@@ -177,6 +177,7 @@ impl EmbeddedStore {
             doomed: BTreeSet::new(),
             leftovers: opened.leftovers,
             overlong: opened.overlong,
+            spares: opened.spares,
             unsettled: Vec::new(),
             compaction,
             // An open that is followed by no write writes nothing.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use idhini_model::Revision;
 
-use super::begin::{DIRECTORY, Start, is_unbegun, segment_number, segment_path};
+use super::begin::{DIRECTORY, Start, is_spare, is_unbegun, segment_number, segment_path};
 use super::format::{
     ALIGNMENT_BYTES, FORMAT_VERSION, FRAME_BYTES, Facts, HEADER_BYTES, HeaderFlaw, Kind, Place,
 };
@@ -76,6 +76,8 @@ pub(crate) struct Opened {
     pub next_segment: u32,
     /// Files that nothing needs.
     pub leftovers: Vec<String>,
+    /// Files that may be written over.
+    pub spares: Vec<String>,
     /// Sealed segments with more in their files than is valid.
     pub overlong: BTreeMap<u32, u64>,
 }
@@ -86,9 +88,11 @@ pub(crate) fn open(disk: &dyn Disk, new_store: u64) -> Result<Opened, OpenError>
     let numbers: Vec<u32> = names.iter().filter_map(|name| segment_number(name)).collect();
     let unbegun = names.iter().filter(|name| is_unbegun(name));
     let mut leftovers: Vec<String> = unbegun.map(|name| format!("{DIRECTORY}/{name}")).collect();
+    let spares = names.iter().filter(|name| is_spare(name));
+    let spares: Vec<String> = spares.map(|name| format!("{DIRECTORY}/{name}")).collect();
     let Some(&newest) = numbers.iter().max() else {
         let (index, overlong) = (Index::default(), BTreeMap::new());
-        return Ok(Opened { index, store: new_store, next_segment: 1, leftovers, overlong });
+        return Ok(Opened { index, store: new_store, next_segment: 1, leftovers, spares, overlong });
     };
     // A name that only the cache knows must not be the reason to leave out what an older one says.
     disk.sync_directory(DIRECTORY)?;
@@ -132,7 +136,10 @@ pub(crate) fn open(disk: &dyn Disk, new_store: u64) -> Result<Opened, OpenError>
         if file.bytes_len()? > end {
             overlong.insert(number, end);
         }
-        segments.insert(number, Segment { file, place, end, entry_bytes, live_bytes: 0, is_sealed: true });
+        segments.insert(
+            number,
+            Segment { file, place, end, entry_bytes, live_bytes: 0, is_sealed: true, has_failed: false },
+        );
     }
     // What the newest says comes last: where something was moved to is where it stands.
     for entry in std::mem::take(&mut replay.entries) {
@@ -140,7 +147,7 @@ pub(crate) fn open(disk: &dyn Disk, new_store: u64) -> Result<Opened, OpenError>
     }
     let index = places.index(&replay, segments, newest)?;
     let next_segment = newest.saturating_add(1);
-    Ok(Opened { index, store: place.store, next_segment, leftovers, overlong })
+    Ok(Opened { index, store: place.store, next_segment, leftovers, spares, overlong })
 }
 
 /// Reads a segment's header.

@@ -1,8 +1,8 @@
 //! What stands at these revisions? Reads go around the writer: they copy locations under a lock, and read files
 //! without one.
 //!
-//! A file that was removed stays readable for whoever took its handle before; an entry that was moved is the same in
-//! both places. Cost: one read of the disk for entries that stand close to each other; a checksum of what is read.
+//! A file that was removed stays readable for whoever took its handle before, and one that was written over does not
+//! pass its checksums; then the entry, which is the same wherever it was moved, is looked up again. Cost: one read of the disk for entries that stand close to each other; a checksum of what is read.
 
 use std::sync::Arc;
 
@@ -54,7 +54,12 @@ pub(crate) fn read(
                 // Moved and removed since: the entries say where they stand now.
                 continue 'again;
             };
-            for stored in head.read(&segment, log.id)? {
+            let found = match head.read(&segment, log.id) {
+                // Its file may be written over by now.
+                Err(_) if index.segment(head.segment()).is_none() => continue 'again,
+                found => found?,
+            };
+            for stored in found {
                 let bytes = stored.record.bytes();
                 if bytes > left && !read.is_empty() {
                     return Ok(read);

@@ -86,6 +86,11 @@ impl Scan {
                 self.at += ((zeros - 1) * ALIGNMENT_BYTES) as u64;
                 continue;
             }
+            // Most places are refused by what they say, before any checksum.
+            if !Place::may_prove(self.at, self.rest(), flawed_at) {
+                self.at += ALIGNMENT_BYTES as u64;
+                continue;
+            }
             let is_cut = matches!(
                 self.place.decode(self.at, self.rest()),
                 Err(Flaw::Short { needed }) if self.at + needed as u64 <= self.end

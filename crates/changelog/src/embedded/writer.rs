@@ -18,7 +18,7 @@ use idhini_model::Revision;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shared;
-use super::begin::{Current, DIRECTORY, Out, Start, is_full, segment_path};
+use super::begin::{Current, DIRECTORY, Out, Start, is_full, segment_path, spare_path};
 use super::broken::{Variant, is_broken};
 use super::compaction::Compaction;
 use super::format::{Facts, Kind, Place, framed_bytes};
@@ -32,6 +32,9 @@ const GROUP_BYTES_MAX: usize = 8 << 20;
 
 /// No group of batches ends beyond this; with one more batch that is moved, offsets still fit into 32 bits.
 const SEGMENT_BYTES_MAX: u64 = 2 << 30;
+
+/// Spare files that are kept.
+const SPARES_MAX: usize = 2;
 
 /// This part of a segment is room that batches leave free, so that on a full disk there is room to say what is no
 /// longer needed.
@@ -57,6 +60,8 @@ pub(crate) struct LogWriter {
     pub(super) doomed: BTreeSet<u32>,
     /// Files that are no longer needed and are still there.
     pub(super) leftovers: Vec<String>,
+    /// Files that the next segments are written over.
+    pub(super) spares: Vec<String>,
     /// Sealed segments whose files are longer than what is valid in them.
     pub(super) overlong: BTreeMap<u32, u64>,
     pub(super) unsettled: Vec<Arc<Log>>,
@@ -314,7 +319,8 @@ impl LogWriter {
         self.next_segment = next;
         let place = Place { store: self.store, segment: number };
         let start = Start::of(&self.shared.index);
-        match start.begin(&*self.disk, place, self.segment_bytes) {
+        let spare = self.spares.pop();
+        match start.begin(&*self.disk, place, self.segment_bytes, spare.as_deref()) {
             Ok(current) => {
                 let segment = Segment {
                     file: Arc::clone(&current.file),
@@ -323,6 +329,7 @@ impl LogWriter {
                     entry_bytes: 0,
                     live_bytes: 0,
                     is_sealed: false,
+                    has_failed: false,
                 };
                 self.end_current();
                 self.shared.index.insert_segment(number, segment);
@@ -368,23 +375,37 @@ impl LogWriter {
         }
     }
 
-    /// Removes files that no segment needs, as far as the disk lets us; the rest is tried again.
+    /// Files that no segment needs become spare ones or go, as far as the disk lets us; the rest is tried again.
     fn remove_segments(&mut self, numbers: Vec<u32>) {
         for number in numbers {
-            self.shared.index.remove_segment(number);
+            let segment = self.shared.index.remove_segment(number);
             self.compaction.forget(number);
-            self.leftovers.push(segment_path(number));
+            self.overlong.remove(&number);
+            let is_full_size =
+                segment.is_some_and(|segment| segment.end >= self.segment_bytes && !segment.has_failed);
+            let is_spare = is_full_size
+                && self.spares.len() < SPARES_MAX
+                && !self.compaction.is_asked_for()
+                && self.disk.rename(&segment_path(number), &spare_path(number)).is_ok();
+            match is_spare {
+                true => self.spares.push(spare_path(number)),
+                false => self.leftovers.push(segment_path(number)),
+            }
         }
-        let had_any = !self.leftovers.is_empty();
+        self.remove_leftovers();
+    }
+
+    pub(super) fn remove_leftovers(&mut self) {
+        if self.leftovers.is_empty() {
+            return;
+        }
         let disk = &self.disk;
         self.leftovers.retain(|path| match disk.remove(path) {
             Ok(()) => false,
             Err(error) => error.kind() != io::ErrorKind::NotFound,
         });
-        if had_any {
-            // Names that come back are left out by the newest segment's start.
-            let _ = self.disk.sync_directory(DIRECTORY);
-        }
+        // Names that come back are left out by the newest segment's start.
+        let _ = self.disk.sync_directory(DIRECTORY);
     }
 
     fn add_own_work(&mut self, group: &mut Group) {
@@ -482,6 +503,9 @@ impl LogWriter {
     fn fail(&mut self, group: Group, error: io::Error) {
         self.is_ill = true;
         let error = Arc::new(error);
+        if let Some(current) = &self.current {
+            self.shared.index.segment_mut(current.place.segment, |segment| segment.has_failed = true);
+        }
         self.end_current();
         for part in &group.parts {
             if let Part::Batch { log, .. } = part {

@@ -180,6 +180,8 @@ impl State {
             // The same bytes are not lost any more.
             lost.iter_mut().for_each(|lost| lost.change.give_way(&waiting.change));
         }
+        // A length is made durable as it is now, whatever failed before.
+        lost.retain(|lost| matches!(lost.change, Change::Write { .. }));
         file.waiting = lost;
     }
 

@@ -310,6 +310,32 @@ mod segments {
     }
 
     #[test]
+    fn files_that_are_not_needed_are_written_over() {
+        let mut stepped = fresh();
+        stepped.append(2, 0, "idle").unwrap();
+        let text = "x".repeat(200);
+        for head in 0..200 {
+            stepped.append(1, head, &text).unwrap();
+            stepped.trim(1, head + 1);
+            stepped.idle();
+        }
+        stepped.disk.record();
+        for head in 200..400 {
+            stepped.append(1, head, &text).unwrap();
+            stepped.trim(1, head + 1);
+            stepped.idle();
+        }
+        let history = stepped.disk.history();
+        let count = |kind| history.iter().filter(|operation| operation.kind == kind).count();
+        assert_eq!(count(Kind::Create), 0, "every new segment is an old file");
+        assert!(count(Kind::SyncDirectory) > 5, "and there are new ones");
+        for seed in 0..50 {
+            let mut again = opened(&stepped.disk.after_power_cut(seed)).unwrap();
+            assert_eq!(again.texts(2), ["idle"]);
+        }
+    }
+
+    #[test]
     fn starts_that_follow_each_other_leave_few_segments() {
         let mut disk = FaultDisk::new(1);
         for head in 0..100 {
@@ -377,6 +403,11 @@ mod damage {
         stepped.close()
     }
 
+    /// The files that are needed; spare ones may hold anything.
+    fn segment_paths(disk: &FaultDisk) -> Vec<String> {
+        disk.paths().into_iter().filter(|path| path.ends_with(".segment")).collect()
+    }
+
     fn content(disk: &FaultDisk) -> Result<(Vec<Stored>, Vec<Stored>), OpenError> {
         let mut stepped = opened(disk)?;
         Ok((stepped.read(1).unwrap(), stepped.read(3).unwrap()))
@@ -387,7 +418,7 @@ mod damage {
         const CLOSING_MARK_BYTES: usize = 56;
         let disk = closed();
         let expected = content(&disk).unwrap();
-        let paths = disk.paths();
+        let paths = segment_paths(&disk);
         assert!(paths.len() >= 2, "{paths:?}");
         let mut flips = 0;
         for path in &paths {
@@ -448,11 +479,11 @@ mod damage {
     #[test]
     fn a_missing_segment_is_noticed() {
         let disk = closed();
-        for path in disk.paths() {
+        for path in segment_paths(&disk) {
             let copy = disk.after_power_cut(0);
             let bytes = copy.bytes(&path).unwrap();
             idhini_changelog::disk::Disk::remove(&copy, &path).unwrap();
-            let is_newest = Some(&path) == disk.paths().iter().max();
+            let is_newest = Some(&path) == segment_paths(&disk).iter().max();
             match content(&copy) {
                 Err(OpenError::Damaged { .. }) => {}
                 // Nothing names the newest but itself.
@@ -466,7 +497,7 @@ mod damage {
     #[test]
     fn a_segment_of_another_store_or_number_is_refused() {
         let disk = closed();
-        let paths = disk.paths();
+        let paths = segment_paths(&disk);
         let (first, second) = (disk.bytes(&paths[0]).unwrap(), disk.bytes(&paths[1]).unwrap());
         disk.put(&paths[0], second);
         assert!(matches!(content(&disk), Err(OpenError::Damaged { .. })));
@@ -484,7 +515,7 @@ mod damage {
     #[test]
     fn a_newer_format_is_refused_by_name() {
         let disk = closed();
-        let path = disk.paths().pop().unwrap();
+        let path = segment_paths(&disk).pop().unwrap();
         let mut bytes = disk.bytes(&path).unwrap();
         bytes[8..12].copy_from_slice(&2_u32.to_le_bytes());
         disk.put(&path, bytes);
