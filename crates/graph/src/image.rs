@@ -22,6 +22,7 @@
 
 mod bytes;
 mod chunks;
+mod digest;
 mod error;
 mod leaves;
 mod manifest;
@@ -31,7 +32,8 @@ mod stale;
 mod tables;
 mod write;
 
-pub use error::{Digest, DigestError, ImageError, OpenError};
+pub use digest::{Digest, DigestError};
+pub use error::{ImageError, OpenError};
 pub use manifest::{ChunkRef, Manifest};
 
 use idhini_model::Revision;

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::Written;
-use super::error::Digest;
+use super::digest::Digest;
 use super::manifest::{ChunkRef, Placed};
 
 /// A chunk is cut where it has grown to this. (Unit tests cut small ones, so that small roots have many.)

@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 use idhini_model::Revision;
 
 use super::bytes::{Decoded, Malformed, Reader, put_varint, put_wide_varint};
-use super::error::{Digest, ImageError};
+use super::digest::Digest;
+use super::error::ImageError;
 use crate::{ClassId, TypeId};
 
 const MAGIC: &[u8; 8] = b"IDHIMAGE";

@@ -354,7 +354,6 @@ fn read_names(reader: &mut Reader<'_>, end: usize, root: &mut Root, id: TypeId) 
 }
 
 fn read_births(reader: &mut Reader<'_>, end: usize, root: &mut Root, id: TypeId) -> Decoded<()> {
-    let revision_last = root.revision.0;
     let Some(names) = root.table_mut(id).map(|table| &mut table.names) else {
         return Err(reader.malformed("births of a type that is not registered"));
     };
@@ -363,8 +362,7 @@ fn read_births(reader: &mut Reader<'_>, end: usize, root: &mut Root, id: TypeId)
     while reader.remaining() > end {
         let step = reader.wide_varint()?;
         let revision = u64::try_from(step >> 1).ok().and_then(|step| step.checked_add(before.revision));
-        let revision =
-            revision.filter(|at| *at <= revision_last && (edits.is_empty() || *at > before.revision));
+        let revision = revision.filter(|at| edits.is_empty() || *at > before.revision);
         let Some(revision) = revision else { return Err(reader.malformed("births are out of order")) };
         before.revision = revision;
         if step & 1 == 0 {

@@ -269,3 +269,34 @@ fn entries_below_the_floor_are_refused_to_be_undone() {
     root.forget_undo_below(Revision(1));
     assert_eq!(root.undoable_from(), Revision(3));
 }
+
+#[test]
+fn addresses_are_printed_and_read() {
+    let digest = Digest::of(b"some bytes");
+    let text = digest.to_string();
+    assert_eq!(text.parse(), Ok(digest));
+    assert_eq!(text.len(), 64);
+    for wrong in [&text[1..], &text.to_uppercase(), &format!("{text}0"), &format!("{}g", &text[1..]), ""] {
+        assert_eq!(wrong.parse::<Digest>(), Err(crate::DigestError));
+    }
+}
+
+#[test]
+fn entries_that_were_undone_and_written_otherwise_are_a_patch_too() {
+    let mut root = varied();
+    let texts = ["group:fresh#member@user:fresh", "group:fresher#member@user:fresh"];
+    let log = texts.map(|text| {
+        let entry = changes(&root, created(&[text]));
+        root.apply(&entry).unwrap();
+        entry
+    });
+    let mut kept = Kept::default();
+    let image = kept.write(&root, Revision(0));
+    log.iter().rev().for_each(|entry| root.undo(entry).unwrap());
+    // The same ids with the same numbers, all in one entry: the image knows of births later than this root.
+    let both = changes(&root, created(&texts));
+    root.apply(&both).unwrap();
+    let next = kept.write_next(&image, &root, Revision(0));
+    assert!(!next.written().is_base);
+    assert_eq!(opened(&kept, &next).0.content(), root.content());
+}

@@ -208,3 +208,57 @@ fn a_chain_of_images_of_a_large_graph_brings_its_base_up_to_date_and_opens_at_ea
     }
     assert!(bases > 0 && patches > 4, "{bases} bases, {patches} patches");
 }
+
+/// Where the fuzz target begins: the length and the bytes of a manifest, then those of each of its chunks.
+const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/image");
+
+fn packed(image: &Image, kept: &Kept) -> Vec<u8> {
+    let chunks = image.manifest().chunks().map(|chunk| kept.0[&chunk.digest].clone());
+    let parts = [image.manifest().to_bytes()].into_iter().chain(chunks);
+    parts.flat_map(|part| [&u32::try_from(part.len()).unwrap().to_le_bytes()[..], &part].concat()).collect()
+}
+
+/// Small images that have something of everything between them.
+fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let mut root = Root::empty();
+    applied(&mut root, schema(LARGE_SCHEMA));
+    let texts = [
+        "document:a#viewer@user:b",
+        "document:a#viewer@group:g#member",
+        r#"document:c#viewer@user:b[only_on:{"day":1,"more":[null,true,{"x":"y"}]}]"#,
+        "document:c#viewer@user:d[expiration:2030-01-31T00:00:00Z]",
+        "group:g#member@user:b",
+    ];
+    let created = |texts: &[String]| {
+        let created = texts.iter().map(|text| Change::Created(text.parse().unwrap()));
+        EntryKind::Relationships(created.collect())
+    };
+    let mut kept = Kept::default();
+    applied(&mut root, created(&texts.map(str::to_owned)));
+    let small = Image::write(&root, Revision(0), kept.sink()).unwrap();
+    let small_bytes = packed(&small, &kept);
+    let mut next = root.clone();
+    applied(&mut next, EntryKind::Relationships(vec![Change::Deleted(texts[3].parse().unwrap())]));
+    applied(&mut next, created(&["group:h#member@group:g#member".to_owned()]));
+    let patched = small.write_next(&next, Revision(0), kept.sink()).unwrap();
+    let patched_bytes = packed(&patched, &kept);
+    let members: Vec<String> = (0..700).map(|at| format!("group:g#member@user:{at}")).collect();
+    let owners: Vec<String> = (0..90).map(|at| format!("document:{at}#owner@user:{at}")).collect();
+    applied(&mut root, created(&[members, owners].concat()));
+    let mut kept = Kept::default();
+    let large = Image::write(&root, Revision(0), kept.sink()).unwrap();
+    vec![("small", small_bytes), ("patched", patched_bytes), ("spilled", packed(&large, &kept))]
+}
+
+/// `IDHINI_WRITE_SEEDS=1` writes them.
+#[test]
+fn the_seeds_of_the_fuzz_target_are_images_of_this_format() {
+    for (name, bytes) in seeds() {
+        let path = format!("{SEEDS}/{name}");
+        if std::env::var_os("IDHINI_WRITE_SEEDS").is_some() {
+            std::fs::create_dir_all(SEEDS).unwrap();
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        assert!(std::fs::read(&path).unwrap() == bytes, "{path} is not what is written now");
+    }
+}
