@@ -27,6 +27,7 @@ pub struct FileDisk {
 #[derive(Debug)]
 struct RealFile {
     file: File,
+    may_write: bool,
 }
 
 /// Why a directory cannot be had.
@@ -107,7 +108,7 @@ impl Disk for FileDisk {
     fn open(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file =
             OpenOptions::new().read(true).write(self.lock.is_some()).open(self.directory.join(path))?;
-        Ok(Arc::new(RealFile { file }))
+        Ok(Arc::new(RealFile { file, may_write: self.lock.is_some() }))
     }
 
     fn create(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -117,7 +118,7 @@ impl Disk for FileDisk {
             fs::create_dir_all(above)?;
         }
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(Arc::new(RealFile { file }))
+        Ok(Arc::new(RealFile { file, may_write: true }))
     }
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {
@@ -174,7 +175,10 @@ impl DiskFile for RealFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
+        match self.may_write {
+            true => self.file.write_all_at(bytes, offset),
+            false => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+        }
     }
 
     fn allocate(&self, bytes_len: u64) -> io::Result<()> {

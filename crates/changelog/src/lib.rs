@@ -140,6 +140,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// [`LogError`].
     fn logs(&self) -> BoxFuture<'_, Result<Vec<LogId>, LogError>>;
 
+    /// Begins a log, to which nothing was ever appended, after `head`: as though all up to it had been trimmed. Durable on
+    /// return. For what is restored or moved here.
+    ///
+    /// # Errors
+    /// [`LogError::Begun`] if the log has a past; otherwise as for the others.
+    fn begin(&self, id: LogId, head: Revision) -> BoxFuture<'_, Result<(), LogError>>;
+
     /// Deletes a log for good, durable on return: its bytes go with the next compaction, its id is not to be used
     /// again. Appends to it are refused as [`AppendError::Deleted`].
     ///
@@ -214,6 +221,14 @@ pub enum LogError {
         /// What was asked for.
         asked: Revision,
         /// Where the log ends.
+        head: Revision,
+    },
+    /// Beginning a log that has a past.
+    #[error("log {} has begun already; its head is at {}", .log.0, .head.0)]
+    Begun {
+        /// Which one.
+        log: LogId,
+        /// Where it ends.
         head: Revision,
     },
     /// The log was deleted.

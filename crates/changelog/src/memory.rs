@@ -66,6 +66,21 @@ impl Store for MemoryStore {
         })
     }
 
+    fn begin(&self, id: LogId, head: Revision) -> BoxFuture<'_, Result<(), LogError>> {
+        Box::pin(async move {
+            drop(self.log(id));
+            let logs = locked(&self.logs);
+            let Some(log) = logs.open.get(&id) else { return Ok(()) };
+            let mut kept = log.present()?;
+            if kept.head > Revision(0) {
+                return Err(LogError::Begun { log: id, head: kept.head });
+            }
+            kept.head = head;
+            log.head.send_replace(head);
+            Ok(())
+        })
+    }
+
     fn delete(&self, id: LogId) -> BoxFuture<'_, Result<(), LogError>> {
         Box::pin(async move {
             let mut logs = locked(&self.logs);

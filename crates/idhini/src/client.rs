@@ -10,6 +10,7 @@ use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServic
 use idhini_wire::authzed::api::v1::relationship_update::Operation;
 use idhini_wire::authzed::api::v1::schema_service_client::SchemaServiceClient;
 use idhini_wire::context_message;
+use idhini_wire::idhini::admin::v1::admin_service_client::AdminServiceClient;
 use serde_json::json;
 use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -30,7 +31,7 @@ const CALL_MAX: Duration = Duration::from_secs(60);
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A server, reached.
-struct Server {
+pub(crate) struct Server {
     channel: Channel,
     token: MetadataValue<Ascii>,
     json: bool,
@@ -66,8 +67,8 @@ pub(crate) fn run(connection: &Connection, command: Command, style: Style) -> Re
                 write_relationship(connection, style, operation, arguments).await.map(|()| 0)
             }
             Command::Check(check) => Server::connect(connection, style).await?.check(check).await,
-            // The caller runs servers itself.
-            Command::Serve(_) => Ok(0),
+            // The caller runs these itself.
+            Command::Serve(_) | Command::Backup(_) | Command::Restore(_) | Command::Debug(_) => Ok(0),
         }
     })
 }
@@ -91,7 +92,7 @@ async fn write_relationship(
 }
 
 impl Server {
-    async fn connect(connection: &Connection, style: Style) -> Result<Server, Failure> {
+    pub(crate) async fn connect(connection: &Connection, style: Style) -> Result<Server, Failure> {
         let address = connection.addr.clone();
         if !is_loopback(&address)? {
             return Err(Failure::Plaintext { address });
@@ -111,10 +112,14 @@ impl Server {
         Ok(Server { channel, token, json: connection.json, style })
     }
 
-    fn request<T>(&self, message: T) -> Request<T> {
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", self.token.clone());
         request
+    }
+
+    pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     fn permissions(&self) -> PermissionsServiceClient<Channel> {

@@ -6,8 +6,9 @@
 
 use std::path::PathBuf;
 
-use idhini_changelog::DirectoryError;
-use idhini_replica::{IdentityError, OpenError, ReplicaError};
+use idhini_changelog::{AppendError, DirectoryError, LogError};
+use idhini_model::Revision;
+use idhini_replica::{BackupError, IdentityError, ImageFileError, OpenError, ReplicaError};
 use idhini_server::ListenError;
 use idhini_wire::google;
 use prost::Message as _;
@@ -78,6 +79,39 @@ pub(crate) enum Failure {
     /// The data directory is not one of this release.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// A directory cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Backup { path: PathBuf, source: std::io::Error },
+    /// A directory that is not there.
+    #[error("{} is not a directory", path.display())]
+    NoDirectory { path: PathBuf },
+    /// A directory that holds something else.
+    #[error("{} is not a backup", path.display())]
+    NoBackup { path: PathBuf },
+    /// A backup of another store, or of a history that a restore ended.
+    #[error("{} is a backup of another store, or of a history of this one that a restore ended", path.display())]
+    OtherBackup { path: PathBuf },
+    /// A backup that cannot be continued.
+    #[error("{} ends at revision {has}, and the server has nothing before revision {oldest} any more", path.display())]
+    BackupTooOld { path: PathBuf, has: Revision, oldest: Revision },
+    /// A directory with something in it.
+    #[error("{} is not empty", path.display())]
+    NotEmpty { path: PathBuf },
+    /// A revision means something in one log only.
+    #[error("the backup has {logs} logs, each with revisions of its own")]
+    RevisionOfMany { logs: usize },
+    /// A backup is not good, or cannot be restored.
+    #[error(transparent)]
+    NotGood(#[from] BackupError),
+    /// An image is not good.
+    #[error(transparent)]
+    Image(#[from] ImageFileError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Read(LogError),
+    /// The log cannot be written.
+    #[error(transparent)]
+    Append(#[from] AppendError),
     /// The system refuses randomness, threads or signals.
     #[error("the system refuses {what}: {source}")]
     System { what: &'static str, source: std::io::Error },
@@ -98,7 +132,14 @@ impl Failure {
                 }
                 _ => STATUS_REFUSED,
             },
-            Failure::NoToken | Failure::Plaintext { .. } => STATUS_MALFORMED,
+            Failure::NoToken
+            | Failure::Plaintext { .. }
+            | Failure::NoDirectory { .. }
+            | Failure::NoBackup { .. }
+            | Failure::OtherBackup { .. }
+            | Failure::BackupTooOld { .. }
+            | Failure::NotEmpty { .. }
+            | Failure::RevisionOfMany { .. } => STATUS_MALFORMED,
             Failure::Connect { .. } | Failure::Answer { .. } => STATUS_UNREACHABLE,
             Failure::Key
             | Failure::Bootstrap { .. }
@@ -107,6 +148,11 @@ impl Failure {
             | Failure::Log(_)
             | Failure::Directory(_)
             | Failure::Identity(_)
+            | Failure::Backup { .. }
+            | Failure::NotGood(_)
+            | Failure::Image(_)
+            | Failure::Read(_)
+            | Failure::Append(_)
             | Failure::System { .. } => STATUS_NOT_SERVING,
         }
     }
@@ -150,6 +196,21 @@ impl Failure {
             Failure::Identity(IdentityError::NewerFormat { .. }) => {
                 "run the release that made the directory, or a later one".to_owned()
             }
+            Failure::Backup { .. } => "see whether the disk is full or may not be written".to_owned(),
+            Failure::NoDirectory { .. } => "name the data directory with --data-dir DIR".to_owned(),
+            Failure::NoBackup { .. } => "name a directory that `idhini backup DIR` made".to_owned(),
+            Failure::OtherBackup { .. } | Failure::BackupTooOld { .. } => {
+                "take the backup to an empty directory".to_owned()
+            }
+            Failure::NotEmpty { .. } => "name a directory that is empty or not there".to_owned(),
+            Failure::RevisionOfMany { .. } => "name a moment, such as --to 2026-01-31T12:00:00Z".to_owned(),
+            Failure::NotGood(BackupError::NotThere(_)) => {
+                "see what it has with `idhini backup verify DIR`".to_owned()
+            }
+            Failure::NotGood(_) | Failure::Image(_) | Failure::Read(_) => {
+                "use another copy of the backup, or take it again to an empty directory".to_owned()
+            }
+            Failure::Append(_) => "see whether the disk is full; then run the command again".to_owned(),
             Failure::Open(_) | Failure::Log(_) | Failure::Identity(_) => {
                 "keep a copy of the data directory, then restore the newest backup".to_owned()
             }

@@ -4,7 +4,10 @@
 //! refused it, 5 the server cannot be reached or was not understood, 6 the server cannot start.
 
 mod arguments;
+mod backup;
 mod client;
+mod debug;
+mod entropy;
 mod failure;
 mod files;
 mod output;
@@ -43,6 +46,9 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments, style: output::Style) -> Result<u8, Failure> {
     match arguments.command {
         Command::Serve(options) => serve::run(&options, style).map(|()| 0),
+        Command::Backup(backup) => backup::run(&arguments.connection, &backup, style).map(|()| 0),
+        Command::Restore(restore) => backup::restore(&restore, arguments.connection.json, style).map(|()| 0),
+        Command::Debug(debug) => debug::run(&debug, arguments.connection.json, style).map(|()| 0),
         command => client::run(&arguments.connection, command, style),
     }
 }

@@ -43,6 +43,13 @@ impl Style {
     }
 }
 
+impl Style {
+    /// Whether a person looks on who would like to see how far it is.
+    pub(crate) fn watches(self) -> bool {
+        self.err
+    }
+}
+
 /// What a check answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {

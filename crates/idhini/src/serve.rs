@@ -14,6 +14,7 @@ use idhini_server::{Keys, Limits, ListenError, Listener, Options, SealOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::arguments::{History, Serve};
+use crate::entropy::random;
 use crate::failure::Failure;
 use crate::files::{read_schema, read_text};
 use crate::output::{self, Style};
@@ -51,7 +52,7 @@ pub(crate) fn run(serve: &Serve, style: Style) -> Result<(), Failure> {
         let stop = stopped(signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
         let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
         output::line(&format!("listening on {} ({})", listener.address(), stored.place));
-        let served = listener.serve(Arc::clone(&namespace), &options, stop).await;
+        let served = listener.serve((Arc::clone(&stored.node), Arc::clone(&namespace)), &options, stop).await;
         looking_after.abort();
         if let Err(error) = namespace.image().await {
             output::notice(&format!("{error}; the next start reads more of the log instead"), style);
@@ -185,14 +186,6 @@ fn new_identity() -> Result<Identity, Failure> {
 fn seal(identity: &Identity) -> SealOptions {
     let Identity { store, timeline, key_id, key } = identity.clone();
     SealOptions { key, key_id, store, timeline, namespace: NAMESPACE.to_owned() }
-}
-
-/// Real randomness.
-fn random<const N: usize>() -> Result<[u8; N], Failure> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Failure::System { what: "randomness", source: std::io::Error::other(error) })?;
-    Ok(bytes)
 }
 
 /// The real clock.

@@ -43,3 +43,9 @@ pub(crate) fn apply(root: &mut Root, logged: &Logged) -> Result<(), FollowError>
     let revision = logged.entry.revision;
     root.apply(&logged.entry).map_err(|source| FollowError::DoesNotApply { revision, source })
 }
+
+/// Takes one entry back.
+pub(crate) fn undo(root: &mut Root, logged: &Logged) -> Result<(), FollowError> {
+    let revision = logged.entry.revision;
+    root.undo(&logged.entry).map_err(|source| FollowError::DoesNotApply { revision, source })
+}

@@ -226,8 +226,7 @@ impl Namespace {
             }
         }
         for (done, logged) in above.iter().rev().enumerate() {
-            let revision = logged.entry.revision;
-            root.undo(&logged.entry).map_err(|source| FollowError::DoesNotApply { revision, source })?;
+            follow::undo(&mut root, logged)?;
             if done % follow::ENTRIES_PER_PAUSE == 0 {
                 tokio::task::yield_now().await;
             }

@@ -142,16 +142,24 @@ impl Images {
     /// # Errors
     /// [`ImageFileError::Disk`].
     pub fn open(disk: Arc<dyn Disk>, log: LogId, report: Report) -> Result<Images, ImageFileError> {
+        let images = Images::look(disk, log, report)?;
+        for name in images.names()?.iter().filter(|name| name.ends_with(UNFINISHED)) {
+            let path = format!("{}/{name}", images.directory);
+            images.disk.remove(&path).map_err(|source| ImageFileError::Disk { path, source })?;
+        }
+        Ok(images)
+    }
+
+    /// The images of this log, to be looked at only.
+    ///
+    /// # Errors
+    /// [`ImageFileError::Disk`].
+    pub fn look(disk: Arc<dyn Disk>, log: LogId, report: Report) -> Result<Images, ImageFileError> {
         let directory = format!("images/{:016x}", log.0);
-        let listed = disk.list(&directory);
-        let names = listed.map_err(|source| ImageFileError::Disk { path: directory.clone(), source })?;
         let images = Images { disk, log, directory, report, state: Mutex::default() };
         let mut known = BTreeMap::new();
-        for name in names {
-            if name.ends_with(UNFINISHED) {
-                let path = format!("{}/{name}", images.directory);
-                images.disk.remove(&path).map_err(|source| ImageFileError::Disk { path, source })?;
-            } else if let Some(revision) = name.strip_suffix(SUFFIX).and_then(|text| text.parse().ok()) {
+        for name in images.names()? {
+            if let Some(revision) = name.strip_suffix(SUFFIX).and_then(|text| text.parse().ok()) {
                 known.insert(Revision(revision), None);
             }
         }
@@ -163,6 +171,11 @@ impl Images {
         }
         locked(&images.state).known = known;
         Ok(images)
+    }
+
+    fn names(&self) -> Result<Vec<String>, ImageFileError> {
+        let listed = self.disk.list(&self.directory);
+        listed.map_err(|source| ImageFileError::Disk { path: self.directory.clone(), source })
     }
 
     /// The images that can be used, as far as is known, oldest first.
@@ -232,6 +245,121 @@ impl Images {
         self.opened(revision, 0).map(|(root, ..)| root)
     }
 
+    /// The manifest of an image, and when its last entry was written.
+    ///
+    /// # Errors
+    /// [`ImageFileError`].
+    pub fn manifest(&self, revision: Revision) -> Result<(Manifest, Timestamp), ImageFileError> {
+        let Tail { manifest, facts, .. } = self.tail(revision)?;
+        Ok((manifest, facts.written_at))
+    }
+
+    /// The chunks of an image at these places of its manifest, as they are: whoever opens them verifies them.
+    ///
+    /// # Errors
+    /// [`ImageFileError`], also if the manifest has no such place.
+    pub fn chunks(
+        &self,
+        revision: Revision,
+        places: &[usize],
+        mut each: impl FnMut(Vec<u8>) -> bool,
+    ) -> Result<(), ImageFileError> {
+        let tail = self.tail(revision)?;
+        let all: Vec<_> = tail.manifest.chunks().collect();
+        for place in places {
+            let chunk = all.get(*place).ok_or_else(|| self.damaged(revision, "it has no such chunk"))?;
+            let at = tail.places.get(&chunk.digest).copied();
+            let at = at.ok_or_else(|| self.damaged(revision, "it has no such chunk"))?;
+            let path = self.path(at.file);
+            let read = self.disk.open(&path).and_then(|file| read_exactly(&*file, at.offset, chunk.bytes));
+            if !each(read.map_err(|source| ImageFileError::Disk { path, source })?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of a manifest's chunks are here already, by their places.
+    ///
+    /// # Errors
+    /// [`ImageFileError`].
+    pub fn has(&self, manifest: &Manifest) -> Result<Vec<bool>, ImageFileError> {
+        let have = self.own_places()?;
+        Ok(manifest.chunks().map(|chunk| have.contains_key(&chunk.digest)).collect())
+    }
+
+    fn own_places(&self) -> Result<HashMap<Digest, Place>, ImageFileError> {
+        let mut places = HashMap::new();
+        for facts in self.facts() {
+            places.extend(self.tail(facts.revision)?.places);
+        }
+        Ok(places)
+    }
+
+    /// Takes an image over that was written elsewhere; `chunk` gives those that are not here, in the manifest's order.
+    ///
+    /// # Errors
+    /// [`ImageFileError`]; the images before are as good as they were.
+    pub fn adopt(
+        &self,
+        manifest: &Manifest,
+        written_at: Timestamp,
+        mut chunk: impl FnMut() -> io::Result<Vec<u8>>,
+    ) -> Result<(), ImageFileError> {
+        let revision = manifest.revision();
+        let have = self.own_places()?;
+        self.put(revision, |pack| {
+            let mut places = HashMap::new();
+            for wanted in manifest.chunks() {
+                if let Some(place) = have.get(&wanted.digest).copied() {
+                    places.insert(wanted.digest, place);
+                    continue;
+                }
+                if places.contains_key(&wanted.digest) {
+                    continue;
+                }
+                let bytes = chunk()?;
+                if Digest::of(&bytes) != wanted.digest {
+                    return Err(io::Error::other(format!(
+                        "chunk {} is not what its name says",
+                        wanted.digest
+                    )));
+                }
+                places.insert(wanted.digest, Place { file: revision, offset: pack.at });
+                pack.put(&bytes)?;
+            }
+            self.finish(pack, manifest, &places, written_at).map(|facts| ((), places, facts))
+        })
+        .map(|_| ())
+    }
+
+    /// Writes a file and gives it its name once it is durable.
+    fn put<T>(
+        &self,
+        revision: Revision,
+        write: impl FnOnce(&mut Pack) -> io::Result<(T, HashMap<Digest, Place>, ImageFacts)>,
+    ) -> Result<(T, HashMap<Digest, Place>), ImageFileError> {
+        let name = self.path(revision);
+        let unfinished = format!("{name}{UNFINISHED}");
+        let disk_error = |path: &str| {
+            let path = path.to_owned();
+            move |source| ImageFileError::Disk { path, source }
+        };
+        let written = self.disk.create(&unfinished).and_then(|file| write(&mut Pack::begin(file)?));
+        let (written, places, facts) = match written {
+            Ok(written) => written,
+            Err(source) => {
+                // What is left of it is removed now or when the images are opened.
+                let _ = self.disk.remove(&unfinished);
+                return Err(disk_error(&unfinished)(source));
+            }
+        };
+        self.disk.rename(&unfinished, &name).map_err(disk_error(&name))?;
+        self.disk.sync_directory(&self.directory).map_err(disk_error(&self.directory))?;
+        locked(&self.state).known.insert(revision, Some(facts));
+        Ok((written, places))
+    }
+
     /// Writes an image of a durable revision; its entries from `floor` on can be undone.
     ///
     /// # Errors
@@ -242,32 +370,21 @@ impl Images {
         floor: Revision,
         written_at: Timestamp,
     ) -> Result<Written, ImageFileError> {
-        let revision = root.revision();
         let is_continued = self.is_continued();
         let before = locked(&self.state).newest.take().filter(|_| is_continued);
-        let name = self.path(revision);
-        let unfinished = format!("{name}{UNFINISHED}");
-        let disk_error = |path: &str| {
-            let path = path.to_owned();
-            move |source| ImageFileError::Disk { path, source }
-        };
-        let written = self.write_file(&unfinished, root, floor, written_at, before.as_ref());
-        let (image, places, facts) = match written {
-            Ok(written) => written,
-            Err(source) => {
-                locked(&self.state).newest = before;
-                // What is left of it is removed now or when the namespace is opened.
-                let _ = self.disk.remove(&unfinished);
-                return Err(disk_error(&unfinished)(source));
+        let written =
+            self.put(root.revision(), |pack| self.write_file(pack, root, floor, written_at, before.as_ref()));
+        match written {
+            Ok((image, places)) => {
+                let written = image.written();
+                locked(&self.state).newest = Some((image, places));
+                Ok(written)
             }
-        };
-        self.disk.rename(&unfinished, &name).map_err(disk_error(&name))?;
-        self.disk.sync_directory(&self.directory).map_err(disk_error(&self.directory))?;
-        let written = image.written();
-        let mut state = locked(&self.state);
-        state.newest = Some((image, places));
-        state.known.insert(revision, Some(facts));
-        Ok(written)
+            Err(error) => {
+                locked(&self.state).newest = before;
+                Err(error)
+            }
+        }
     }
 
     /// Whether the next image leaves chunks where they are.
@@ -287,14 +404,13 @@ impl Images {
 
     fn write_file(
         &self,
-        path: &str,
+        pack: &mut Pack,
         root: &Root,
         floor: Revision,
         written_at: Timestamp,
         before: Option<&(Image, HashMap<Digest, Place>)>,
     ) -> io::Result<(Image, HashMap<Digest, Place>, ImageFacts)> {
         let revision = root.revision();
-        let mut pack = Pack::begin(self.disk.create(path)?)?;
         let mut new = HashMap::new();
         let mut sink = |digest: &Digest, bytes: &[u8]| {
             new.insert(*digest, Place { file: revision, offset: pack.at });
@@ -305,27 +421,39 @@ impl Images {
             None => Image::write(root, floor, &mut sink)?,
         };
         let mut places = HashMap::new();
-        let mut table = Vec::new();
         for chunk in image.manifest().chunks() {
             let old = before.and_then(|(_, places)| places.get(&chunk.digest));
-            let Some(place) = new.get(&chunk.digest).or(old).copied() else {
-                return Err(io::Error::other(format!("chunk {} of the image was not written", chunk.digest)));
-            };
-            table.extend(place.file.0.to_le_bytes());
-            table.extend(place.offset.to_le_bytes());
-            places.insert(chunk.digest, place);
+            let place = new.get(&chunk.digest).or(old).copied();
+            places.extend(place.map(|place| (chunk.digest, place)));
         }
-        let manifest = image.manifest().to_bytes();
-        let mut tail = Vec::with_capacity(28 + manifest.len() + table.len());
+        let facts = self.finish(pack, image.manifest(), &places, written_at)?;
+        Ok((image, places, facts))
+    }
+
+    /// The end of a file: the manifest, and where its chunks are.
+    fn finish(
+        &self,
+        pack: &mut Pack,
+        manifest: &Manifest,
+        places: &HashMap<Digest, Place>,
+        written_at: Timestamp,
+    ) -> io::Result<ImageFacts> {
+        let manifest_bytes = manifest.to_bytes();
+        let mut tail = Vec::with_capacity(28 + manifest_bytes.len() + 16 * places.len());
         tail.extend(self.log.0.to_le_bytes());
         tail.extend(written_at.seconds().to_le_bytes());
         tail.extend(written_at.nanos().to_le_bytes());
-        tail.extend((manifest.len() as u64).to_le_bytes());
-        tail.extend(manifest);
-        tail.extend(table);
+        tail.extend((manifest_bytes.len() as u64).to_le_bytes());
+        tail.extend(manifest_bytes);
+        for chunk in manifest.chunks() {
+            let Some(place) = places.get(&chunk.digest) else {
+                return Err(io::Error::other(format!("chunk {} of the image was not written", chunk.digest)));
+            };
+            tail.extend(place.file.0.to_le_bytes());
+            tail.extend(place.offset.to_le_bytes());
+        }
         let file_bytes = pack.finish(&tail)?;
-        let facts = facts(image.manifest(), &places, file_bytes, written_at);
-        Ok((image, places, facts))
+        Ok(facts(manifest, places, file_bytes, written_at))
     }
 
     /// Lets go of images from which nothing is rebuilt any more: those before `floor`, but for the newest two. Returns
@@ -502,7 +630,7 @@ impl Pack {
     }
 
     /// Returns the file's length.
-    fn finish(mut self, tail: &[u8]) -> io::Result<u64> {
+    fn finish(&mut self, tail: &[u8]) -> io::Result<u64> {
         self.put(tail)?;
         self.put(&(tail.len() as u64).to_le_bytes())?;
         self.put(&Digest::of(tail).0)?;

@@ -9,6 +9,7 @@
 //! * What is answered or read is durable.
 //! * Expired relationships are absent to every judgement and every reading.
 
+mod backup;
 mod error;
 mod filter;
 mod follow;
@@ -25,6 +26,7 @@ mod schema_change;
 mod sweep;
 mod writer;
 
+pub use backup::{BackupError, Target, Verified, restore, verify};
 pub use error::{FollowError, ReplicaError, SchemaChange};
 pub use filter::{Filter, IdFilter, RelationFilter, SubjectFilter};
 pub use identity::{DIRECTORY_FORMAT, Identity, IdentityError};

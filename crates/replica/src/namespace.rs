@@ -180,6 +180,12 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// The images, if there is a disk for them.
+    #[must_use]
+    pub fn images(&self) -> Option<&Images> {
+        self.images.as_ref()
+    }
+
     /// The moment, by the clock that was passed in.
     #[must_use]
     pub fn now(&self) -> Timestamp {

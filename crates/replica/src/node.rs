@@ -131,6 +131,12 @@ impl Node {
         Ok(Namespace::open(log, images, Arc::clone(&self.parts.clock), self.options.namespace).await?)
     }
 
+    /// The logs.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.parts.store
+    }
+
     /// Open namespaces and the bytes of their graphs.
     #[must_use]
     pub fn usage(&self) -> (usize, u64) {

@@ -7,6 +7,7 @@
 //! * Every listener is on loopback; anything else is refused before it is bound.
 //! * Only this crate names status codes.
 
+mod admin;
 mod auth;
 mod checks;
 mod deadline;

@@ -9,10 +9,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use idhini_replica::Namespace;
+use idhini_replica::{Namespace, Node};
 use idhini_wire::FILE_DESCRIPTOR_SET;
 use idhini_wire::authzed::api::v1::permissions_service_server::PermissionsServiceServer;
 use idhini_wire::authzed::api::v1::schema_service_server::SchemaServiceServer;
+use idhini_wire::idhini::admin::v1::admin_service_server::AdminServiceServer;
 use tokio::net::TcpListener;
 use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
@@ -20,6 +21,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Status};
 use tower::Layer as _;
 
+use crate::admin::Admin;
 use crate::auth::Keys;
 use crate::meta::MetaLayer;
 use crate::options::{MESSAGE_BYTES_MAX, Options};
@@ -100,7 +102,7 @@ impl Listener {
     /// [`ListenError`].
     pub async fn serve(
         self,
-        namespace: Arc<Namespace>,
+        (node, namespace): (Arc<Node>, Arc<Namespace>),
         options: &Options,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ListenError> {
@@ -112,6 +114,8 @@ impl Listener {
         let permissions = PermissionsServiceServer::new(Permissions(shared.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let schemas = SchemaServiceServer::new(Schemas(shared)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        // Clients of this one are ours and take what an entry needs.
+        let admin = AdminServiceServer::new(Admin::new(node, &options.seal));
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<PermissionsServiceServer<Permissions>>().await;
         reporter.set_serving::<SchemaServiceServer<Schemas>>().await;
@@ -135,6 +139,7 @@ impl Listener {
             .layer(MetaLayer::new(options.seal.key_id))
             .add_service(guard.layer(permissions))
             .add_service(guard.layer(schemas))
+            .add_service(guard.layer(admin))
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)

@@ -1,4 +1,4 @@
-//! The wire: generated code for `authzed.api.v1`, and conversions between its messages and model types.
+//! The wire: generated code for `authzed.api.v1` and `idhini.admin.v1`, and conversions between its messages and model types.
 //!
 //! Messages, clients and servers are at their protobuf paths: [`authzed::api::v1::CheckPermissionRequest`],
 //! `authzed::api::v1::permissions_service_client::PermissionsServiceClient`,
@@ -33,6 +33,13 @@ mod generated {
             }
         }
     }
+    pub mod idhini {
+        pub mod admin {
+            pub mod v1 {
+                tonic::include_proto!("idhini.admin.v1");
+            }
+        }
+    }
     pub mod google {
         pub mod rpc {
             tonic::include_proto!("google.rpc");
@@ -40,7 +47,7 @@ mod generated {
     }
 }
 
-pub use generated::{authzed, google};
+pub use generated::{authzed, google, idhini};
 
 /// The compiled `FileDescriptorSet` of everything in `proto/`, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -265,6 +265,10 @@ impl Store for EmbeddedStore {
         })
     }
 
+    fn begin(&self, id: LogId, head: Revision) -> BoxFuture<'_, Result<(), LogError>> {
+        Box::pin(self.shared.ask(move |answer| Request::Begin { log: id, head, answer }))
+    }
+
     fn delete(&self, id: LogId) -> BoxFuture<'_, Result<(), LogError>> {
         Box::pin(self.shared.ask(move |answer| Request::Delete { log: id, answer }))
     }

@@ -273,7 +273,12 @@ impl Replay {
             }
         }
         if !is_closed {
-            self.write_again(durable)?;
+            match self.write_again(durable) {
+                // Nothing can wait to be written there, nor will anything be appended.
+                Err(OpenError::Unavailable { source })
+                    if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
+                written => written?,
+            }
         }
         Ok(())
     }

@@ -40,6 +40,12 @@ pub(crate) enum Request {
         log: LogId,
         answer: Answer<(), LogError>,
     },
+    /// A log that has no past begins behind `head`.
+    Begin {
+        log: LogId,
+        head: Revision,
+        answer: Answer<(), LogError>,
+    },
     /// Find out what became of batches of an unknown outcome.
     Settle {
         answer: Answer<(), LogError>,

@@ -22,7 +22,7 @@ use super::begin::{Current, DIRECTORY, Out, Start, is_full, segment_path, spare_
 use super::broken::{Variant, is_broken};
 use super::compaction::Compaction;
 use super::format::{Facts, Kind, Place, framed_bytes};
-use super::index::{Location, Log, Segment};
+use super::index::{Kept, Location, Log, Segment};
 use super::queue::{Answer, Request, closed};
 use crate::disk::Disk;
 use crate::{AppendError, Batch, LogError, LogId, Record, Writer};
@@ -165,6 +165,7 @@ impl LogWriter {
                     group.tentative.insert(log, Tentative { head, is_deleted: true });
                     group.parts.push(Part::Delete { log, answer });
                 }
+                Request::Begin { log, head, answer } => drop(answer.send(self.begin_log(&group, log, head))),
                 Request::Settle { answer } => drop(answer.send(self.settled())),
                 Request::Compact { answer } => self.want_compaction(answer),
                 Request::Close { answer } => closing = Some(answer),
@@ -180,6 +181,27 @@ impl LogWriter {
             let _ = answer.send(self.close());
             self.shared.index.wake_all();
         }
+    }
+
+    /// Begins a log behind `head`; the next segment's start says so.
+    fn begin_log(&mut self, group: &Group, id: LogId, head: Revision) -> Result<(), LogError> {
+        let Some(log) = self.shared.index.log_or_new(id) else { return Err(LogError::Deleted { log: id }) };
+        let has = log.kept().head.max(group.tentative.get(&id).map_or(Revision(0), |t| t.head));
+        if has > Revision(0) {
+            return Err(LogError::Begun { log: id, head: has });
+        }
+        if head == Revision(0) {
+            return Ok(());
+        }
+        // Nobody appended what is before it.
+        *log.kept() = Kept { head, writer: Some(Writer { id: 0, sequence: 0 }), ..Kept::default() };
+        let begun = self.begin();
+        log.changed.notify_waiters();
+        begun.map_err(|source| {
+            // A start that may be found after all does no harm: nothing was appended behind it.
+            *log.kept() = Kept::default();
+            LogError::Unavailable { source: Arc::new(source) }
+        })
     }
 
     fn settled(&self) -> Result<(), LogError> {
@@ -679,6 +701,7 @@ pub(super) fn refuse(request: Request) {
         }
         Request::Trim { answer, .. }
         | Request::Delete { answer, .. }
+        | Request::Begin { answer, .. }
         | Request::Settle { answer }
         | Request::Compact { answer }
         | Request::Close { answer } => drop(answer.send(Err(refused()))),

@@ -3,26 +3,25 @@
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::consistency::Requirement;
 
-use crate::process::{KEY, RELATIONSHIPS, SCHEMA, Server, binary, folder};
+use crate::process::{KEY, RELATIONSHIPS, SCHEMA, Server, binary, check, folder, touch};
 
 fn consistency(requirement: Requirement) -> Option<v1::Consistency> {
     Some(v1::Consistency { requirement: Some(requirement) })
 }
 
-fn relationship(text: &str) -> v1::Relationship {
-    text.parse::<idhini_model::Relationship>().unwrap().into()
+pub async fn write(server: &Server, texts: &[&str]) -> v1::ZedToken {
+    server
+        .permissions()
+        .await
+        .write_relationships(touch(texts))
+        .await
+        .unwrap()
+        .into_inner()
+        .written_at
+        .unwrap()
 }
 
-async fn write(server: &Server, texts: &[&str]) -> v1::ZedToken {
-    let updates = texts.iter().map(|text| v1::RelationshipUpdate {
-        operation: v1::relationship_update::Operation::Touch as i32,
-        relationship: Some(relationship(text)),
-    });
-    let request = v1::WriteRelationshipsRequest { updates: updates.collect(), ..Default::default() };
-    server.permissions().await.write_relationships(request).await.unwrap().into_inner().written_at.unwrap()
-}
-
-async fn viewers(server: &Server, requirement: Requirement) -> Vec<String> {
+pub async fn viewers(server: &Server, requirement: Requirement) -> Vec<String> {
     let request = v1::ReadRelationshipsRequest {
         consistency: consistency(requirement),
         relationship_filter: Some(v1::RelationshipFilter {
@@ -78,12 +77,7 @@ async fn the_past_is_asked_about_by_its_moment() {
         relationships.to_str().unwrap(),
     ]);
     let asked = |metadata: Option<&str>| {
-        let mut request = tonic::Request::new(v1::CheckPermissionRequest {
-            resource: Some("document:readme".parse::<idhini_model::ResourceRef>().unwrap().into()),
-            permission: "view".to_owned(),
-            subject: Some("user:zoe".parse::<idhini_model::SubjectRef>().unwrap().into()),
-            ..Default::default()
-        });
+        let mut request = tonic::Request::new(check("document:readme", "view", "user:zoe"));
         if let Some(text) = metadata {
             request.metadata_mut().insert("idhini-as-of", text.parse().unwrap());
         }
@@ -111,7 +105,7 @@ async fn the_past_is_asked_about_by_its_moment() {
 
 /// Now, as request metadata has it.
 #[expect(clippy::disallowed_methods, reason = "the test asks a real server about its own time")]
-fn now() -> String {
+pub fn now() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let (seconds, nanos) = (since.as_secs().cast_signed(), i64::from(since.subsec_millis()) * 1_000_000);
     idhini_model::Timestamp::new(seconds, nanos).unwrap().to_string()

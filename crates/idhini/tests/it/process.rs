@@ -120,10 +120,8 @@ impl Server {
     }
 
     /// Asks it to stop, and waits until it has.
-    pub fn stop(mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        assert!(self.child.wait().unwrap().success());
+    pub fn stop(self) {
+        assert_eq!(self.terminate(), Some(0));
     }
 
     fn of(mut command: Command) -> Server {

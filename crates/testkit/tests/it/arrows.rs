@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "idhini-server",
         &[
             "idhini-caveat",
+            "idhini-changelog",
             "idhini-engine",
             "idhini-graph",
             "idhini-model",
@@ -40,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "idhini-changelog",
             "idhini-engine",
+            "idhini-graph",
             "idhini-model",
             "idhini-replica",
             "idhini-schema",

@@ -1,0 +1,387 @@
+//! Backups: taken from a running server, checked, and gone back to.
+//!
+//! A backup is a directory kept like a server's own: logs and images, without the identity that would make it a data
+//! directory, and without the key that seals tokens. Taking one again adds what has come since.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use bytes::Bytes;
+use idhini_changelog::disk::Disk;
+use idhini_changelog::embedded::Options as LogOptions;
+use idhini_changelog::{Batch, Changelog, EmbeddedStore, FileDisk, LogId, Record, Store, Writer};
+use idhini_graph::Manifest;
+use idhini_model::{Revision, Timestamp};
+use idhini_replica::{Identity, Images, Report, Target, Verified};
+use idhini_wire::idhini::admin::v1;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::arguments::{Backup, BackupCommand, Connection, Restore, To};
+use crate::client::Server;
+use crate::entropy::random;
+use crate::failure::Failure;
+use crate::output::{self, Style};
+
+const FACTS: &str = "backup";
+const FACTS_UNFINISHED: &str = "backup.unfinished";
+const FACTS_BYTES_MAX: u64 = 4096;
+/// Entries appended to the backup together, in bytes.
+const APPENDED_BYTES: usize = 4 << 20;
+/// Chunks of an image asked for in one call.
+const CHUNKS_ASKED: usize = 4096;
+/// Chunks that wait to be written.
+const CHUNKS_WAITING: usize = 16;
+
+/// Which store and which of its histories a backup is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Facts {
+    store: u64,
+    timeline: u32,
+}
+
+/// A backup's directory, open.
+struct Directory {
+    disk: Arc<dyn Disk>,
+    store: Arc<EmbeddedStore>,
+    facts: Facts,
+    report: Report,
+}
+
+/// Runs a command about backups.
+pub(crate) fn run(connection: &Connection, backup: &Backup, style: Style) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        match (&backup.command, &backup.directory) {
+            (Some(BackupCommand::Verify { directory }), _) => verify(directory, connection.json, style).await,
+            (None, Some(directory)) => take(connection, directory, style).await,
+            // The command line asks for one of them.
+            (None, None) => Ok(()),
+        }
+    })
+}
+
+/// Restores a backup to a new data directory.
+pub(crate) fn restore(restore: &Restore, json: bool, style: Style) -> Result<(), Failure> {
+    runtime()?.block_on(restored(restore, json, style))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::System { what: "a runtime", source })
+}
+
+impl Directory {
+    /// Opens a backup; `new` makes one of an empty directory.
+    fn open(path: &Path, new: Option<Facts>, style: Style) -> Result<Directory, Failure> {
+        let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(path)?);
+        let unusable = |source| Failure::Backup { path: path.to_owned(), source };
+        let found = read_facts(&*disk).map_err(unusable)?;
+        let facts = match (found, new) {
+            (Some(found), Some(new)) if found != new => {
+                return Err(Failure::OtherBackup { path: path.to_owned() });
+            }
+            (Some(found), _) => found,
+            (None, Some(new)) if is_empty(&*disk).map_err(unusable)? => {
+                write_facts(&*disk, new).map_err(unusable)?;
+                new
+            }
+            (None, _) => return Err(Failure::NoBackup { path: path.to_owned() }),
+        };
+        let store = Arc::new(EmbeddedStore::open(Arc::clone(&disk), &LogOptions::new(facts.store))?);
+        let report: Report = Arc::new(move |text| output::notice(text, style));
+        Ok(Directory { disk, store, facts, report })
+    }
+
+    fn images(&self, log: LogId) -> Result<Images, Failure> {
+        Ok(Images::open(Arc::clone(&self.disk), log, Arc::clone(&self.report))?)
+    }
+}
+
+fn is_empty(disk: &dyn Disk) -> io::Result<bool> {
+    // The lock is the directory's own.
+    Ok(disk.list("")?.iter().all(|name| name == "lock" || name == FACTS_UNFINISHED))
+}
+
+fn read_facts(disk: &dyn Disk) -> io::Result<Option<Facts>> {
+    let file = match disk.open(FACTS) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
+            return Ok(None);
+        }
+        file => file?,
+    };
+    let malformed =
+        || io::Error::new(io::ErrorKind::InvalidData, format!("the file `{FACTS}` is not readable"));
+    let length = file.bytes_len()?;
+    let mut bytes = vec![0; usize::try_from(length.min(FACTS_BYTES_MAX)).unwrap_or_default()];
+    let read = file.read_at(0, &mut bytes)?;
+    let text = std::str::from_utf8(bytes.get(..read).unwrap_or_default()).map_err(|_| malformed())?;
+    let mut lines = text.lines();
+    let facts = (|| {
+        let is_known = lines.next()? == "idhini backup 1";
+        let store = u64::from_str_radix(lines.next()?.strip_prefix("store ")?, 16).ok()?;
+        let timeline = lines.next()?.strip_prefix("timeline ")?.parse().ok()?;
+        is_known.then_some(Facts { store, timeline })
+    })();
+    facts.map(Some).ok_or_else(malformed)
+}
+
+fn write_facts(disk: &dyn Disk, facts: Facts) -> io::Result<()> {
+    match disk.remove(FACTS_UNFINISHED) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let text = format!("idhini backup 1\nstore {:016x}\ntimeline {}\n", facts.store, facts.timeline);
+    let file = disk.create(FACTS_UNFINISHED)?;
+    file.write_at(0, text.as_bytes())?;
+    file.sync()?;
+    disk.rename(FACTS_UNFINISHED, FACTS)?;
+    disk.sync_directory("")
+}
+
+fn bar(length: u64, style: Style) -> ProgressBar {
+    if !style.watches() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(length);
+    let template = ProgressStyle::with_template("{msg:10} [{bar:40}] {pos}/{len} {eta}");
+    bar.set_style(template.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+    bar
+}
+
+/// Adds to a backup what a server has and it has not.
+async fn take(connection: &Connection, path: &Path, style: Style) -> Result<(), Failure> {
+    let server = Server::connect(connection, style).await?;
+    let described = server.admin().describe(server.request(v1::DescribeRequest {})).await?.into_inner();
+    let facts = Facts { store: described.store, timeline: described.timeline };
+    let directory = Directory::open(path, Some(facts), style)?;
+    let mut taken = Vec::new();
+    for log in &described.logs {
+        let (entries, image_bytes) = take_log(&server, &directory, log, path, style).await?;
+        taken.push(json!({
+            "log": log.id, "revision": log.head, "newEntries": entries, "newImageBytes": image_bytes,
+        }));
+        if !connection.json {
+            output::line(&format!(
+                "log {}  revision {}  {entries} new entries  {image_bytes} bytes of images",
+                log.id, log.head
+            ));
+        }
+    }
+    directory.store.close().await.map_err(Failure::Read)?;
+    if connection.json {
+        output::json(&json!({ "logs": taken }));
+    }
+    Ok(())
+}
+
+async fn take_log(
+    server: &Server,
+    directory: &Directory,
+    there: &v1::Log,
+    path: &Path,
+    style: Style,
+) -> Result<(u64, u64), Failure> {
+    let id = LogId(there.id);
+    let log = directory.store.log(id);
+    let mut head = log.head().await.map_err(Failure::Read)?.revision;
+    if head == Revision(0) && there.oldest > 1 {
+        head = Revision(there.oldest - 1);
+        directory.store.begin(id, head).await.map_err(Failure::Read)?;
+    } else if head.0 + 1 < there.oldest {
+        return Err(Failure::BackupTooOld {
+            path: path.to_owned(),
+            has: head,
+            oldest: Revision(there.oldest),
+        });
+    }
+    // An image first: without one, a log that does not begin at the beginning leads nowhere.
+    let image_bytes = take_image(server, directory, id, Revision(there.head), style).await?;
+    let entries = take_entries(server, &*log, id, head, Revision(there.head), style).await?;
+    Ok((entries, image_bytes))
+}
+
+async fn take_entries(
+    server: &Server,
+    log: &dyn Changelog,
+    id: LogId,
+    mut head: Revision,
+    last: Revision,
+    style: Style,
+) -> Result<u64, Failure> {
+    if head >= last {
+        return Ok(0);
+    }
+    let progress = bar(last.0 - head.0, style);
+    progress.set_message("entries");
+    let first = head;
+    let request = v1::ReadEntriesRequest { log: id.0, after: head.0, last: last.0 };
+    let mut answers = server.admin().read_entries(server.request(request)).await?.into_inner();
+    let mut writer = Writer { id: u64::from_be_bytes(random()?), sequence: 0 };
+    let (mut records, mut bytes, mut chunks) = (Vec::new(), 0, Vec::new());
+    loop {
+        let message = answers.message().await?;
+        let is_end = message.is_none();
+        for chunk in message.into_iter().flat_map(|message| message.chunks) {
+            if chunk.revision != head.0 + records.len() as u64 + 1 {
+                return Err(Failure::Answer { missing: "entry in its order" });
+            }
+            bytes += chunk.bytes.len();
+            chunks.push(Bytes::from(chunk.bytes));
+            if chunk.is_last {
+                records.push(Record { chunks: std::mem::take(&mut chunks) });
+            }
+        }
+        if !records.is_empty() && (is_end || bytes >= APPENDED_BYTES) {
+            writer.sequence += 1;
+            bytes = 0;
+            head = log.append(head, Batch { writer, records: std::mem::take(&mut records) }).await?;
+            progress.set_position(head.0 - first.0);
+        }
+        if is_end {
+            break;
+        }
+    }
+    progress.finish_and_clear();
+    if head < last {
+        return Err(Failure::Answer { missing: "last entries" });
+    }
+    Ok(head.0 - first.0)
+}
+
+/// Copies the newest image, as far as its chunks are not in the backup; returns how many bytes that took.
+async fn take_image(
+    server: &Server,
+    directory: &Directory,
+    id: LogId,
+    last: Revision,
+    style: Style,
+) -> Result<u64, Failure> {
+    let request = server.request(v1::ReadImageRequest { log: id.0 });
+    let found = server.admin().read_image(request).await?.into_inner();
+    if found.manifest.is_empty() {
+        return Ok(0);
+    }
+    let manifest =
+        Manifest::from_bytes(&found.manifest).map_err(|_| Failure::Answer { missing: "readable image" })?;
+    let images = directory.images(id)?;
+    // One that came after the server was asked how far it is would be beyond the log.
+    let is_had = images.facts().iter().any(|facts| facts.revision >= manifest.revision());
+    if is_had || manifest.revision() > last {
+        return Ok(0);
+    }
+    let written_at = Timestamp::new(found.written_at_seconds, i64::from(found.written_at_nanos))
+        .map_err(|_| Failure::Answer { missing: "moment of its image" })?;
+    let has = images.has(&manifest)?;
+    let mut asked = std::collections::HashSet::new();
+    let missing: Vec<(u32, u64)> = (0u32..)
+        .zip(manifest.chunks())
+        .zip(has)
+        .filter(|((_, chunk), has)| !has && asked.insert(chunk.digest))
+        .map(|((place, chunk), _)| (place, chunk.bytes))
+        .collect();
+    let bytes = missing.iter().map(|(_, bytes)| bytes).sum();
+    let progress = bar(bytes, style);
+    progress.set_message("image");
+    let (sender, receiver) = mpsc::sync_channel::<Vec<u8>>(CHUNKS_WAITING);
+    let revision = manifest.revision();
+    let adopting = tokio::task::spawn_blocking(move || {
+        images.adopt(&manifest, written_at, || {
+            receiver.recv().map_err(|_| io::Error::other("the server sent fewer chunks than the image has"))
+        })
+    });
+    for asked in missing.chunks(CHUNKS_ASKED) {
+        let places = asked.iter().map(|(place, _)| *place).collect();
+        let request = v1::ReadChunksRequest { log: id.0, revision: revision.0, places };
+        let mut answers = server.admin().read_chunks(server.request(request)).await?.into_inner();
+        while let Some(answer) = answers.message().await? {
+            progress.inc(answer.chunk.len() as u64);
+            let sender = sender.clone();
+            // Waiting for the disk must not hold up the connection.
+            let sent = tokio::task::spawn_blocking(move || sender.send(answer.chunk).is_ok()).await;
+            if !sent.unwrap_or(false) {
+                break;
+            }
+        }
+    }
+    drop(sender);
+    adopting.await.map_err(|_| Failure::Answer { missing: "image" })??;
+    progress.finish_and_clear();
+    Ok(bytes)
+}
+
+async fn verify(path: &Path, is_json: bool, style: Style) -> Result<(), Failure> {
+    let directory = Directory::open(path, None, style)?;
+    let mut all = Vec::new();
+    for id in directory.store.logs().await.map_err(Failure::Read)? {
+        let images = directory.images(id)?;
+        let Verified { oldest, newest, written_at, entries, images, relationships } =
+            idhini_replica::verify(&*directory.store.log(id), &images).await?;
+        all.push(json!({
+            "log": id.0, "oldest": oldest.0, "newest": newest.0, "writtenAt": written_at.to_string(),
+            "entries": entries, "images": images, "relationships": relationships,
+        }));
+        if !is_json {
+            output::line(&format!(
+                "log {}  good from revision {oldest} to {newest} of {written_at}: {entries} entries, {images} images, {relationships} relationships",
+                id.0
+            ));
+        }
+    }
+    if is_json {
+        output::json(&json!({ "logs": all }));
+    } else if all.is_empty() {
+        output::line("good, and empty");
+    }
+    Ok(())
+}
+
+async fn restored(restore: &Restore, is_json: bool, style: Style) -> Result<(), Failure> {
+    let from = Directory::open(&restore.directory, None, style)?;
+    let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(&restore.data_dir)?);
+    let unusable = |source| Failure::Backup { path: restore.data_dir.clone(), source };
+    if !is_empty(&*disk).map_err(unusable)? {
+        return Err(Failure::NotEmpty { path: restore.data_dir.clone() });
+    }
+    let logs = from.store.logs().await.map_err(Failure::Read)?;
+    let target = match restore.to {
+        None => Target::Newest,
+        Some(To::Moment(moment)) => Target::Moment(moment),
+        Some(To::Revision(revision)) if logs.len() <= 1 => Target::Revision(revision),
+        Some(To::Revision(_)) => return Err(Failure::RevisionOfMany { logs: logs.len() }),
+    };
+    let store = EmbeddedStore::open(Arc::clone(&disk), &LogOptions::new(from.facts.store))?;
+    let mut all = Vec::new();
+    for id in logs {
+        let images = Images::open(Arc::clone(&disk), id, Arc::clone(&from.report))?;
+        let new_log = store.log(id);
+        let revision = idhini_replica::restore(
+            (from.store.log(id), from.images(id)?),
+            target,
+            (async |head| store.begin(id, head).await, &*new_log, &images),
+            u64::from_be_bytes(random()?),
+        )
+        .await?;
+        all.push(json!({ "log": id.0, "revision": revision.0 }));
+        if !is_json {
+            output::line(&format!("log {}  restored to revision {revision}", id.0));
+        }
+    }
+    store.close().await.map_err(Failure::Read)?;
+    // Last, so that what was restored in part is no data directory. Another history: revisions after this one will mean
+    // something else than in the old one, and tokens of that one are told apart.
+    let identity = Identity {
+        store: from.facts.store,
+        timeline: from.facts.timeline + 1,
+        key_id: u32::from_be_bytes(random()?),
+        key: random()?,
+    };
+    identity.write(&*disk)?;
+    if is_json {
+        output::json(&json!({ "logs": all, "timeline": identity.timeline }));
+    }
+    Ok(())
+}
