@@ -1,8 +1,8 @@
 //! A disk of real files under one directory, held by one process at a time.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +12,10 @@ use crate::disk::{Disk, DiskFile};
 
 /// Held for as long as a process has the directory; says which process that is.
 const LOCK_NAME: &str = "lock";
+
+/// What is stored, and the key that seals tokens, is its owner's business only.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
 
 /// Bytes of the lock file that are read: a process id has fewer.
 const PID_BYTES_MAX: u64 = 32;
@@ -64,9 +68,10 @@ impl FileDisk {
     pub fn open(directory: impl Into<PathBuf>) -> Result<FileDisk, DirectoryError> {
         let directory = directory.into();
         let unusable = |source| DirectoryError::Unusable { directory: directory.clone(), source };
-        fs::create_dir_all(&directory).map_err(unusable)?;
+        make_directories(&directory).map_err(unusable)?;
         let path = directory.join(LOCK_NAME);
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let opened =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path);
         let mut lock = opened.map_err(unusable)?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -104,6 +109,10 @@ impl FileDisk {
     }
 }
 
+fn make_directories(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
+}
+
 impl Disk for FileDisk {
     fn open(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file =
@@ -115,9 +124,9 @@ impl Disk for FileDisk {
         self.may_write()?;
         let path = self.directory.join(path);
         if let Some(above) = path.parent() {
-            fs::create_dir_all(above)?;
+            make_directories(above)?;
         }
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)?;
         Ok(Arc::new(RealFile { file, may_write: true }))
     }
 

@@ -11,7 +11,7 @@ use idhini_model::{Revision, Timestamp};
 
 use crate::images::ImageFileError;
 use crate::namespace::locked;
-use crate::{FollowError, Namespace, ReplicaError};
+use crate::{FollowError, Namespace, ReplicaError, sweep};
 
 /// Relationships removed by one entry of a sweep.
 const SWEPT_ROWS: usize = 1_000;
@@ -48,8 +48,7 @@ impl Namespace {
     async fn sweep_all(self: &Arc<Self>) -> Result<(), MaintainError> {
         for _ in 0..SWEEPS {
             // Looked at here first, so that the writer is only asked when there is something to do.
-            let head = self.head();
-            if crate::sweep::expired(&head, self.now(), 1).is_empty() {
+            if !sweep::is_due(&self.head(), self.now()) {
                 break;
             }
             if self.sweep(SWEPT_ROWS).await.map_err(MaintainError::Sweep)? < SWEPT_ROWS as u64 {

@@ -139,3 +139,54 @@ fn a_directory_is_held_by_one_server_at_a_time_and_must_be_one_of_ours() {
     std::fs::write(&identity, text).unwrap();
     Server::durable(&["--data-dir", data.to_str().unwrap()]).stop();
 }
+
+/// Copies a directory that an earlier release left behind.
+fn copied(name: &str) -> std::path::PathBuf {
+    fn copy(from: &std::path::Path, to: &std::path::Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let (from, to) = (entry.path(), to.join(entry.file_name()));
+            match entry.file_type().unwrap().is_dir() {
+                true => copy(&from, &to),
+                false => drop(std::fs::copy(from, to).unwrap()),
+            }
+        }
+    }
+    let to = folder(&[]).join("data");
+    copy(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/directories").join(name), &to);
+    to
+}
+
+/// Format 1, as a server left it that was stopped once and then killed: two images, a closed segment and an open one.
+#[tokio::test]
+async fn a_directory_of_format_1_opens_with_all_that_is_in_it() {
+    let data = copied("format-1");
+    let server = Server::durable(&["--data-dir", data.to_str().unwrap(), "--history", "forever"]);
+    assert_eq!(viewers(&server, Requirement::FullyConsistent(true)).await, ["b", "c"]);
+    let token = "AQGZAwF5VrjEPcNsgMMAAAABkqK3h6BtcnIAAAAAAAAAA45sJPfdM4s_6sKI1YxVBzU";
+    let past = v1::ZedToken { token: token.to_owned() };
+    assert_eq!(viewers(&server, Requirement::AtExactSnapshot(past)).await, ["a"]);
+    let mut client = server.permissions().await;
+    let mut asked = check("document:b", "view", "user:bob");
+    asked.context =
+        Some(idhini_wire::context_message(idhini_model::Context::from_json(r#"{"day":"monday"}"#).unwrap()));
+    // What is stored with the relationship wins.
+    let has = v1::check_permission_response::Permissionship::HasPermission as i32;
+    assert_eq!(client.check_permission(asked).await.unwrap().into_inner().permissionship, has);
+    write(&server, &["document:d#viewer@group:eng#member"]).await;
+    assert_eq!(viewers(&server, Requirement::FullyConsistent(true)).await, ["b", "c", "d"]);
+}
+
+#[test]
+fn what_is_stored_is_its_owners_business() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let data = folder(&[]).join("data");
+    Server::durable(&["--data-dir", data.to_str().unwrap()]).stop();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    for entry in std::fs::read_dir(&data).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+    }
+}
