@@ -240,25 +240,38 @@ impl Place {
         claimed > durable && claimed <= offset && Kind::of_code(header[20]).is_some()
     }
 
-    /// The frame that stands at `offset`, where `bytes` begin.
-    pub(crate) fn decode(self, offset: u64, bytes: &[u8]) -> Result<Frame<'_>, Flaw> {
+    /// How long the frame is that stands at `offset`, where `bytes` begin with it. Its payload is not looked at.
+    pub(crate) fn decode_length(self, offset: u64, bytes: &[u8]) -> Result<usize, Flaw> {
         let header: &[u8; FRAME_BYTES] = bytes.first_chunk().ok_or(Flaw::Short { needed: FRAME_BYTES })?;
-        if header.iter().all(|byte| *byte == 0) {
-            return Err(Flaw::Empty);
-        }
-        let seed = self.seed(offset);
+        self.length(self.seed(offset), offset, header).and_then(|length| {
+            let needed = framed_bytes(length);
+            if needed <= bytes.len() { Ok(needed) } else { Err(Flaw::Short { needed }) }
+        })
+    }
+
+    /// The length of a frame's payload, by a header whose checksum matches.
+    fn length(self, seed: u32, offset: u64, header: &[u8; FRAME_BYTES]) -> Result<usize, Flaw> {
         if crc32c::crc32c_append(seed, &header[4..]) != u32_at(header, 0) {
-            return Err(Flaw::Checksum);
+            let is_empty = header.iter().all(|byte| *byte == 0);
+            return Err(if is_empty { Flaw::Empty } else { Flaw::Checksum });
         }
         let length = usize::try_from(u32_at(header, 8)).unwrap_or(usize::MAX);
         if length > CHUNK_BYTES_MAX {
             return Err(Flaw::TooLong);
         }
-        let kind = Kind::of_code(header[20]).ok_or(Flaw::UnknownKind)?;
-        let durable = u32_at(header, 12);
-        if u64::from(durable) > offset {
+        if u64::from(u32_at(header, 12)) > offset {
             return Err(Flaw::DurableTooFar);
         }
+        Ok(length)
+    }
+
+    /// The frame that stands at `offset`, where `bytes` begin.
+    pub(crate) fn decode(self, offset: u64, bytes: &[u8]) -> Result<Frame<'_>, Flaw> {
+        let header: &[u8; FRAME_BYTES] = bytes.first_chunk().ok_or(Flaw::Short { needed: FRAME_BYTES })?;
+        let seed = self.seed(offset);
+        let length = self.length(seed, offset, header)?;
+        let kind = Kind::of_code(header[20]).ok_or(Flaw::UnknownKind)?;
+        let durable = u32_at(header, 12);
         let needed = framed_bytes(length);
         let frame = bytes.get(..needed).ok_or(Flaw::Short { needed })?;
         if crc32c::crc32c_append(seed, &frame[FRAME_BYTES..]) != u32_at(header, 4) {

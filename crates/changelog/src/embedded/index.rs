@@ -8,11 +8,12 @@
 //!
 //! Cost: 12 bytes an entry, and some 200 a log.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use idhini_model::Revision;
+use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use super::format::Place;
@@ -39,7 +40,7 @@ pub(crate) struct Index {
 
 #[derive(Debug, Default)]
 struct Logs {
-    known: HashMap<LogId, Arc<Log>>,
+    known: FxHashMap<LogId, Arc<Log>>,
     deleted: Ranges,
 }
 

@@ -11,12 +11,13 @@
 //!
 //! Cost: one pass over the segments, in large blocks, with a checksum of every byte.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 use idhini_model::Revision;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::begin::{DIRECTORY, Start, is_spare, is_unbegun, segment_number, segment_path};
 use super::format::{
@@ -24,6 +25,7 @@ use super::format::{
 };
 use super::index::{Index, Kept, Location, LogEnd, Ranges, Segment};
 use super::scan::{Assembler, Scan, Step, WholeEntry, header_bytes};
+use super::writer::SPARES_MAX;
 use crate::disk::{Disk, DiskFile};
 use crate::{LogId, Writer};
 
@@ -89,7 +91,8 @@ pub(crate) fn open(disk: &dyn Disk, new_store: u64) -> Result<Opened, OpenError>
     let unbegun = names.iter().filter(|name| is_unbegun(name));
     let mut leftovers: Vec<String> = unbegun.map(|name| format!("{DIRECTORY}/{name}")).collect();
     let spares = names.iter().filter(|name| is_spare(name));
-    let spares: Vec<String> = spares.map(|name| format!("{DIRECTORY}/{name}")).collect();
+    let mut spares: Vec<String> = spares.map(|name| format!("{DIRECTORY}/{name}")).collect();
+    leftovers.extend(spares.drain(SPARES_MAX.min(spares.len())..));
     let Some(&newest) = numbers.iter().max() else {
         let (index, overlong) = (Index::default(), BTreeMap::new());
         return Ok(Opened { index, store: new_store, next_segment: 1, leftovers, spares, overlong });
@@ -180,7 +183,7 @@ struct Replay {
     place: Place,
     scan: Scan,
     segments: BTreeMap<u32, u64>,
-    logs: HashMap<LogId, LogEnd>,
+    logs: FxHashMap<LogId, LogEnd>,
     deleted: Ranges,
     /// What stands in this segment, relocated or not.
     entries: Vec<WholeEntry>,
@@ -197,7 +200,7 @@ impl Replay {
             place,
             scan,
             segments: BTreeMap::new(),
-            logs: HashMap::new(),
+            logs: FxHashMap::default(),
             deleted: Ranges::default(),
             entries: Vec::new(),
             entry_bytes: 0,
@@ -366,7 +369,7 @@ impl Replay {
 
 /// Where the entries of all logs stand.
 struct Places {
-    logs: HashMap<LogId, PlacesOfLog>,
+    logs: FxHashMap<LogId, PlacesOfLog>,
 }
 
 struct PlacesOfLog {
@@ -381,7 +384,7 @@ impl Places {
     fn new(replay: &Replay, bytes: u64) -> Result<Places, OpenError> {
         let entries_max = bytes / FRAME_BYTES.next_multiple_of(ALIGNMENT_BYTES) as u64;
         let mut left = entries_max;
-        let mut logs = HashMap::with_capacity(replay.logs.len());
+        let mut logs = FxHashMap::with_capacity_and_hasher(replay.logs.len(), FxBuildHasher);
         for end in replay.logs.values() {
             let count = end.head.0 + 1 - end.oldest.0;
             left = left.checked_sub(count).ok_or_else(|| {

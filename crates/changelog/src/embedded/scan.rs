@@ -51,14 +51,10 @@ impl Scan {
         if self.at >= self.end {
             return Ok(Step::End);
         }
-        let mut wanted = FRAME_BYTES;
-        // A frame that reaches beyond the block says how long it is; the second round has all of it, or it is flawed.
-        for _ in 0..2 {
-            self.fill(wanted)?;
-            match self.place.decode(self.at, self.rest()) {
-                Err(Flaw::Short { needed }) if needed > wanted => wanted = needed,
-                _ => break,
-            }
+        self.fill(FRAME_BYTES)?;
+        // A frame that reaches beyond the block says how long it is.
+        if let Err(Flaw::Short { needed }) = self.place.decode_length(self.at, self.rest()) {
+            self.fill(needed)?;
         }
         let offset = self.at;
         let from = usize::try_from(offset - self.block_at).unwrap_or(usize::MAX);

@@ -34,7 +34,7 @@ const GROUP_BYTES_MAX: usize = 8 << 20;
 const SEGMENT_BYTES_MAX: u64 = 2 << 30;
 
 /// Spare files that are kept.
-const SPARES_MAX: usize = 2;
+pub(super) const SPARES_MAX: usize = 2;
 
 /// This part of a segment is room that batches leave free, so that on a full disk there is room to say what is no
 /// longer needed.
@@ -120,6 +120,7 @@ pub(super) struct Move {
 impl LogWriter {
     /// Runs until the store is closed.
     pub(crate) fn run(mut self) {
+        let _end = End(Arc::clone(&self.shared));
         loop {
             let has_own_work = !self.is_ill && self.has_own_work();
             if !has_own_work && !self.shared.queue.wait() {
@@ -561,6 +562,18 @@ impl LogWriter {
             }
             Err(Failure::NothingWritten(error) | Failure::Open(error)) => Err(unavailable(error)),
         }
+    }
+}
+
+/// However the writer's thread ends, nobody waits for it any longer.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.queue.close();
+        // Whoever asked is told by the loss of their answer that nothing is known.
+        drop(self.0.queue.take_while(|_| true));
+        self.0.index.wake_all();
     }
 }
 

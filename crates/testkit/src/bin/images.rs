@@ -1,7 +1,8 @@
 //! What do images of a generated workload cost: writing, opening, the next one after some changes?
 //!
-//! Reads `schema.zed` and `relationships.txt` of a folder, as `workload` does. Every figure is the median of several
-//! runs, chunks kept in memory: what a disk adds is not in it. Opened roots are held against the imaged ones.
+//! Reads `schema.zed` and `relationships.txt` of a folder, as `workload` does. Every time is the median of several
+//! runs, on the clock and on the processor (what others take of a shared machine is only in the first); chunks are
+//! kept in memory: what a disk adds is not in it. Opened roots are held against the imaged ones.
 
 #![allow(
     clippy::print_stdout,
@@ -12,6 +13,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::fmt;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -70,20 +72,25 @@ fn run(folder: &str) -> Result<(), Failure> {
     let manifest = image.manifest().to_bytes();
     let whole_bytes = image.written().bytes + manifest.len() as u64;
     println!(
-        "whole image      {:>9.2} ms {:>10} bytes, {} chunks, of it the manifest {}",
-        millis(whole),
+        "whole image            {} {:>10} bytes, {} chunks, of it the manifest {}",
+        whole,
         whole_bytes,
         image.written().chunks,
         manifest.len()
     );
     let opened = median(|| kept.open(&manifest))?;
-    println!("open             {:>9.2} ms", millis(opened));
+    println!("open                   {opened}");
     let (again, _) = kept.open(&manifest)?;
     let mut expected = root.clone();
     expected.forget_undo_below(floor);
     if again.content() != expected.content() {
         return Err("the opened root differs".into());
     }
+    println!(
+        "in memory {} bytes as loaded, {} as opened",
+        root.memory().total_bytes(),
+        again.memory().total_bytes()
+    );
     let mut rng = Rng::new(1);
     let mut relationships = all(&root);
     for kind in ["random changes", "random changes", "one neighbourhood"] {
@@ -101,15 +108,15 @@ fn run(folder: &str) -> Result<(), Failure> {
             let bytes: u64 = before.manifest().chunks().map(|chunk| chunk.bytes).sum();
             let opened = median(|| kept.open(&manifest))?;
             println!(
-                "open, {:>3} patches {:>8.2} ms {:>10} bytes in all",
+                "open, {:>3} patches      {} {:>10} bytes in all",
                 before.manifest().patch_count(),
-                millis(opened),
+                opened,
                 bytes + manifest.len() as u64
             );
             let again = median(|| before.write_next(&root, floor, |_, _| Ok::<(), Infallible>(())))?;
             println!(
-                "base again       {:>9.2} ms {:>10} bytes, {} chunks, after {images} images",
-                millis(again),
+                "base again             {} {:>10} bytes, {} chunks, after {images} images",
+                again,
                 image.written().bytes,
                 image.written().chunks
             );
@@ -139,32 +146,53 @@ fn next(
     let manifest = image.manifest().to_bytes();
     let bytes = image.written().bytes + manifest.len() as u64;
     println!(
-        "{:>5} {kind}: {:>7.2} ms {:>10} bytes ({:.2} % of a whole one), of it the manifest {}",
+        "{:>5} {kind:<17}{} {:>10} bytes ({:.2} % of a whole one), of it the manifest {}",
         CHANGES,
-        millis(took),
+        took,
         bytes,
         100.0 * bytes as f64 / whole_bytes as f64,
         manifest.len()
     );
     let opened = median(|| kept.open(&manifest))?;
-    println!("open             {:>9.2} ms", millis(opened));
+    println!("open                   {opened}");
     Ok(())
 }
 
-fn median<T, E>(mut once: impl FnMut() -> Result<T, E>) -> Result<Duration, E> {
-    let mut took = Vec::with_capacity(RUNS);
-    for _ in 0..RUNS {
-        let start = Instant::now();
-        let made = once()?;
-        took.push(start.elapsed());
-        drop(made);
-    }
-    took.sort_unstable();
-    Ok(took[RUNS / 2])
+/// How long something takes, on the clock and on the processor.
+struct Took {
+    clock: Duration,
+    processor: Duration,
 }
 
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [clock, processor] = [self.clock, self.processor].map(|took| took.as_secs_f64() * 1e3);
+        write!(f, "{clock:>8.2} ms ({processor:>7.2} on the processor)")
+    }
+}
+
+fn median<T, E>(mut once: impl FnMut() -> Result<T, E>) -> Result<Took, Failure>
+where
+    Failure: From<E>,
+{
+    let (mut clock, mut processor) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        let (start, start_processor) = (Instant::now(), processor_time()?);
+        let made = once()?;
+        clock.push(start.elapsed());
+        processor.push(processor_time()?.saturating_sub(start_processor));
+        drop(made);
+    }
+    clock.sort_unstable();
+    processor.sort_unstable();
+    Ok(Took { clock: clock[RUNS / 2], processor: processor[RUNS / 2] })
+}
+
+/// What this thread has had of a processor.
+fn processor_time() -> Result<Duration, Failure> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanos = text.split(' ').next().ok_or("cannot read /proc/thread-self/schedstat")?;
+    Ok(Duration::from_nanos(nanos.parse()?))
 }
 
 fn all(root: &Root) -> Vec<Relationship> {
