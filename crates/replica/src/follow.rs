@@ -8,8 +8,6 @@ use crate::FollowError;
 
 /// Bytes of entries read at a time.
 pub(crate) const READ_BYTES: usize = 4 << 20;
-/// Entries applied or undone before others may run.
-pub(crate) const ENTRIES_PER_PAUSE: usize = 64;
 
 /// The entries after `after` up to `last`, which must be the next ones.
 pub(crate) fn decoded(

@@ -13,12 +13,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use idhini_changelog::LogError;
 use idhini_graph::Root;
 use idhini_model::{Logged, Revision, Timestamp};
 use tokio::sync::OnceCell;
 
 use crate::follow::{self, READ_BYTES};
-use crate::namespace::locked;
+use crate::namespace::{in_place, locked};
 use crate::{FollowError, Namespace, Options, Published, ReplicaError};
 
 /// Rebuilt revisions that are kept for whoever asks next.
@@ -168,7 +169,7 @@ impl Namespace {
             return Err(ReplicaError::Expired { asked, oldest });
         }
         let below = match &self.images {
-            Some(images) => images.nearest(asked, above.revision(), self.options.seed),
+            Some(images) => in_place(true, || images.nearest(asked, above.revision(), self.options.seed)),
             None => None,
         };
         let changes_max = self.options.rebuild_changes_max;
@@ -177,7 +178,14 @@ impl Namespace {
             Some(root) => self.redo(root, asked, changes_max).await,
             None => self.undo(above.root().clone(), asked, changes_max).await,
         };
-        match root.map_err(unreadable)? {
+        let root = root.map_err(|error| match error {
+            // It went while it was looked for.
+            FollowError::Log(LogError::Trimmed { oldest, .. }) => {
+                ReplicaError::Expired { asked, oldest: Revision(oldest.0.saturating_sub(1)) }
+            }
+            error => unreadable(error),
+        });
+        match root? {
             Some(root) => Ok(Arc::new(Published::new(root, Some(&above)))),
             None => Err(too_far),
         }
@@ -193,12 +201,18 @@ impl Namespace {
         let mut changes = 0;
         while root.revision() < asked {
             let read = self.log.read(root.revision(), READ_BYTES).await?;
-            for logged in follow::decoded(read, root.revision(), asked)? {
-                changes += logged.entry.kind.weight();
-                if changes > changes_max {
-                    return Ok(None);
+            let is_near = in_place(true, || {
+                for logged in follow::decoded(read, root.revision(), asked)? {
+                    changes += logged.entry.kind.weight();
+                    if changes > changes_max {
+                        return Ok(false);
+                    }
+                    follow::apply(&mut root, &logged)?;
                 }
-                follow::apply(&mut root, &logged)?;
+                Ok::<_, FollowError>(true)
+            });
+            if !is_near? {
+                return Ok(None);
             }
         }
         Ok(Some(root))
@@ -216,7 +230,7 @@ impl Namespace {
         let mut read_to = asked;
         while read_to < root.revision() {
             let read = self.log.read(read_to, READ_BYTES).await?;
-            for logged in follow::decoded(read, read_to, root.revision())? {
+            for logged in in_place(true, || follow::decoded(read, read_to, root.revision()))? {
                 changes += logged.entry.kind.weight();
                 if changes > changes_max {
                     return Ok(None);
@@ -225,12 +239,7 @@ impl Namespace {
                 above.push(logged);
             }
         }
-        for (done, logged) in above.iter().rev().enumerate() {
-            follow::undo(&mut root, logged)?;
-            if done % follow::ENTRIES_PER_PAUSE == 0 {
-                tokio::task::yield_now().await;
-            }
-        }
+        in_place(true, || above.iter().rev().try_for_each(|logged| follow::undo(&mut root, logged)))?;
         Ok(Some(root))
     }
 }

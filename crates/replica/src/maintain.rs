@@ -97,6 +97,11 @@ impl Namespace {
         let seconds = i64::try_from(history_seconds).unwrap_or(i64::MAX);
         let horizon = Timestamp::from_seconds(self.now().seconds().saturating_sub(seconds));
         let head = self.log.head().await.map_err(|error| MaintainError::Trim(error.into()))?;
+        if head.oldest <= head.revision
+            && self.oldest_written_at(head.oldest).await.map_err(MaintainError::Trim)? > horizon
+        {
+            return Ok(());
+        }
         let first = self.first_after(horizon, head.oldest).await.map_err(MaintainError::Trim)?;
         let below = match &self.images {
             None => first,
@@ -110,5 +115,17 @@ impl Namespace {
             self.log.trim(below).await.map_err(|error| MaintainError::Trim(error.into()))?;
         }
         Ok(())
+    }
+
+    /// When the oldest entry was written; read once.
+    async fn oldest_written_at(&self, oldest: Revision) -> Result<Timestamp, FollowError> {
+        if let Some((revision, at)) = *locked(&self.oldest_written_at)
+            && revision == oldest
+        {
+            return Ok(at);
+        }
+        let at = self.written_at_revision(oldest).await?;
+        *locked(&self.oldest_written_at) = Some((oldest, at));
+        Ok(at)
     }
 }

@@ -125,6 +125,8 @@ pub struct Namespace {
     /// Batches handed to the log so far.
     pub(crate) batches: AtomicU64,
     pub(crate) last_written_at: Mutex<Timestamp>,
+    /// The oldest entry of the log, and when it was written, once that is known.
+    pub(crate) oldest_written_at: Mutex<Option<(Revision, Timestamp)>>,
     /// What is changed and not in an image yet.
     pub(crate) changes_since_image: AtomicU64,
     pub(crate) imaged_at: Mutex<Timestamp>,
@@ -150,7 +152,8 @@ impl Namespace {
         options: Options,
     ) -> Result<Arc<Namespace>, FollowError> {
         let head = log.head().await?;
-        let newest = images.as_ref().and_then(|images| images.newest(options.seed, head.revision));
+        let newest =
+            in_place(true, || images.as_ref().and_then(|images| images.newest(options.seed, head.revision)));
         let is_imaged = newest.is_some();
         let (root, last_written_at) =
             newest.unwrap_or_else(|| (Root::empty_seeded(options.seed), Timestamp::from_seconds(i64::MIN)));
@@ -167,6 +170,7 @@ impl Namespace {
             is_suspect: AtomicBool::new(true),
             batches: AtomicU64::new(0),
             last_written_at: Mutex::new(last_written_at),
+            oldest_written_at: Mutex::new(None),
             changes_since_image: AtomicU64::new(0),
             imaged_at: Mutex::new(last_written_at),
             clock,
@@ -295,18 +299,14 @@ impl Namespace {
             }
             let read = self.log.read(after, READ_BYTES).await?;
             let mut root = before.root().clone();
-            let mut last = None;
-            for (done, logged) in follow::decoded(read, after, head.revision)?.into_iter().enumerate() {
-                follow::apply(&mut root, &logged)?;
-                self.changes_since_image.fetch_add(logged.entry.kind.weight(), Ordering::Relaxed);
-                last = Some(logged.origin.written_at);
-                if done % follow::ENTRIES_PER_PAUSE == 0 {
-                    tokio::task::yield_now().await;
+            in_place(true, || {
+                for logged in follow::decoded(read, after, head.revision)? {
+                    follow::apply(&mut root, &logged)?;
+                    self.changes_since_image.fetch_add(logged.entry.kind.weight(), Ordering::Relaxed);
+                    *locked(&self.last_written_at) = logged.origin.written_at;
                 }
-            }
-            if let Some(last) = last {
-                *locked(&self.last_written_at) = last;
-            }
+                Ok::<_, FollowError>(())
+            })?;
             self.skip_to(Arc::new(Published::new(root, Some(&before))));
         }
         self.is_suspect.store(false, Ordering::Release);
@@ -320,6 +320,17 @@ impl Namespace {
             std::mem::replace(&mut *history, History::new(newest))
         };
         drop(dropped);
+    }
+}
+
+/// Runs what may take long without holding up the tasks that share this thread.
+pub(crate) fn in_place<T>(is_heavy: bool, work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current() {
+        Ok(runtime) if is_heavy && runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
+            tokio::task::block_in_place(work)
+        }
+        _ => work(),
     }
 }
 

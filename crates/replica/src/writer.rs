@@ -24,7 +24,7 @@ use idhini_schema::Schema;
 use tokio::sync::oneshot;
 
 use crate::judge::{self, Bounds};
-use crate::namespace::{locked, still};
+use crate::namespace::{in_place, locked, still};
 use crate::{Delete, Namespace, Published, ReplicaError, Wanted, Write, schema_change, sweep};
 
 /// Requests that may wait for the writer; more are refused, so that a log that hangs does not fill the memory.
@@ -333,17 +333,6 @@ fn is_heavy(request: &Request) -> bool {
     match request {
         Request::Write(write) => write.updates.len() > LIGHT_UPDATES_MAX || !write.preconditions.is_empty(),
         Request::Import(_) | Request::Delete(_) | Request::Schema(_) | Request::Sweep(_) => true,
-    }
-}
-
-/// Runs what may take long without holding up the tasks that share this thread.
-fn in_place<T>(is_heavy: bool, work: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    match Handle::try_current() {
-        Ok(runtime) if is_heavy && runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
-            tokio::task::block_in_place(work)
-        }
-        _ => work(),
     }
 }
 
