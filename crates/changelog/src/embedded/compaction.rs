@@ -11,11 +11,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::format::{HEADER_BYTES, Kind};
+use super::group::Move;
 use super::index::{Index, Segment};
 use super::queue::Answer;
 use super::reading::read_entry;
 use super::scan::{Assembler, Scan, Step, WholeEntry};
-use super::writer::{LogWriter, Move, unavailable};
+use super::writer::{LogWriter, unavailable};
 use crate::LogError;
 
 /// Bytes of entries that move with one group; more only for one entry.

@@ -18,6 +18,7 @@ mod begin;
 pub mod broken;
 mod compaction;
 mod format;
+mod group;
 mod index;
 mod listing;
 mod open;

@@ -5,11 +5,14 @@
 
 #![allow(clippy::print_stdout, reason = "a long run says how long it was")]
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
+use idhini_changelog::embedded::{Listed, list};
+use idhini_testkit::disk::Kind;
 use idhini_testkit::rng::Rng;
 
-use crate::log_workload::World;
+use crate::log_workload::{Model, World};
 
 /// Small, so that there are many of them.
 const SEGMENT_BYTES: u64 = 6_000;
@@ -21,10 +24,18 @@ fn number_of(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
-/// How long the workload is in changes of the disk.
+/// How long the workload is in changes of the disk, and what they are.
 fn changes_of(seed: u64, acts: usize) -> u64 {
     let mut world = World::new(seed, SEGMENT_BYTES);
+    world.disk.record();
     world.act(acts);
+    let history = world.disk.history();
+    let count = |kind| history.iter().filter(|operation| operation.kind == kind).count();
+    let (writes, syncs) = (count(Kind::Write), count(Kind::Sync) + count(Kind::SyncDirectory));
+    let Model { acknowledged, refused, .. } = world.model;
+    println!(
+        "seed {seed}: {acts} acts, {acknowledged} batches, {refused} refused, {writes} writes, {syncs} syncs"
+    );
     world.open().unwrap();
     world.verify().unwrap();
     world.disk.changes()
@@ -75,8 +86,49 @@ fn after_failures(seed: u64, acts: usize, change: u64, cut_seed: u64) -> Result<
 }
 
 #[test]
+fn the_workload_does_everything_that_a_store_does() {
+    let mut world = World::new(1, SEGMENT_BYTES);
+    world.disk.record();
+    let mut seen = BTreeSet::new();
+    for _ in 0..60 {
+        world.act(2);
+        for segment in list(&world.disk).unwrap() {
+            let each = |listed| {
+                if let Listed::Frame { facts, .. } = listed {
+                    seen.insert(format!("{:?}", facts.kind));
+                    seen.extend(facts.is_relocated.then(|| "relocated".to_owned()));
+                    seen.extend((facts.chunk > 0).then(|| "chunk".to_owned()));
+                }
+                true
+            };
+            segment.unwrap().each(each).unwrap();
+        }
+    }
+    for expected in [
+        "Begun",
+        "Closed",
+        "Delete",
+        "Deleted",
+        "Entry",
+        "Logs",
+        "Removed",
+        "Segments",
+        "Trim",
+        "chunk",
+        "relocated",
+    ] {
+        assert!(seen.contains(expected), "{expected} is not among {seen:?}");
+    }
+    let history = world.disk.history();
+    let has = |kind, path: &str| {
+        history.iter().any(|operation| operation.kind == kind && operation.path.ends_with(path))
+    };
+    assert!(has(Kind::Rename, ".spare") && has(Kind::Remove, ".segment") && has(Kind::SetLength, ".segment"));
+}
+
+#[test]
 fn a_power_cut_at_any_change_loses_nothing_that_was_acknowledged() {
-    let acts = number_of("IDHINI_SWEEP_ACTS", 120);
+    let acts = number_of("IDHINI_SWEEP_ACTS", 90);
     let seeds = number_of("IDHINI_SWEEP_SEEDS", 1) as u64;
     let (mut points, mut cuts) = (0, 0);
     let changes = changes_of(1, acts);
@@ -96,7 +148,7 @@ fn a_power_cut_at_any_change_loses_nothing_that_was_acknowledged() {
 
 #[test]
 fn failures_of_any_change_lose_nothing_and_pass() {
-    let acts = number_of("IDHINI_SWEEP_ACTS", 120);
+    let acts = number_of("IDHINI_SWEEP_ACTS", 90);
     let seeds = number_of("IDHINI_SWEEP_SEEDS", 1) as u64;
     let changes = changes_of(2, acts);
     for change in 1..=changes {
