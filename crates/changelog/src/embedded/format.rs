@@ -344,3 +344,6 @@ pub fn forge(segment: u32, bytes: &mut [u8]) -> usize {
     }
     mended
 }
+
+#[cfg(test)]
+mod tests;

@@ -227,6 +227,8 @@ impl LogWriter {
             self.shared.index.trim(&log, below);
             self.trims.insert(id);
             self.compaction.look_again();
+            // Someone asked for something: the disk is tried again.
+            self.is_ill = false;
         }
         Ok(())
     }

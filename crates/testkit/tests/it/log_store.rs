@@ -265,6 +265,21 @@ mod segments {
     use super::*;
 
     #[test]
+    fn a_trim_lasts_without_anything_after_it() {
+        let mut stepped = fresh();
+        for head in 0..3 {
+            stepped.append(1, head, "x").unwrap();
+        }
+        let mut again = opened(&stepped.close()).unwrap();
+        again.trim(1, 3);
+        again.idle();
+        for seed in 0..50 {
+            let mut found = opened(&again.disk.after_power_cut(seed)).unwrap();
+            assert_eq!(found.texts(1).len(), 1);
+        }
+    }
+
+    #[test]
     fn an_idle_log_pins_no_segment() {
         let mut stepped = fresh();
         stepped.append(2, 0, "idle").unwrap();
