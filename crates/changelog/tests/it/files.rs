@@ -11,7 +11,7 @@ use crate::scratch::Scratch;
 #[test]
 fn a_directory_is_held_by_one_at_a_time_and_says_by_whom() {
     let scratch = Scratch::new();
-    let directory = scratch.path().join("new");
+    let directory = scratch.path().join("some").join("new");
     let disk = FileDisk::open(&directory).unwrap();
     let held = FileDisk::open(&directory).unwrap_err();
     assert!(
