@@ -109,12 +109,8 @@ impl FileDisk {
     }
 }
 
-fn make_directories(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
-}
-
 /// Makes a directory that is not there yet, and those above it, so that their names last.
-fn create_durably(directory: &Path) -> io::Result<()> {
+fn make_directories(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
@@ -122,8 +118,8 @@ fn create_durably(directory: &Path) -> io::Result<()> {
         Some(above) if !above.as_os_str().is_empty() => above,
         _ => Path::new("."),
     };
-    create_durably(above)?;
-    match fs::create_dir(directory) {
+    make_directories(above)?;
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
         // Another process was faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
         created => created?,
