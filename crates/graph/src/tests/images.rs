@@ -93,7 +93,7 @@ fn stretches() -> impl Strategy<Value = Vec<(Vec<Command>, u8)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 2, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
 
     #[test]
     fn an_opened_image_is_the_imaged_root_and_goes_on_like_it(commands in vec(command(), 1..30), floor in floor()) {
@@ -299,4 +299,27 @@ fn entries_that_were_undone_and_written_otherwise_are_a_patch_too() {
     let next = kept.write_next(&image, &root, Revision(0));
     assert!(!next.written().is_base);
     assert_eq!(opened(&kept, &next).0.content(), root.content());
+}
+
+#[test]
+fn a_run_that_returns_into_its_leaf_leaves_nothing_of_it_in_chunks_of_runs() {
+    let mut root = rooted();
+    let texts: Vec<String> = (0..60).map(|at| format!("group:all#member@user:u{at}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let entry = changes(&root, created(&texts));
+    root.apply(&entry).unwrap();
+    let mut kept = Kept::default();
+    let mut image = kept.write(&root, Revision(0));
+    // Only the last two stay: they lie in a chunk of which nothing was removed.
+    let entry = changes(&root, deleted(&texts[..58]));
+    root.apply(&entry).unwrap();
+    let mut images = 0;
+    while images == 0 || !image.written().is_base {
+        let entry = changes(&root, created(&[&format!("document:d#viewer@user:v{images}")]));
+        root.apply(&entry).unwrap();
+        image = kept.write_next(&image, &root, Revision(0));
+        images += 1;
+    }
+    kept.retain(&image);
+    assert_eq!(opened(&kept, &image).0.content(), root.content());
 }
