@@ -61,6 +61,7 @@ macro_rules! acceptance {
             what_is_trimmed_is_gone_and_the_head_stays,
             a_log_trimmed_to_its_head_goes_on,
             a_deleted_log_is_gone_for_good,
+            a_log_begins_where_it_is_told_to,
             what_was_appended_is_there_after_reopening,
             many_logs_live_side_by_side,
         }

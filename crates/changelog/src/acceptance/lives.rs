@@ -86,6 +86,29 @@ async fn deleted(store: &dyn Store, ids: &[LogId]) {
     assert_eq!(store.logs().await.unwrap(), [LogId(8)]);
 }
 
+pub async fn a_log_begins_where_it_is_told_to(stores: &dyn Stores) {
+    let store = stores.fresh().await;
+    store.begin(LOG, Revision(5)).await.unwrap();
+    let begun = Head { revision: Revision(5), oldest: Revision(6), writer: None };
+    assert_eq!(store.log(LOG).head().await.unwrap(), begun);
+    let again = store.begin(LOG, Revision(9)).await.unwrap_err();
+    assert!(matches!(again, LogError::Begun { log: LOG, head: Revision(5) }), "{again:?}");
+    let store = stores.reopened(store).await;
+    let log = store.log(LOG);
+    assert_eq!(log.head().await.unwrap(), begun);
+    assert_eq!(store.logs().await.unwrap(), [LOG]);
+    assert!(matches!(log.read(Revision(4), 100).await, Err(LogError::Trimmed { .. })));
+    assert_eq!(log.append(Revision(5), by(1, &["a"])).await.unwrap(), Revision(6));
+    assert_eq!(texts(&all(&*log, Revision(5)).await), [(6, "a".into())]);
+    drop(log);
+    let store = stores.reopened(store).await;
+    assert_eq!(texts(&all(&*store.log(LOG), Revision(5)).await), [(6, "a".into())]);
+    let deleted = LogId(8);
+    store.delete(deleted).await.unwrap();
+    let refused = store.begin(deleted, Revision(1)).await.unwrap_err();
+    assert!(matches!(refused, LogError::Deleted { .. }), "{refused:?}");
+}
+
 pub async fn what_was_appended_is_there_after_reopening(stores: &dyn Stores) {
     let mut store = stores.fresh().await;
     let mut expected = Vec::new();

@@ -31,6 +31,9 @@ pub(crate) struct Location {
     pub bytes: u32,
 }
 
+/// Stands for nobody in a file: writers count from 1.
+pub(crate) const NOBODY: Writer = Writer { id: 0, sequence: 0 };
+
 /// All logs and segments of a store.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
@@ -247,8 +250,9 @@ impl Kept {
 
     /// What outlives the segments; `None` if the log has no past.
     fn end(&self, log: LogId) -> Option<LogEnd> {
-        let writer = self.writer.filter(|_| self.head > Revision(0) && !self.is_deleted)?;
-        Some(LogEnd { log, head: self.head, oldest: self.oldest(), writer })
+        let has_past = self.head > Revision(0) && !self.is_deleted;
+        let writer = self.writer.unwrap_or(NOBODY);
+        has_past.then(|| LogEnd { log, head: self.head, oldest: self.oldest(), writer })
     }
 }
 

@@ -179,6 +179,7 @@ impl EmbeddedStore {
             leftovers: opened.leftovers,
             overlong: opened.overlong,
             spares: opened.spares,
+            tail: opened.tail,
             unsettled: Vec::new(),
             compaction,
             // An open that is followed by no write writes nothing.

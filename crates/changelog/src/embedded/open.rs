@@ -23,11 +23,11 @@ use super::begin::{DIRECTORY, Start, is_spare, is_unbegun, segment_number, segme
 use super::format::{
     ALIGNMENT_BYTES, FORMAT_VERSION, FRAME_BYTES, Facts, HEADER_BYTES, HeaderFlaw, Kind, Place,
 };
-use super::index::{Index, Kept, Location, LogEnd, Ranges, Segment};
+use super::index::{Index, Kept, Location, LogEnd, NOBODY, Ranges, Segment};
 use super::scan::{Assembler, Scan, Step, WholeEntry, header_bytes};
 use super::writer::SPARES_MAX;
+use crate::LogId;
 use crate::disk::{Disk, DiskFile};
-use crate::{LogId, Writer};
 
 /// Bytes that are written again at once.
 const REWRITTEN_BYTES_MAX: u64 = 1 << 20;
@@ -82,6 +82,8 @@ pub(crate) struct Opened {
     pub spares: Vec<String>,
     /// Sealed segments with more in their files than is valid.
     pub overlong: BTreeMap<u32, u64>,
+    /// What has to be written again before anything is appended.
+    pub tail: Option<Tail>,
 }
 
 /// Reads everything. `new_store` is the id of a store in an empty directory.
@@ -95,10 +97,22 @@ pub(crate) fn open(disk: &dyn Disk, new_store: u64) -> Result<Opened, OpenError>
     leftovers.extend(spares.drain(SPARES_MAX.min(spares.len())..));
     let Some(&newest) = numbers.iter().max() else {
         let (index, overlong) = (Index::default(), BTreeMap::new());
-        return Ok(Opened { index, store: new_store, next_segment: 1, leftovers, spares, overlong });
+        return Ok(Opened {
+            index,
+            store: new_store,
+            next_segment: 1,
+            leftovers,
+            spares,
+            overlong,
+            tail: None,
+        });
     };
     // A name that only the cache knows must not be the reason to leave out what an older one says.
-    disk.sync_directory(DIRECTORY)?;
+    match disk.sync_directory(DIRECTORY) {
+        // Nothing is written before a segment begins, which makes the names last too.
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
+        synced => synced?,
+    }
     let file = disk.open(&segment_path(newest))?;
     let place = place_of(&*file, newest, None)?;
     let mut files = vec![(newest, Arc::clone(&file), place, HEADER_BYTES as u64, file.bytes_len()?)];
@@ -148,9 +162,10 @@ pub(crate) fn open(disk: &dyn Disk, new_store: u64) -> Result<Opened, OpenError>
     for entry in std::mem::take(&mut replay.entries) {
         places.put(&entry);
     }
+    let tail = replay.tail.take();
     let index = places.index(&replay, segments, newest)?;
     let next_segment = newest.saturating_add(1);
-    Ok(Opened { index, store: place.store, next_segment, leftovers, spares, overlong })
+    Ok(Opened { index, store: place.store, next_segment, leftovers, spares, overlong, tail })
 }
 
 /// Reads a segment's header.
@@ -189,6 +204,8 @@ struct Replay {
     entries: Vec<WholeEntry>,
     entry_bytes: u64,
     end: u64,
+    /// What could not be written again.
+    tail: Option<Tail>,
 }
 
 impl Replay {
@@ -205,6 +222,7 @@ impl Replay {
             entries: Vec::new(),
             entry_bytes: 0,
             end: HEADER_BYTES as u64,
+            tail: None,
         })
     }
 
@@ -276,10 +294,10 @@ impl Replay {
             }
         }
         if !is_closed {
-            match self.write_again(durable) {
-                // Nothing can wait to be written there, nor will anything be appended.
-                Err(OpenError::Unavailable { source })
-                    if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
+            let tail = Tail { file: Arc::clone(&self.file), from: durable, end: self.end };
+            match tail.write_again() {
+                // It can be read all the same, and is written before anything is appended.
+                Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => self.tail = Some(tail),
                 written => written?,
             }
         }
@@ -298,22 +316,6 @@ impl Replay {
         }
     }
 
-    /// What may stand in the page cache only: a process that ended, or a sync that failed, may have left it there.
-    /// The same bytes in the same place harm nothing if they were durable, and are so from now on.
-    fn write_again(&self, from: u64) -> Result<(), OpenError> {
-        let mut at = from;
-        while at < self.end {
-            let bytes = (self.end - at).min(REWRITTEN_BYTES_MAX);
-            let mut block = vec![0; usize::try_from(bytes).unwrap_or(0)];
-            let read = self.file.read_at(at, &mut block)?;
-            block.truncate(read);
-            self.file.write_at(at, &block)?;
-            at += bytes;
-        }
-        self.file.sync()?;
-        Ok(())
-    }
-
     fn append(&mut self, entry: &WholeEntry) -> Result<(), &'static str> {
         self.entry_bytes += u64::from(entry.location.bytes);
         self.entries.push(*entry);
@@ -330,7 +332,7 @@ impl Replay {
             log: entry.log,
             head: Revision(0),
             oldest: Revision(1),
-            writer: Writer { id: 0, sequence: 0 },
+            writer: NOBODY,
         });
         if entry.revision.0 != end.head.0 + 1 {
             return Err("an entry does not follow its log's head");
@@ -364,6 +366,30 @@ impl Replay {
             }
         }
         Ok(())
+    }
+}
+
+/// What may stand in the page cache only: a process that ended, or a sync that failed, may have left it there.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    file: Arc<dyn DiskFile>,
+    from: u64,
+    end: u64,
+}
+
+impl Tail {
+    /// The same bytes in the same place harm nothing if they were durable, and are so from now on.
+    pub(crate) fn write_again(&self) -> io::Result<()> {
+        let mut at = self.from;
+        while at < self.end {
+            let bytes = (self.end - at).min(REWRITTEN_BYTES_MAX);
+            let mut block = vec![0; usize::try_from(bytes).unwrap_or(0)];
+            let read = self.file.read_at(at, &mut block)?;
+            block.truncate(read);
+            self.file.write_at(at, &block)?;
+            at += bytes;
+        }
+        self.file.sync()
     }
 }
 
@@ -459,7 +485,7 @@ impl Places {
             let end = replay.logs.get(&id);
             let kept = Kept {
                 head: end.map_or(Revision(0), |end| end.head),
-                writer: end.map(|end| end.writer),
+                writer: end.map(|end| end.writer).filter(|writer| *writer != NOBODY),
                 entries: log.locations,
                 is_deleted: false,
                 is_unsettled: false,

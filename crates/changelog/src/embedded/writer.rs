@@ -24,9 +24,10 @@ use super::compaction::Compaction;
 use super::format::Place;
 use super::group::{Group, Part, Tentative};
 use super::index::{Kept, Location, Log, Segment};
+use super::open::Tail;
 use super::queue::{Answer, Request, closed};
 use crate::disk::Disk;
-use crate::{AppendError, Batch, LogError, LogId, Record, Writer};
+use crate::{AppendError, Batch, LogError, LogId, Record};
 
 /// Bytes of entries that are written and synced together; more only for one batch.
 const GROUP_BYTES_MAX: usize = 8 << 20;
@@ -61,6 +62,8 @@ pub(crate) struct LogWriter {
     pub(super) doomed: BTreeSet<u32>,
     /// Files that are no longer needed and are still there.
     pub(super) leftovers: Vec<String>,
+    /// What has to be written again before anything else is written.
+    pub(super) tail: Option<Tail>,
     /// Files that the next segments are written over.
     pub(super) spares: Vec<String>,
     /// Sealed segments whose files are longer than what is valid in them.
@@ -149,7 +152,7 @@ impl LogWriter {
             return Ok(());
         }
         // Nobody appended what is before it.
-        *log.kept() = Kept { head, writer: Some(Writer { id: 0, sequence: 0 }), ..Kept::default() };
+        *log.kept() = Kept { head, ..Kept::default() };
         let begun = self.begin();
         log.changed.notify_waiters();
         begun.map_err(|source| {
@@ -291,6 +294,10 @@ impl LogWriter {
 
     /// Ends the current segment, if there is one, and begins the next.
     pub(super) fn begin(&mut self) -> io::Result<()> {
+        if let Some(tail) = &self.tail {
+            tail.write_again()?;
+            self.tail = None;
+        }
         let number = self.next_segment;
         let Some(next) = number.checked_add(1) else {
             return Err(io::Error::other("segment numbers are used up"));

@@ -244,6 +244,31 @@ mod ill_disks {
     }
 
     #[test]
+    fn what_was_left_unsynced_is_written_again_before_anything_follows_it() {
+        let mut stepped = fresh();
+        stepped.append(1, 0, "a").unwrap();
+        // Written, and not synced: the process is killed.
+        let (path, error) = (String::new(), ErrorKind::Other);
+        stepped.disk.fail(Fault { kind: Kind::Sync, path, skipped: 0, count: u64::MAX, error });
+        stepped.append(1, 1, "b").unwrap_err();
+        let disk = stepped.disk.after_kill(1);
+        drop(stepped);
+        for kind in [Kind::Write, Kind::Sync, Kind::SyncDirectory, Kind::Create] {
+            let (path, error) = (String::new(), ErrorKind::ReadOnlyFilesystem);
+            disk.fail(Fault { kind, path, skipped: 0, count: u64::MAX, error });
+        }
+        let mut again = opened(&disk).unwrap();
+        assert_eq!(again.texts(1), ["a", "b"], "it is read from a read-only disk");
+        assert!(again.append(1, 2, "c").is_err());
+        disk.heal();
+        again.append(1, 2, "c").unwrap();
+        for seed in 0..50 {
+            let mut found = opened(&disk.after_power_cut(seed)).unwrap();
+            assert_eq!(found.texts(1), ["a", "b", "c"]);
+        }
+    }
+
+    #[test]
     fn a_disk_that_became_read_only_is_written_again_when_it_is_well() {
         let mut stepped = fresh();
         stepped.append(1, 0, "a").unwrap();
