@@ -1,6 +1,7 @@
 //! May the subject? Who may? What may it reach? How is it so?
 
 mod broken;
+mod causes;
 mod check;
 mod conditions;
 mod evaluate;

@@ -5,6 +5,7 @@
 mod exclusion;
 mod lookups;
 mod portions;
+mod refusals;
 mod rules;
 mod shapes;
 
@@ -116,6 +117,28 @@ pub(crate) fn with_question<T>(text: &str, ask: impl FnOnce(Question<'_>) -> T) 
     let (resource, subject) = (resource.parse().unwrap(), subject.parse().unwrap());
     let context = Context::from_json(context).unwrap();
     ask(Question { resource: &resource, permission, subject: &subject, context: &context })
+}
+
+/// An answer in portions of `fuel`, and what each portion cost.
+pub(crate) fn answered(check: &mut Check<'_>, fuel: u64) -> (Result<Answer, EngineError>, Vec<u64>) {
+    in_portions(check, |check| check.advance(fuel))
+}
+
+fn in_portions<'a, T>(
+    check: &mut Check<'a>,
+    mut advance: impl FnMut(&mut Check<'a>) -> Result<Progress<T>, EngineError>,
+) -> (Result<T, EngineError>, Vec<u64>) {
+    let mut costs = Vec::new();
+    loop {
+        let before = check.cost();
+        let progress = advance(check);
+        costs.push(check.cost() - before);
+        match progress {
+            Ok(Progress::More) => assert!(costs.len() < 10_000_000, "it does not end"),
+            Ok(Progress::Done(done)) => return (Ok(done), costs),
+            Err(error) => return (Err(error), costs),
+        }
+    }
 }
 
 fn page_of<T>(page: usize, mut next: impl FnMut() -> Progress<Option<T>>) -> Vec<T> {
