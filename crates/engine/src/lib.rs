@@ -13,6 +13,7 @@ mod lookup_subjects;
 mod plans;
 mod question;
 mod refuse;
+mod size;
 mod solve;
 mod survey;
 mod value;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod exclusion;
+mod expansions;
 mod lookups;
 mod portions;
 mod refusals;

@@ -156,7 +156,7 @@ fn an_expansion_is_made_in_portions_and_never_larger_than_allowed() {
             Progress::More => None,
         })
         .unwrap();
-    assert!(portions >= 50, "{portions} portions of 100 for 5,000 edges: fuel is not looked at");
+    assert!(portions >= 500, "{portions} portions of 100 for 5,000 edges: fuel is not looked at");
     let whole = Expand::open(world.snapshot(), &all, "access", Limits::default()).unwrap().tree().unwrap();
     assert_eq!(tree, whole);
     let ExpandKind::Exclusion(sides) = &tree.kind else { panic!("{tree:?}") };
