@@ -24,8 +24,9 @@ pub use check::{Check, CheckBulk};
 pub use conditions::CAVEAT_BUDGET;
 pub use expand::{EXPAND_DEPTH_MAX, EXPANDED_COST_MAX, Expand, ExpandKind, ExpandTree, ExpandedSubject};
 pub use explain::{
-    ConditionOutcome, EXPLAINED_EDGES_MAX, EXPLAINED_EDGES_TOTAL_MAX, EXPLAINED_GOALS_MAX,
-    ExplainedCondition, ExplainedEdge, ExplainedEdges, ExplainedGoal, ExplainedRule, Explanation, RuleKind,
+    ConditionOutcome, EXPLAINED_BYTES_MAX, EXPLAINED_EDGES_MAX, EXPLAINED_EDGES_TOTAL_MAX,
+    EXPLAINED_GOALS_MAX, ExplainedCondition, ExplainedEdge, ExplainedEdges, ExplainedGoal, ExplainedRule,
+    Explanation, RuleKind,
 };
 pub use lookup_resources::{FoundResource, LookupResources};
 pub use lookup_subjects::{ExcludedSubject, FoundSubject, LookupSubjects};

@@ -378,3 +378,6 @@ impl Survey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 
 mod exclusion;
 mod expansions;
+mod explanations;
 mod lookups;
 mod portions;
 mod refusals;
@@ -11,8 +12,8 @@ mod rules;
 mod shapes;
 
 use idhini_engine::{
-    Answer, Check, EngineError, FoundResource, FoundSubject, Limits, LookupResources, LookupSubjects,
-    Permissionship, Plans, Position, Progress, Question, Snapshot,
+    Answer, Check, EngineError, Explanation, FoundResource, FoundSubject, Limits, LookupResources,
+    LookupSubjects, Permissionship, Plans, Position, Progress, Question, Snapshot,
 };
 use idhini_graph::Root;
 use idhini_model::{Change, Context, Entry, EntryKind, Relationship, SubjectRef, Timestamp};
@@ -123,6 +124,11 @@ pub(crate) fn with_question<T>(text: &str, ask: impl FnOnce(Question<'_>) -> T) 
 /// An answer in portions of `fuel`, and what each portion cost.
 pub(crate) fn answered(check: &mut Check<'_>, fuel: u64) -> (Result<Answer, EngineError>, Vec<u64>) {
     in_portions(check, |check| check.advance(fuel))
+}
+
+/// An explanation in portions of `fuel`, and what each portion cost.
+pub(crate) fn explained(check: &mut Check<'_>, fuel: u64) -> (Result<Explanation, EngineError>, Vec<u64>) {
+    in_portions(check, |check| check.advance_explanation(fuel))
 }
 
 fn in_portions<'a, T>(
