@@ -183,7 +183,7 @@ impl<'a> Expand<'a> {
     ///
     /// # Errors
     /// As [`Expand::advance`].
-    pub fn tree(mut self) -> Result<ExpandTree, EngineError> {
+    pub fn tree(&mut self) -> Result<ExpandTree, EngineError> {
         loop {
             if let Progress::Done(tree) = self.advance(u64::MAX)? {
                 return Ok(tree);

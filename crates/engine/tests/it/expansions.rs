@@ -76,7 +76,12 @@ fn a_tree_has_never_more_nodes_and_subjects_than_its_caller_would_spend() {
             Err(error) => assert_eq!(error, EngineError::Budget { cost_max }),
         }
     }
-    // Beside nodes and subjects only followed edges are charged.
+    // Beside nodes and subjects only followed edges are charged; here there are none.
+    for permission in ["viewer", "own", "none"] {
+        let tree = tree_of(&world, "folder:f0", permission, EXPANDED_COST_MAX).unwrap();
+        let least = (0..).find(|cost_max| tree_of(&world, "folder:f0", permission, *cost_max).is_ok());
+        assert_eq!(least, Some(count(&tree)), "{permission}");
+    }
     let least = least.unwrap();
     assert!(least < count(&whole) * 3 / 2, "{least} for {}", count(&whole));
 }
@@ -144,6 +149,8 @@ fn what_relationships_store_is_charged_too() {
 fn asked_again_an_expansion_is_the_same_and_a_refusal_too() {
     let world = members(50, "");
     let all: ResourceRef = "group:all".parse().unwrap();
+    let mut expand = Expand::open(world.snapshot(), &all, "access", Limits::default()).unwrap();
+    assert_eq!(expand.tree(), expand.tree());
     for (cost_max, is_refused) in [(1_000, false), (20, true)] {
         let mut expand = Expand::open(world.snapshot(), &all, "access", Limits { cost_max }).unwrap();
         let mut ends = Vec::new();

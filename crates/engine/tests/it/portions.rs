@@ -220,6 +220,8 @@ fn a_component_is_solved_in_even_portions_however_wide_its_gates_are() {
             let mut check = Check::open(world.snapshot(), question, Limits::default()).unwrap();
             let (answer, costs) = answered(&mut check, 100);
             assert_eq!(answer.unwrap().permissionship, value);
+            // Also what a gate has of children is charged.
+            assert!(costs.iter().sum::<u64>() > 36_000, "{costs:?}");
             // A stage ends with a charge for all gates, a 64th of what they cost.
             let most = costs.iter().max().unwrap();
             assert!(*most < 300, "a portion of 100 cost {most}");
