@@ -42,7 +42,7 @@ impl<'a> Check<'a> {
         Ok(Check { evaluator, goal, question, inquiry, explaining: None })
     }
 
-    /// Works on for about `fuel` edges.
+    /// Works on for about `fuel` edges. Asked again after its answer, it gives the same.
     ///
     /// # Errors
     /// [`EngineError::Budget`], [`EngineError::Caveat`], [`EngineError::Cycle`].
@@ -75,7 +75,8 @@ impl<'a> Check<'a> {
     /// [`EngineError::Budget`]: explaining is charged to the question.
     pub fn advance_explanation(&mut self, fuel: u64) -> Result<Progress<Explanation>, EngineError> {
         let end = self.evaluator.cost().saturating_add(fuel);
-        let mut explaining = self.explaining.take().unwrap_or_else(|| Explaining::open(self.goal));
+        let open = || Explaining::open(&self.evaluator, self.goal);
+        let mut explaining = self.explaining.take().unwrap_or_else(open);
         let progress = explaining.advance(&mut self.evaluator, self.question, end)?;
         if progress == Progress::More {
             self.explaining = Some(explaining);

@@ -273,6 +273,12 @@ impl<'a> Evaluator<'a> {
         self.subject.member == Some(goal.member) && self.subject.object == goal.object
     }
 
+    /// The id of a goal's object, if a relationship names it.
+    pub(crate) fn object_id(&self, goal: GoalKey) -> Option<&'a str> {
+        let object_type = self.snapshot.plans.type_ids[self.snapshot.plans.type_of(goal.member) as usize];
+        (goal.object < UNNAMED_RESOURCE).then(|| self.snapshot.root.object_id(object_type, goal.object))
+    }
+
     /// What needs no frame: the subject itself, and relations of objects and wildcards alone.
     fn at_once(&mut self, goal: GoalKey) -> Option<Bounds> {
         if self.is_subject(goal) && !is_broken(Variant::UsersetIsNotItsOwnMember) {

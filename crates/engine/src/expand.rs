@@ -5,21 +5,30 @@
 //! userset), so that the tree is finite on every graph and clients with protobuf's usual limit of 100 nested messages
 //! can read it.
 //!
+//! # Invariants
+//! * Each node, reference and subject of a tree is charged before the next is made, so a tree never has more of them
+//!   than its caller would spend.
+//! * Asked again after its end, it makes the same tree anew; after its budget it stays refused.
+//!
 //! Cost: O(nodes and edges of the tree), at most [`EXPANDED_COST_MAX`], since a tree is answered whole.
 
 use std::collections::BTreeMap;
 
-use idhini_model::{Attributes, Context, ResourceRef, SubjectRef};
+use idhini_model::{Attributes, Context, Relationship, ResourceRef, SubjectRef};
 use idhini_schema::{ArrowKind, ClassIndex, MemberIndex, NodeIndex, PlanNode};
 
 use crate::conditions::Conditions;
 use crate::question::{UNNAMED_RESOURCE, UNNAMED_SUBJECT};
-use crate::{EngineError, Limits, Progress, Snapshot};
+use crate::{EngineError, Limits, Progress, Snapshot, size};
 
 /// The deepest tree; each level nests two messages.
 pub const EXPAND_DEPTH_MAX: usize = 40;
 /// The most nodes and edges that one tree may take, whatever its caller would spend.
 pub const EXPANDED_COST_MAX: u64 = 1_000_000;
+/// How much fuel a node or edge of a tree takes: its names are copied, which lasts as long as visiting so many edges.
+const FUEL_SHOWN: u64 = 10;
+/// A subject that stores values is charged once more for each so many bytes of them.
+const STORED_BYTES: usize = 256;
 
 /// A node of an expansion.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +68,8 @@ pub struct Expand<'a> {
     snapshot: Snapshot<'a>,
     conditions: Conditions<'a>,
     resource: &'a ResourceRef,
+    member: MemberIndex,
+    object: u32,
     cost_max: u64,
     cost: u64,
     /// Nodes being expanded, outermost first.
@@ -119,26 +130,30 @@ impl<'a> Expand<'a> {
             snapshot,
             conditions: Conditions::new(snapshot, &NO_CONTEXT),
             resource,
+            member,
+            object,
             cost_max: limits.cost_max.min(EXPANDED_COST_MAX),
             cost: 0,
             frames: Vec::new(),
             finished: None,
         };
-        expand.open_goal(member, object, 1);
+        expand.begin();
         Ok(expand)
     }
 
-    /// Works on for about `fuel` nodes and edges.
+    /// Works on for about `fuel`, of which a node or edge of the tree takes as much as visiting ten edges.
     ///
     /// # Errors
     /// [`EngineError::Budget`].
     pub fn advance(&mut self, fuel: u64) -> Result<Progress<ExpandTree>, EngineError> {
         // Never further than just over the budget, so that no relation is collected beyond it.
-        let end = self.cost.saturating_add(fuel).min(self.cost_max.saturating_add(1));
-        while let Some(mut frame) = self.frames.pop() {
+        let shown = (fuel / FUEL_SHOWN).max(1);
+        let end = self.cost.saturating_add(shown).min(self.cost_max.saturating_add(1));
+        loop {
             if self.cost > self.cost_max {
                 return Err(EngineError::Budget { cost_max: self.cost_max });
             }
+            let Some(mut frame) = self.frames.pop() else { break };
             frame.children.extend(self.finished.take());
             let step = if self.cost < end { self.step(&mut frame, end) } else { Step::Pause };
             let depth = frame.depth + 1;
@@ -150,6 +165,7 @@ impl<'a> Expand<'a> {
                 }
                 Step::Node(node) => {
                     let child = Frame::new(frame.member, frame.object, node, depth, false);
+                    self.cost += 1;
                     self.frames.extend([frame, child]);
                 }
                 Step::Pause => {
@@ -158,7 +174,9 @@ impl<'a> Expand<'a> {
                 }
             }
         }
-        Ok(self.finished.take().map_or(Progress::More, Progress::Done))
+        let Some(tree) = self.finished.take() else { return Ok(Progress::More) };
+        self.begin();
+        Ok(Progress::Done(tree))
     }
 
     /// Runs to the end without a pause.
@@ -173,11 +191,17 @@ impl<'a> Expand<'a> {
         }
     }
 
+    fn begin(&mut self) {
+        self.cost = 0;
+        self.open_goal(self.member, self.object, 1);
+    }
+
     /// Opens a frame for a member of an object, or finishes it at once as a reference.
     fn open_goal(&mut self, member: MemberIndex, object: u32, depth: usize) {
         let is_open = |f: &Frame| f.is_goal && (f.member, f.object) == (member, object);
         if depth < EXPAND_DEPTH_MAX && !self.frames.iter().any(is_open) {
             let node = self.snapshot.plans.node_of(member);
+            self.cost += 1;
             self.frames.push(Frame::new(member, object, node, depth, true));
             return;
         }
@@ -186,22 +210,19 @@ impl<'a> Expand<'a> {
         let subject = SubjectRef::userset(&resource.object_type, &resource.object_id, relation);
         let leaf = vec![ExpandedSubject { subject, attributes: Attributes::default() }];
         self.finished = Some(self.tree_of(member, object, ExpandKind::Leaf(leaf)));
+        // The leaf and its subject.
+        self.cost += 2;
     }
 
     /// Works on a node until it is complete, needs a child, or the portion ends.
     fn step(&mut self, frame: &mut Frame, end: u64) -> Step {
-        if frame.position == 0 && frame.edge_position == 0 {
-            self.cost += 1;
-        }
         let plans = self.snapshot.plans;
         match &plans.plan.nodes[frame.node as usize] {
             PlanNode::Nil | PlanNode::SelfObject(_) => Step::Complete,
             PlanNode::Relation(classes) => {
                 while let Some(class) = classes.get(frame.position) {
                     match self.next_live(frame, *class, end) {
-                        Next::Edge(subject) => {
-                            frame.subjects.extend(self.subject(*class, frame.object, subject))
-                        }
+                        Next::Edge(subject) => self.show(frame, *class, subject),
                         Next::End => {}
                         Next::Pause => return Step::Pause,
                     }
@@ -259,14 +280,19 @@ impl<'a> Expand<'a> {
         Next::End
     }
 
-    /// The subject of a relationship, with the relationship's attributes.
-    fn subject(&self, class: ClassIndex, object: u32, subject: u32) -> Option<ExpandedSubject> {
+    /// Shows the subject of a relationship, with the relationship's attributes.
+    fn show(&mut self, frame: &mut Frame, class: ClassIndex, subject: u32) {
         let class_id = self.snapshot.plans.class_ids[class as usize];
-        let relationship = self.snapshot.root.relationship(class_id, object, subject)?;
-        Some(ExpandedSubject { attributes: relationship.attributes(), subject: relationship.subject })
+        let Some(relationship) = self.snapshot.root.relationship(class_id, frame.object, subject) else {
+            return;
+        };
+        let Relationship { subject, caveat, expires_at, .. } = relationship;
+        let stored = caveat.as_ref().map_or(0, size::of_caveat_use);
+        self.cost += (stored / STORED_BYTES) as u64;
+        frame.subjects.push(ExpandedSubject { subject, attributes: Attributes { caveat, expires_at } });
     }
 
-    fn complete(&self, frame: Frame) -> ExpandTree {
+    fn complete(&mut self, frame: Frame) -> ExpandTree {
         let plans = self.snapshot.plans;
         let node = &plans.plan.nodes[frame.node as usize];
         let kind = match node {
@@ -274,6 +300,7 @@ impl<'a> Expand<'a> {
             PlanNode::SelfObject(_) => {
                 let resource = self.resource_ref(frame.member, frame.object);
                 let subject = SubjectRef::object(resource.object_type, resource.object_id);
+                self.cost += 1;
                 ExpandKind::Leaf(vec![ExpandedSubject { subject, attributes: Attributes::default() }])
             }
             PlanNode::Relation(_) => ExpandKind::Leaf(frame.subjects),
@@ -287,6 +314,7 @@ impl<'a> Expand<'a> {
         // A permission is an operation even over one child, as SpiceDB's clients know it.
         let is_wrapped = matches!(node, PlanNode::Nil | PlanNode::SelfObject(_) | PlanNode::Arrow { .. });
         if frame.is_goal && is_wrapped {
+            self.cost += 1;
             return self.tree_of(frame.member, frame.object, ExpandKind::Union(vec![tree]));
         }
         tree

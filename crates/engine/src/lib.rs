@@ -1,6 +1,7 @@
 //! May the subject? Who may? What may it reach? How is it so?
 
 mod broken;
+mod causes;
 mod check;
 mod conditions;
 mod evaluate;
@@ -12,6 +13,7 @@ mod lookup_subjects;
 mod plans;
 mod question;
 mod refuse;
+mod size;
 mod solve;
 mod survey;
 mod value;
@@ -22,8 +24,9 @@ pub use check::{Check, CheckBulk};
 pub use conditions::CAVEAT_BUDGET;
 pub use expand::{EXPAND_DEPTH_MAX, EXPANDED_COST_MAX, Expand, ExpandKind, ExpandTree, ExpandedSubject};
 pub use explain::{
-    ConditionOutcome, EXPLAINED_EDGES_MAX, EXPLAINED_EDGES_TOTAL_MAX, EXPLAINED_GOALS_MAX,
-    ExplainedCondition, ExplainedEdge, ExplainedEdges, ExplainedGoal, ExplainedRule, Explanation, RuleKind,
+    ConditionOutcome, EXPLAINED_BYTES_MAX, EXPLAINED_EDGES_MAX, EXPLAINED_EDGES_TOTAL_MAX,
+    EXPLAINED_GOALS_MAX, ExplainedCondition, ExplainedEdge, ExplainedEdges, ExplainedGoal, ExplainedRule,
+    Explanation, RuleKind,
 };
 pub use lookup_resources::{FoundResource, LookupResources};
 pub use lookup_subjects::{ExcludedSubject, FoundSubject, LookupSubjects};

@@ -99,9 +99,10 @@ pub enum EngineError {
     #[error(transparent)]
     Caveat(#[from] EvaluationError),
     /// The answer depends on a cycle through an exclusion that has no answer.
-    #[error("no answer: the permission excludes itself through {}", .cycle.join(" → "))]
+    #[error("no answer: the permission excludes itself through {}", named(.cycle))]
     Cycle {
         /// The cycle, each goal leading to the next and the last to the first; a long one ends in how many more.
+        /// Empty if there are so many goals in question that none was found.
         cycle: Vec<GoalName>,
     },
     /// The question's budget is used up.
@@ -110,6 +111,15 @@ pub enum EngineError {
         /// The limit it met.
         cost_max: u64,
     },
+}
+
+fn named(cycle: &[GoalName]) -> String {
+    if cycle.is_empty() {
+        return "a cycle that was not found among very many; look for relationships through which the right side of \
+                a `-` leads back to the permission"
+            .to_owned();
+    }
+    cycle.join(" → ")
 }
 
 /// Stands for an object that no relationship names, as a subject.

@@ -12,6 +12,8 @@
 //! Cost: O(gates and their children) per pass; two passes without negations, at most two more per negation with them.
 //! Source: Van Gelder, "The alternating fixpoint of logic programs with negation", JCSS 47 (1993).
 
+use std::ops::Range;
+
 use crate::Permissionship;
 use crate::broken::{Variant, is_broken};
 use crate::value::Bounds;
@@ -50,6 +52,8 @@ struct Rise {
     gate: u32,
     from: Permissionship,
     to: Permissionship,
+    /// How many parents were told.
+    told: u32,
 }
 
 /// The gates of unfinished components, innermost last.
@@ -112,17 +116,24 @@ enum Side {
     Upper,
 }
 
-/// What a solver is at. All but the last go through the gates one by one.
+/// What a solver is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// It goes through the gates one by one.
+    Sweeping(Sweep),
+    /// Rises are told to parents.
+    Rising,
+}
+
+/// What is asked of each gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sweep {
     /// How many parents has each gate?
     Counting,
     /// Which are they?
     Placing,
     /// Which values does the running pass begin with?
     Seeding,
-    /// Rises are told to parents.
-    Rising,
 }
 
 /// A component being solved; resumable.
@@ -130,8 +141,9 @@ enum Stage {
 pub(crate) struct Solver {
     base: GateIndex,
     stage: Stage,
-    /// The next gate of the running stage.
+    /// The next gate of the running sweep, and the next of its children.
     next: u32,
+    next_child: u32,
     parents_start: Vec<u32>,
     parents: Vec<u32>,
     /// While placing, where each gate's next parent goes.
@@ -147,6 +159,8 @@ pub(crate) struct Solver {
     short_of_conditional: Vec<u32>,
     short_of_has: Vec<u32>,
     rising: Vec<Rise>,
+    /// The rise being told; those that follow from it wait behind it.
+    telling: Option<Rise>,
     /// When a gate last rose in the running pass.
     stamps: Vec<u32>,
     clock: u32,
@@ -158,8 +172,9 @@ impl Solver {
         let count = gates.gates.len() - base as usize;
         Solver {
             base,
-            stage: Stage::Counting,
+            stage: Stage::Sweeping(Sweep::Counting),
             next: 0,
+            next_child: 0,
             parents_start: vec![0; count + 1],
             parents: Vec::new(),
             places: Vec::new(),
@@ -172,37 +187,24 @@ impl Solver {
             short_of_conditional: vec![0; count],
             short_of_has: vec![0; count],
             rising: Vec::new(),
+            telling: None,
             stamps: vec![0; count],
             clock: 0,
         }
     }
 
-    /// Works on; adds to `cost` and stops soon after it reaches `pause_at`. Returns whether the component is solved.
+    /// Works on; adds to `cost` and stops as soon as it reaches `pause_at`, but for what the end of a stage costs.
+    /// Returns whether the component is solved.
     pub(crate) fn advance(&mut self, gates: &Gates, cost: &mut u64, pause_at: u64) -> bool {
         loop {
-            let is_over = match self.stage {
-                Stage::Rising => match self.rising.pop() {
-                    Some(rise) => {
-                        *cost += 1 + self.propagate(gates, rise);
-                        false
-                    }
-                    None => true,
-                },
-                _ => match gates.gates.get((self.base + self.next) as usize) {
-                    Some(gate) => {
-                        *cost += 1 + self.look_at(gates, gate);
-                        self.next += 1;
-                        false
-                    }
-                    None => true,
-                },
+            let left = pause_at.saturating_sub(*cost).max(1);
+            let spent = match self.stage {
+                Stage::Rising => self.rise(gates, left),
+                Stage::Sweeping(sweep) => self.sweep(gates, sweep, left),
             };
-            if is_over {
-                self.next = 0;
-                *cost += self.lower.len() as u64 / 64;
-                if self.end_stage() {
-                    return true;
-                }
+            *cost += spent.unwrap_or_else(|| index(self.lower.len() / 64).into());
+            if spent.is_none() && self.end_stage() {
+                return true;
             }
             if *cost >= pause_at {
                 return false;
@@ -210,52 +212,59 @@ impl Solver {
         }
     }
 
-    /// One gate's part of the running stage; returns what that cost beyond the gate itself.
-    fn look_at(&mut self, gates: &Gates, gate: &Gate) -> u64 {
+    /// Goes on in the running sweep, about `left` children far at most; returns what that cost, `None` at its end.
+    fn sweep(&mut self, gates: &Gates, sweep: Sweep, left: u64) -> Option<u64> {
+        let gate = gates.gates.get((self.base + self.next) as usize)?;
         let children = gates.children(gate);
-        match self.stage {
-            Stage::Counting => {
-                self.has_negations |= gate.kind == GateKind::Not;
-                self.has_intervals |= !gate.fixed.is_point();
-                for child in children {
-                    self.parents_start[(child - self.base) as usize + 1] += 1;
-                }
-            }
-            Stage::Placing => {
-                for child in children {
-                    let place = &mut self.places[(child - self.base) as usize];
-                    self.parents[*place as usize] = self.next;
-                    *place += 1;
-                }
-            }
-            Stage::Seeding | Stage::Rising => {
-                self.seed(gate, children);
-                return 0;
+        if sweep == Sweep::Seeding {
+            self.seed(gate, children);
+            self.next += 1;
+            return Some(1);
+        }
+        let part = next_part(self.next_child, index(children.len()), left);
+        for child in &children[part.start as usize..part.end as usize] {
+            let child = (child - self.base) as usize;
+            if sweep == Sweep::Counting {
+                self.parents_start[child + 1] += 1;
+            } else {
+                let place = &mut self.places[child];
+                self.parents[*place as usize] = self.next;
+                *place += 1;
             }
         }
-        children.len() as u64
+        if sweep == Sweep::Counting {
+            self.has_negations |= gate.kind == GateKind::Not;
+            self.has_intervals |= !gate.fixed.is_point();
+        }
+        self.next_child = part.end;
+        if part.end == index(children.len()) {
+            self.next += 1;
+            self.next_child = 0;
+        }
+        Some(1 + u64::from(part.end - part.start))
     }
 
     /// Turns to the next stage; returns whether the component is solved.
     fn end_stage(&mut self) -> bool {
+        self.next = 0;
         match self.stage {
-            Stage::Counting => {
+            Stage::Sweeping(Sweep::Counting) => {
                 for at in 1..self.parents_start.len() {
                     self.parents_start[at] += self.parents_start[at - 1];
                 }
                 self.places.clone_from(&self.parents_start);
                 self.parents = vec![0; self.parents_start.last().map_or(0, |end| *end as usize)];
-                self.stage = Stage::Placing;
+                self.stage = Stage::Sweeping(Sweep::Placing);
                 false
             }
-            Stage::Placing => {
+            Stage::Sweeping(Sweep::Placing) => {
                 self.places = Vec::new();
                 // With negations the first pass is Γ(⊥) from above; without, the lower pass may be all.
                 self.side = if self.has_negations { Side::Upper } else { Side::Lower };
                 self.begin_pass();
                 false
             }
-            Stage::Seeding => {
+            Stage::Sweeping(Sweep::Seeding) => {
                 self.stage = Stage::Rising;
                 false
             }
@@ -286,7 +295,7 @@ impl Solver {
     }
 
     fn begin_pass(&mut self) {
-        self.stage = Stage::Seeding;
+        self.stage = Stage::Sweeping(Sweep::Seeding);
         self.values.clear();
         self.values.resize(self.lower.len(), Permissionship::No);
         if self.side == Side::Lower {
@@ -341,10 +350,13 @@ impl Solver {
         }
     }
 
-    fn propagate(&mut self, gates: &Gates, rise: Rise) -> u64 {
+    /// Tells on, to about `left` parents at most; returns what that cost, `None` when all is told.
+    fn rise(&mut self, gates: &Gates, left: u64) -> Option<u64> {
+        let rise = self.telling.take().or_else(|| self.rising.pop())?;
         let child = rise.gate as usize;
         let (start, end) = (self.parents_start[child], self.parents_start[child + 1]);
-        for slot in start..end {
+        let part = next_part(rise.told, end - start, left);
+        for slot in start + part.start..start + part.end {
             let at = self.parents[slot as usize];
             let gate = &gates.gates[(self.base + at) as usize];
             let value = match gate.kind {
@@ -356,7 +368,10 @@ impl Solver {
                 self.raise(at, value);
             }
         }
-        u64::from(end - start)
+        if part.end < end - start {
+            self.telling = Some(Rise { told: part.end, ..rise });
+        }
+        Some(1 + u64::from(part.end - part.start))
     }
 
     /// Counts a child's rise in an `And` gate; returns the least of the children's values.
@@ -376,7 +391,7 @@ impl Solver {
 
     fn raise(&mut self, gate: u32, to: Permissionship) {
         let from = std::mem::replace(&mut self.values[gate as usize], to);
-        self.rising.push(Rise { gate, from, to });
+        self.rising.push(Rise { gate, from, to, told: 0 });
         if self.side == Side::Lower {
             self.clock += 1;
             self.stamps[gate as usize] = self.clock;
@@ -386,6 +401,11 @@ impl Solver {
     fn end(&self, bounds: Bounds) -> Permissionship {
         if self.side == Side::Lower { bounds.low } else { bounds.high }
     }
+}
+
+/// The positions from `next` on of `count`, as far as `left` reaches.
+fn next_part(next: u32, count: u32, left: u64) -> Range<u32> {
+    next..count.min(next.saturating_add(u32::try_from(left).unwrap_or(u32::MAX)))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a question's budget keeps its gates below 2^32")]

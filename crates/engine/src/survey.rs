@@ -1,10 +1,11 @@
 //! What was found of one goal's rule, node by node?
 //!
 //! Explaining and naming what is missing both look back at goals that the evaluator has finished. This is the look:
-//! children first, each edge once, evaluating nothing anew but leaves and caveats already remembered. Resumable within
-//! a node's edges, since one relation may hold millions.
+//! children first, each edge once. No goal with a rule of its own is evaluated again, but leaves are looked up anew,
+//! and the caveats of edges that the answer could do without are evaluated here for the first time. Resumable within a
+//! node's edges, since one relation may hold millions.
 //!
-//! Cost: O(edges of the goal's rule), charged to the question.
+//! Cost: O(edges of the goal's rule) and the steps of caveats not evaluated before, charged to the question.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -34,7 +35,7 @@ pub(crate) struct Found {
     /// When its grant was finished; later than the rank of whatever that rests on.
     pub(crate) rank: u32,
     /// Which of the survey's edges are its own.
-    edges: Range<usize>,
+    pub(crate) edges: Range<usize>,
     /// How many of its edges have no, conditional, has, or no value.
     counts: [u64; 4],
 }
@@ -173,6 +174,11 @@ impl Survey {
         self.edges.get(found.edges.clone()).unwrap_or_default()
     }
 
+    /// One of the remembered edges.
+    pub(crate) fn edge(&self, at: usize) -> Option<FoundEdge> {
+        self.edges.get(at).copied()
+    }
+
     /// Looks on until all is seen (`true`) or the cost reaches `end`.
     ///
     /// # Errors
@@ -182,12 +188,19 @@ impl Survey {
             if evaluator.cost() >= end {
                 return Ok(false);
             }
-            evaluator.charge(1)?;
+            if !self.is_begun() {
+                evaluator.charge(1)?;
+            }
             let Some(found) = self.node(evaluator, node, end)? else { return Ok(false) };
             self.found.insert(node, found);
             self.done += 1;
         }
         Ok(true)
+    }
+
+    /// Whether a portion ended among the edges of the next node.
+    fn is_begun(&self) -> bool {
+        self.position > 0 || self.edge_position > 0
     }
 
     /// A node whose children are done; `None` if the portion ended among its edges.
@@ -254,20 +267,25 @@ impl Survey {
         items: &[T],
         class_of: impl Fn(&Evaluator<'e>, &T) -> (ClassIndex, Option<MemberIndex>),
     ) -> Result<Option<Found>, EngineError> {
-        if self.position == 0 && self.edge_position == 0 {
+        if !self.is_begun() {
             self.join = Join::new(is_all);
             self.edges_start = self.edges.len();
         }
         while let Some(item) = items.get(self.position) {
-            let is_done = match class_of(evaluator, item) {
-                (class, Some(target)) => self.class(evaluator, class, target, end)?,
+            match class_of(evaluator, item) {
+                (class, Some(target)) => {
+                    if !self.class(evaluator, class, target, end)? {
+                        return Ok(None);
+                    }
+                }
                 (class, None) => self.direct(evaluator, class)?,
-            };
-            if !is_done {
-                return Ok(None);
             }
             self.position += 1;
             self.edge_position = 0;
+            // Behind the class, so that the smallest portion gets on.
+            if evaluator.cost() >= end {
+                return Ok(None);
+            }
         }
         self.position = 0;
         self.edges.extend(self.first_grant.take());
@@ -279,16 +297,29 @@ impl Survey {
     }
 
     /// The one edge of a class that names the subject itself or its wildcard.
-    fn direct(&mut self, evaluator: &mut Evaluator<'_>, class: ClassIndex) -> Result<bool, EngineError> {
-        let Some(subject) = evaluator.direct_subject(class) else { return Ok(true) };
-        if !evaluator.holds(class, self.goal.object, subject) {
-            return Ok(true);
-        }
+    fn direct(&mut self, evaluator: &mut Evaluator<'_>, class: ClassIndex) -> Result<(), EngineError> {
         evaluator.charge(1)?;
-        if let Some(bounds) = evaluator.conditions.whole_edge(class, self.goal.object, subject) {
+        let Some(subject) = evaluator.direct_subject(class) else { return Ok(()) };
+        if !evaluator.holds(class, self.goal.object, subject) {
+            return Ok(());
+        }
+        if let Some(bounds) = self.judge(evaluator, class, subject)? {
             self.take(FoundEdge { class, subject, bounds: Some(bounds), rank: 0, target: None });
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// What an edge says by itself, `None` if it is expired; charged where its caveat had not been evaluated before.
+    fn judge(
+        &self,
+        evaluator: &mut Evaluator<'_>,
+        class: ClassIndex,
+        subject: u32,
+    ) -> Result<Option<Bounds>, EngineError> {
+        let edge = evaluator.conditions.whole_edge(class, self.goal.object, subject);
+        let steps = evaluator.conditions.take_steps();
+        evaluator.charge(steps)?;
+        Ok(edge)
     }
 
     /// The edges of a class with their targets, from where the last portion stopped; `false` if this one ends here.
@@ -307,10 +338,7 @@ impl Survey {
         while let Some(subject) = run.get(self.edge_position as usize) {
             self.edge_position += 1;
             evaluator.charge(1)?;
-            let edge = evaluator.conditions.whole_edge(class, self.goal.object, subject);
-            let steps = evaluator.conditions.take_steps();
-            evaluator.charge(steps)?;
-            if let Some(edge) = edge {
+            if let Some(edge) = self.judge(evaluator, class, subject)? {
                 let goal = GoalKey { member: target, object: subject };
                 let known = evaluator.known(goal);
                 let (bounds, rank) = match known {
@@ -350,3 +378,6 @@ impl Survey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

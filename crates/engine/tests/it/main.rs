@@ -3,14 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod exclusion;
+mod expansions;
+mod explanations;
 mod lookups;
 mod portions;
+mod refusals;
 mod rules;
 mod shapes;
 
 use idhini_engine::{
-    Answer, Check, EngineError, FoundResource, FoundSubject, Limits, LookupResources, LookupSubjects,
-    Permissionship, Plans, Position, Progress, Question, Snapshot,
+    Answer, Check, EngineError, Explanation, FoundResource, FoundSubject, Limits, LookupResources,
+    LookupSubjects, Permissionship, Plans, Position, Progress, Question, Snapshot,
 };
 use idhini_graph::Root;
 use idhini_model::{Change, Context, Entry, EntryKind, Relationship, SubjectRef, Timestamp};
@@ -116,6 +119,33 @@ pub(crate) fn with_question<T>(text: &str, ask: impl FnOnce(Question<'_>) -> T) 
     let (resource, subject) = (resource.parse().unwrap(), subject.parse().unwrap());
     let context = Context::from_json(context).unwrap();
     ask(Question { resource: &resource, permission, subject: &subject, context: &context })
+}
+
+/// An answer in portions of `fuel`, and what each portion cost.
+pub(crate) fn answered(check: &mut Check<'_>, fuel: u64) -> (Result<Answer, EngineError>, Vec<u64>) {
+    in_portions(check, |check| check.advance(fuel))
+}
+
+/// An explanation in portions of `fuel`, and what each portion cost.
+pub(crate) fn explained(check: &mut Check<'_>, fuel: u64) -> (Result<Explanation, EngineError>, Vec<u64>) {
+    in_portions(check, |check| check.advance_explanation(fuel))
+}
+
+fn in_portions<'a, T>(
+    check: &mut Check<'a>,
+    mut advance: impl FnMut(&mut Check<'a>) -> Result<Progress<T>, EngineError>,
+) -> (Result<T, EngineError>, Vec<u64>) {
+    let mut costs = Vec::new();
+    loop {
+        let before = check.cost();
+        let progress = advance(check);
+        costs.push(check.cost() - before);
+        match progress {
+            Ok(Progress::More) => assert!(costs.len() < 10_000_000, "it does not end"),
+            Ok(Progress::Done(done)) => return (Ok(done), costs),
+            Err(error) => return (Err(error), costs),
+        }
+    }
 }
 
 fn page_of<T>(page: usize, mut next: impl FnMut() -> Progress<Option<T>>) -> Vec<T> {
