@@ -269,6 +269,27 @@ mod ill_disks {
     }
 
     #[test]
+    fn a_closing_mark_that_was_never_synced_is_not_relied_on() {
+        for seed in 0..50 {
+            let disk = FaultDisk::new(seed);
+            let mut stepped = opened(&disk).unwrap();
+            stepped.append(1, 0, "a").unwrap();
+            for kind in [Kind::Write, Kind::Sync] {
+                let (path, error) = (String::new(), ErrorKind::Other);
+                disk.fail(Fault { kind, path, skipped: 0, count: 1, error });
+            }
+            assert!(Stepped::answer(&mut stepped.steps, Box::pin(stepped.store.close())).is_err());
+            drop(stepped);
+            disk.heal();
+            let mut again = opened(&disk).unwrap();
+            again.append(1, 1, "b").unwrap();
+            drop(again);
+            let mut found = opened(&disk.after_power_cut(seed)).unwrap();
+            assert_eq!(found.texts(1), ["a", "b"]);
+        }
+    }
+
+    #[test]
     fn a_disk_that_became_read_only_is_written_again_when_it_is_well() {
         let mut stepped = fresh();
         stepped.append(1, 0, "a").unwrap();
