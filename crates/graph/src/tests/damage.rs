@@ -1,11 +1,15 @@
 //! Damaged images: nothing that is not what was written passes, and nothing that passes panics later.
 
 use idhini_model::{Change, EntryKind, Revision};
+use idhini_schema::SubjectKind;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::images::{Kept, Missing, opened, varied};
 use super::sketch::{changes, created, deleted, entry, rooted};
+use crate::leaf::{ClassTally, LeafRef, Numbers, Spilled};
+use crate::names::{Names, NamesBuilder};
+use crate::tree::{Edit, Tree};
 use crate::{ClassId, Digest, Image, ImageError, Manifest, OpenError, Root};
 
 /// A small image with a patch, and its root.
@@ -240,4 +244,91 @@ proptest! {
             }
         }
     }
+}
+
+/// What is wrong with a leaf of these words over one object, in a type with a plain class and a wildcard one, whose
+/// subjects are `0`, `1` and the wildcard with number 2.
+fn wrong(words: &[u32], spilled: &[Spilled]) -> Option<&'static str> {
+    let mut names = Names::new(1);
+    for id in ["0", "1", "*"] {
+        names.insert(names.hash(id), id);
+    }
+    let kinds = [SubjectKind::Object, SubjectKind::Wildcard];
+    let tally = |(class, kind)| ClassTally::new(1, class, Numbers::of_subjects(kind, &names), true);
+    let mut tallies: Vec<ClassTally> = (0..).zip(&kinds).map(tally).collect();
+    LeafRef { words, spilled, bits: 0 }.check(4, 5, &mut tallies).err()
+}
+
+#[test]
+fn each_way_in_which_a_leaf_can_be_wrong_is_noticed() {
+    let edge = |class: u32, number: u32| class << 26 | number;
+    let mut numbers = Tree::new();
+    numbers.update(&[Edit::Put(0)]);
+    let spilled = |class| [Spilled { slot: 0, class, numbers: numbers.clone() }];
+    assert_eq!(wrong(&[26, edge(0, 0), edge(0, 1), edge(1, 2)], &[]), None);
+    assert_eq!(wrong(&[26, edge(1, 2)], &spilled(0)), None);
+    for (words, runs, part) in [
+        (&[26, edge(0, 1), edge(0, 0)][..], &[][..], "ascend"),
+        (&[26, edge(0, 0), edge(0, 0)], &[], "ascend"),
+        (&[26, edge(0, 2)], &[], "does not admit"),
+        (&[26, edge(0, 3)], &[], "does not exist"),
+        (&[26, edge(1, 1)], &[], "does not admit"),
+        (&[26, edge(2, 0)], &[], "class that its type does not have"),
+        (&[0, edge(0, 0)], &[], "class shift"),
+        (&[32, edge(0, 0)], &[], "class shift"),
+        (&[], &[], "rows"),
+        (&[26, edge(0, 0)], &spilled(0), "both in its leaf and beside it"),
+    ] {
+        let found = wrong(words, runs).unwrap_or_default();
+        assert!(found.contains(part), "{words:?}: {found}, not {part}");
+    }
+    // Row ends of a leaf over eight objects: they must not fall, nor pass the words, nor leave any out.
+    for (ends, is_good) in [
+        ([1, 1, 1, 1, 1, 1, 1, 2], true),
+        ([1, 0, 1, 1, 1, 1, 1, 2], false),
+        ([1, 1, 1, 1, 1, 1, 1, 3], false),
+        ([1, 1, 1, 1, 1, 1, 1, 1], false),
+    ] {
+        let mut words = vec![26];
+        words.extend(ends.chunks(2).map(|pair| pair[0] | pair[1] << 16));
+        words.extend([edge(0, 0), edge(0, 0)]);
+        let mut names = Names::new(1);
+        names.insert(names.hash("0"), "0");
+        let all = Numbers::all(&names);
+        let leaf = LeafRef { words: &words, spilled: &[], bits: 3 };
+        let checked = |objects_end| leaf.check(0, objects_end, &mut [ClassTally::new(1, 0, all, true)]);
+        assert_eq!(checked(8).is_ok(), is_good, "{ends:?}");
+        assert!(checked(7).is_err(), "a row of an object that does not exist");
+    }
+}
+
+#[test]
+fn each_way_in_which_ids_can_be_wrong_is_noticed() {
+    fn block(starts: &[u16], ids: &[u8]) -> Vec<u8> {
+        starts.iter().flat_map(|start| start.to_le_bytes()).chain(ids.iter().copied()).collect()
+    }
+    let build = |count, packed: &[u8]| {
+        let mut builder = NamesBuilder::new(3);
+        builder.push_block(count, packed)?;
+        builder.finish(Vec::new())
+    };
+    let good = build(3, &block(&[0, 1, 3], "axyö".as_bytes())).unwrap();
+    assert_eq!((good.id(0), good.id(1), good.id(2), good.number("xy")), ("a", "xy", "ö", Some(1)));
+    for (count, starts, ids, part) in [
+        (2, &[0, 1][..], &b"aa"[..], "same id"),
+        (2, &[0, 2], b"a", "one after another"),
+        (2, &[1, 1], b"ab", "one after another"),
+        (3, &[0, 2, 1], b"abc", "one after another"),
+        (2, &[0, 1], "ö".as_bytes(), "one after another"),
+        (1, &[0], b"\xff", "UTF-8"),
+        (1, &[0], &[b'a'; 1025], "too long"),
+        (0, &[], b"", "one after another"),
+        (65, &[0; 65], b"", "one after another"),
+    ] {
+        let found = build(count, &block(starts, ids)).err().unwrap_or_default();
+        assert!(found.contains(part), "{ids:?}: {found}, not {part}");
+    }
+    let mut builder = NamesBuilder::new(3);
+    builder.push_block(1, &block(&[0], b"a")).unwrap();
+    assert!(builder.push_block(1, &block(&[0], b"b")).is_err(), "a block after one that is not full");
 }
