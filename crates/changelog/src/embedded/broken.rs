@@ -1,7 +1,7 @@
 //! Deliberately wrong stores: each variant breaks one rule, and the test kit must catch every one.
 //!
 //! Without the feature `broken` nothing of this is compiled in: `is_broken` is the constant `false`. With it, a variant
-//! is chosen for this thread by [`break_with`], or for a whole process by the environment variable `IDHINI_BROKEN_LOG`.
+//! is chosen for this thread by `break_with`, or for a whole process by the environment variable `IDHINI_BROKEN_LOG`.
 
 /// One rule broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
