@@ -1,10 +1,12 @@
 //! Which revisions are at hand, and how does one get at the others?
 //!
-//! The last roots are kept in memory, as many as the budget of [`Options`] allows. A revision before them is rebuilt:
-//! forward from the nearest root before it, or backward from the one after it, with the log's entries in between.
+//! The last roots are kept in memory, as many as the budget of [`Options`] allows: those that a batch of the writer
+//! ended with, since a root for each of its entries would cost more than the entries themselves. Any other revision is
+//! rebuilt: forward from the nearest image before it, or backward from the root after it, with the log's entries in
+//! between.
 //!
 //! # Invariants
-//! * Kept revisions are dense, oldest first, and the newest is always among them.
+//! * Kept revisions increase, oldest first, and the newest is always among them: whatever a reader has pinned was kept.
 //! * A rebuilt revision is what its readers would have seen then: undoing an entry gives the root that was before it.
 //!
 //! Cost: pinning a kept revision is a shared lock and a reference count; a rebuilt one costs its distance in changes,
@@ -25,10 +27,12 @@ use crate::{FollowError, Namespace, Options, Published, ReplicaError};
 /// Rebuilt revisions that are kept for whoever asks next.
 const REBUILT_MAX: usize = 8;
 
+/// A revision in memory, and the number of changes that led to it from the one before.
+pub(crate) type Kept = (Arc<Published>, u64);
+
 /// Revisions in memory.
 pub(crate) struct History {
-    /// Each with the number of changes that led to it.
-    kept: VecDeque<(Arc<Published>, u64)>,
+    kept: VecDeque<Kept>,
     pub(crate) newest: Arc<Published>,
     changes: u64,
 }
@@ -41,17 +45,11 @@ impl History {
         History { kept: VecDeque::from([(Arc::clone(&newest), 0)]), newest, changes: 0 }
     }
 
-    /// Takes the next revisions in; returns what is no longer kept, to be freed where nobody waits.
-    pub(crate) fn push(
-        &mut self,
-        revisions: impl Iterator<Item = (Arc<Published>, u64)>,
-        options: &Options,
-    ) -> Vec<(Arc<Published>, u64)> {
-        for (published, changes) in revisions {
-            self.newest = Arc::clone(&published);
-            self.kept.push_back((published, changes));
-            self.changes += changes;
-        }
+    /// Takes a later revision in; returns what is no longer kept, to be freed where nobody waits.
+    pub(crate) fn push(&mut self, newest: Arc<Published>, changes: u64, options: &Options) -> Vec<Kept> {
+        self.newest = Arc::clone(&newest);
+        self.kept.push_back((newest, changes));
+        self.changes += changes;
         let mut dropped = Vec::new();
         while self.kept.len() > 1
             && (self.kept.len() > options.kept_revisions_max || self.changes > options.kept_changes_max)
@@ -64,13 +62,10 @@ impl History {
         dropped
     }
 
-    fn oldest(&self) -> &Arc<Published> {
-        self.kept.front().map_or(&self.newest, |(published, _)| published)
-    }
-
-    fn at(&self, asked: Revision) -> Option<Arc<Published>> {
-        let offset = usize::try_from(asked.0.checked_sub(self.oldest().revision().0)?).ok()?;
-        self.kept.get(offset).map(|(published, _)| Arc::clone(published))
+    /// This revision or else the first kept one after it; `None` if it is beyond the newest.
+    fn from(&self, asked: Revision) -> Option<&Arc<Published>> {
+        let at = self.kept.partition_point(|(published, _)| published.revision() < asked);
+        self.kept.get(at).map(|(published, _)| published)
     }
 }
 
@@ -84,13 +79,13 @@ impl Namespace {
         let above = {
             let history = self.history.read().unwrap_or_else(std::sync::PoisonError::into_inner);
             let applied = history.newest.revision();
-            if asked > applied {
+            let Some(above) = history.from(asked) else {
                 return Err(ReplicaError::NotYet { asked, applied });
+            };
+            if above.revision() == asked {
+                return Ok(Arc::clone(above));
             }
-            if let Some(found) = history.at(asked) {
-                return Ok(found);
-            }
-            Arc::clone(history.oldest())
+            Arc::clone(above)
         };
         let cell = {
             let mut rebuilt = locked(&self.rebuilt);

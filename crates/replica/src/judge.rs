@@ -133,6 +133,9 @@ fn identity(relationship: &Relationship) -> Identity<'_> {
 }
 
 fn refuse_duplicates(updates: &[Update]) -> Result<(), ReplicaError> {
+    if updates.len() < 2 {
+        return Ok(());
+    }
     let mut seen = HashSet::with_capacity(updates.len());
     match updates.iter().find(|u| !seen.insert(identity(&u.relationship))) {
         Some(update) => {

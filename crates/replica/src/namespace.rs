@@ -15,7 +15,7 @@ use idhini_graph::Root;
 use idhini_model::{Relationship, Revision, Timestamp};
 
 use crate::follow::{self, READ_BYTES};
-use crate::history::{History, Rebuilt};
+use crate::history::{History, Kept, Rebuilt};
 use crate::images::Images;
 use crate::writer::{Queue, Request};
 use crate::{Delete, Deleted, FollowError, Published, ReplicaError, Write};
@@ -275,17 +275,12 @@ impl Namespace {
         Ok(self.ask(Request::Sweep(rows_max), Wanted::always()).await?.count)
     }
 
-    /// Lets readers see the next revisions.
-    pub(crate) fn publish(&self, revisions: impl Iterator<Item = (Arc<Published>, u64)>) {
-        let revisions = revisions.inspect(|(_, changes)| {
-            self.changes_since_image.fetch_add(*changes, Ordering::Relaxed);
-        });
-        let dropped = {
-            let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
-            history.push(revisions, &self.options)
-        };
-        // Old roots are freed here, where no reader waits.
-        drop(dropped);
+    /// Lets readers see a later revision, so many changes on; returns what is no longer kept, to be freed where nobody
+    /// waits.
+    pub(crate) fn publish(&self, newest: Arc<Published>, changes: u64) -> Vec<Kept> {
+        self.changes_since_image.fetch_add(changes, Ordering::Relaxed);
+        let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
+        history.push(newest, changes, &self.options)
     }
 
     /// Applies what the log has beyond this replica. Called by the one writer, and on opening.

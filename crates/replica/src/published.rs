@@ -9,14 +9,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use idhini_engine::{Plans, Snapshot};
-use idhini_graph::{ClassId, Root, Run};
-use idhini_model::{Relationship, Revision, Timestamp};
+use idhini_graph::{ApplyError, ClassId, Root, Run};
+use idhini_model::{Entry, EntryKind, Relationship, Revision, Timestamp};
 use idhini_schema::{ClassKey, Schema};
 
 use crate::{Filter, IdFilter};
 
 /// One revision of the namespace, as its readers see it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Published {
     root: Root,
     plans: Option<Arc<Plans>>,
@@ -100,6 +100,17 @@ impl Published {
         let keys = root.schema().map(|s| s.classes()).unwrap_or_default();
         let classes = keys.into_iter().filter_map(|key| root.class_id(&key).map(|id| (key, id))).collect();
         Published { plans: Plans::compile(&root).map(Arc::new), classes, root }
+    }
+
+    /// Becomes the next revision: all of it, or, failing, nothing.
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Result<(), ApplyError> {
+        if matches!(entry.kind, EntryKind::Relationships(_)) {
+            return self.root.apply(entry);
+        }
+        let mut root = self.root.clone();
+        root.apply(entry)?;
+        *self = Published::new(root, Some(self));
+        Ok(())
     }
 
     /// The graph.

@@ -89,10 +89,11 @@ struct Judged {
 
 /// What one append will make so.
 struct Working {
-    head: Arc<Published>,
-    newest: Arc<Published>,
-    /// Each entry, and the revision it makes with the number of its changes.
-    entries: Vec<(Logged, Arc<Published>, u64)>,
+    /// The revision that the batch is built on.
+    head: Revision,
+    /// As all entries make it. Nobody else holds it, so that what one entry has copied the next one changes in place.
+    newest: Published,
+    entries: Vec<Logged>,
     changes: u64,
 }
 
@@ -100,22 +101,25 @@ struct Working {
 type Kinds = Vec<(EntryKind, Cause, Context)>;
 
 impl Working {
-    fn push(&mut self, kind: EntryKind, origin: Origin) -> Result<(), ReplicaError> {
-        let changes = kind.weight();
-        let entry = Entry { revision: self.newest.revision().next(), kind };
-        let mut root = self.newest.root().clone();
-        root.apply(&entry)?;
-        self.newest = Arc::new(Published::new(root, Some(&self.newest)));
-        self.changes += changes;
-        self.entries.push((Logged { entry, origin }, Arc::clone(&self.newest), changes));
+    /// All of these, or, failing, none.
+    fn push(&mut self, kinds: Kinds, written_at: Timestamp) -> Result<(), ReplicaError> {
+        // One entry is applied whole or not at all; to go back behind several, the root before them is kept.
+        let before = (kinds.len() > 1).then(|| self.newest.clone());
+        let count = self.entries.len();
+        for (kind, cause, metadata) in kinds {
+            let entry = Entry { revision: self.newest.revision().next(), kind };
+            if let Err(error) = self.newest.apply(&entry) {
+                self.entries.truncate(count);
+                if let Some(before) = before {
+                    self.newest = before;
+                }
+                return Err(error.into());
+            }
+            let actor = String::new();
+            self.entries.push(Logged { entry, origin: Origin { written_at, cause, actor, metadata } });
+        }
+        self.changes += self.entries.iter().skip(count).map(|logged| logged.entry.kind.weight()).sum::<u64>();
         Ok(())
-    }
-
-    /// Takes back all entries from `count` on.
-    fn truncate(&mut self, count: usize) {
-        self.entries.truncate(count);
-        self.changes = self.entries.iter().map(|(_, _, changes)| changes).sum();
-        self.newest = self.entries.last().map_or_else(|| Arc::clone(&self.head), |(_, p, _)| Arc::clone(p));
     }
 }
 
@@ -162,46 +166,48 @@ impl Namespace {
 
     async fn drive(self: Arc<Self>) {
         let mut driving = Driving { namespace: &self, is_done: false };
+        // Kept from one round to the next, so that a busy namespace allocates neither anew.
+        let (mut taken, mut judged) = (VecDeque::new(), Vec::new());
         loop {
-            let taken: Vec<Waiting> = {
+            {
                 let mut queue = locked(&self.queue);
                 if queue.waiting.is_empty() {
                     queue.is_driven = false;
                     driving.is_done = true;
                     return;
                 }
-                let count = queue.waiting.len().min(BATCH_REQUESTS_MAX);
-                queue.waiting.drain(..count).collect()
-            };
-            let mut taken = VecDeque::from(taken);
+                std::mem::swap(&mut queue.waiting, &mut taken);
+            }
             while !taken.is_empty() {
-                self.turn(&mut taken).await;
+                self.turn(&mut taken, &mut judged).await;
             }
         }
     }
 
     /// Judges as many requests as one append should carry, appends, publishes, answers.
-    async fn turn(&self, taken: &mut VecDeque<Waiting>) {
+    async fn turn(&self, taken: &mut VecDeque<Waiting>, judged: &mut Vec<Judged>) {
         if self.is_suspect.load(Ordering::Acquire)
             && let Err(error) = self.catch_up().await
         {
             let error = ReplicaError::LogUnreadable(Arc::new(error));
             return taken.drain(..).for_each(|waiting| answer(waiting, Err(error.again())));
         }
-        let (working, judged) = self.judge(taken);
+        let working = self.judge(taken, judged);
         if working.entries.is_empty() {
-            return judged.into_iter().for_each(|judged| answer(judged.waiting, judged.verdict));
+            return judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
         }
-        let head = working.head.revision();
+        let head = working.head;
         let sequence = self.batches.fetch_add(1, Ordering::Relaxed) + 1;
         let writer = idhini_changelog::Writer { id: self.options.writer_id, sequence };
         let records = in_place(working.changes > LIGHT_UPDATES_MAX as u64, || {
-            working.entries.iter().map(|(logged, ..)| record(logged)).collect()
+            working.entries.iter().map(record).collect()
         });
         let failed = match self.log.append(head, Batch { writer, records }).await {
             Ok(_) => {
-                self.publish(working.entries.into_iter().map(|(_, published, changes)| (published, changes)));
-                return judged.into_iter().for_each(|judged| answer(judged.waiting, judged.verdict));
+                let dropped = self.publish(Arc::new(working.newest), working.changes);
+                judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
+                // Old roots are freed where nobody waits.
+                return drop(dropped);
             }
             Err(AppendError::HeadMoved { .. }) => {
                 self.is_suspect.store(true, Ordering::Release);
@@ -212,7 +218,7 @@ impl Namespace {
                 match self.was_appended(head, writer).await {
                     // Catching up publishes it before anything else is judged.
                     Some(true) if self.catch_up().await.is_ok() => {
-                        return judged.into_iter().for_each(|judged| answer(judged.waiting, judged.verdict));
+                        return judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
                     }
                     Some(false) => ReplicaError::LogUnavailable(source),
                     _ => ReplicaError::OutcomeUnknown(source),
@@ -223,7 +229,7 @@ impl Namespace {
                 ReplicaError::NotAppended(Arc::new(error))
             }
         };
-        for judged in judged {
+        for judged in judged.drain(..) {
             let is_of_batch = judged.rests_on_batch || judged.entries.0 < judged.entries.1;
             answer(judged.waiting, if is_of_batch { Err(failed.again()) } else { judged.verdict });
         }
@@ -237,22 +243,19 @@ impl Namespace {
     }
 
     /// Judges requests in order until the batch is full.
-    fn judge(&self, taken: &mut VecDeque<Waiting>) -> (Working, Vec<Judged>) {
-        let head = self.head();
-        let mut working = Working { newest: Arc::clone(&head), head, entries: Vec::new(), changes: 0 };
-        let mut judged = Vec::with_capacity(taken.len());
+    fn judge(&self, taken: &mut VecDeque<Waiting>, judged: &mut Vec<Judged>) -> Working {
+        let newest = Published::clone(&self.head());
+        let mut working = Working { head: newest.revision(), newest, entries: Vec::new(), changes: 0 };
         while working.changes < BATCH_CHANGES_MAX
+            && judged.len() < BATCH_REQUESTS_MAX
             && let Some(mut waiting) = taken.pop_front()
         {
             let before = working.entries.len();
             let verdict = in_place(is_heavy(&waiting.request), || self.judge_one(&mut waiting, &mut working));
-            if verdict.is_err() {
-                working.truncate(before);
-            }
             let entries = (before, working.entries.len());
             judged.push(Judged { waiting, verdict, rests_on_batch: before > 0, entries });
         }
-        (working, judged)
+        working
     }
 
     fn judge_one(&self, waiting: &mut Waiting, working: &mut Working) -> Result<Done, ReplicaError> {
@@ -266,9 +269,8 @@ impl Namespace {
         waiting.request = request;
         let (kinds, is_partial) = judged?;
         let before = working.changes;
-        for (kind, cause, metadata) in kinds {
-            let actor = String::new();
-            working.push(kind, Origin { written_at: self.written_at(now), cause, actor, metadata })?;
+        if !kinds.is_empty() {
+            working.push(kinds, self.written_at(now))?;
         }
         let count = working.changes - before;
         Ok(Done { revision: working.newest.revision(), count, is_partial })
@@ -341,10 +343,9 @@ fn record(logged: &Logged) -> Record {
 }
 
 /// Nothing was appended since another writer was first: all are judged again, in their order.
-fn put_back(taken: &mut VecDeque<Waiting>, judged: Vec<Judged>, working: Working) {
-    let mut entries: Vec<Option<Logged>> =
-        working.entries.into_iter().map(|(logged, ..)| Some(logged)).collect();
-    for mut judged in judged.into_iter().rev() {
+fn put_back(taken: &mut VecDeque<Waiting>, judged: &mut Vec<Judged>, working: Working) {
+    let mut entries: Vec<Option<Logged>> = working.entries.into_iter().map(Some).collect();
+    for mut judged in judged.drain(..).rev() {
         if let Request::Import(relationships) = &mut judged.waiting.request {
             // What an import would create was moved into its entry.
             let own = entries.get_mut(judged.entries.0).filter(|_| judged.entries.0 < judged.entries.1);
