@@ -63,7 +63,9 @@ impl Flow {
 /// All connections of clients.
 pub fn connections(calls: &[Call]) -> Vec<Connection> {
     let mut flows: HashMap<&str, [Flow; 2]> = HashMap::new();
-    for call in calls.iter().filter(|call| call.of.starts_with("TCP") && call.has_succeeded()) {
+    // The last answer may have gone out although the process was killed before the call returned.
+    let is_done = |call: &&Call| call.has_succeeded() || call.ended.is_none();
+    for call in calls.iter().filter(|call| call.of.starts_with("TCP")).filter(is_done) {
         let [from_client, to_client] = flows.entry(&call.of).or_default();
         match call.name.as_str() {
             "read" | "readv" | "recvfrom" | "recvmsg" => from_client.add(call),

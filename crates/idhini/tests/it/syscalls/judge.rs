@@ -183,3 +183,45 @@ impl<'c> DiskCalls<'c> {
 fn own_part(id: &str) -> &str {
     &id[id.len() - OWN_BYTES..]
 }
+
+#[test]
+fn only_a_good_sync_between_the_write_and_the_answer_counts() {
+    let call = |of: &str, began, ended, result| Call {
+        of: of.to_owned(),
+        began,
+        ended: Some(ended),
+        result: Some(result),
+        ..Call::default()
+    };
+    let (directory, path) = ("/d/log", "/d/log/1.segment");
+    let (written, named) = (call(path, 10, 20, 100), call("", 1, 2, 0));
+    let judged = |synced: &[Call], name: &Call| {
+        let mut disk = DiskCalls {
+            directory: directory.to_owned(),
+            writes: HashMap::from([("0123456789".to_owned(), vec![&written])]),
+            syncs: HashMap::from([(path, synced.iter().collect()), (directory, vec![name])]),
+            names: HashMap::from([(path.to_owned(), vec![&named])]),
+        };
+        let before = disk.reason("id-0123456789", 40).map(|sync| sync.began);
+        disk.writes.clear();
+        assert_eq!(
+            disk.reason("id-0123456789", 40).err(),
+            Some(Fault::Unwritten { id: "id-0123456789".to_owned() })
+        );
+        before
+    };
+    let lasts = call(directory, 3, 4, 0);
+    let good = call(path, 21, 30, 0);
+    let (id, segment) = ("id-0123456789".to_owned(), path.to_owned());
+    assert_eq!(judged(&[call(path, 5, 9, 0), good.clone()], &lasts), Ok(21));
+    let unsynced = Err(Fault::Unsynced { id: id.clone() });
+    // It began while the write was under way, or it failed.
+    assert_eq!(judged(&[call(path, 15, 30, 0)], &lasts), unsynced);
+    assert_eq!(judged(&[call(path, 21, 30, -1)], &lasts), unsynced);
+    assert_eq!(judged(&[], &lasts), unsynced);
+    // It was under way when the answer began.
+    assert_eq!(judged(&[call(path, 21, 41, 0)], &lasts), Err(Fault::Early { id: id.clone() }));
+    let unnamed = Err(Fault::Unnamed { id, segment });
+    assert_eq!(judged(std::slice::from_ref(&good), &call(directory, 0, 1, 0)), unnamed);
+    assert_eq!(judged(std::slice::from_ref(&good), &call(directory, 3, 41, 0)), unnamed);
+}

@@ -34,10 +34,10 @@ pub struct Call {
 }
 
 impl Call {
-    /// The bytes that it read or wrote.
+    /// The bytes that it read or wrote; all that it was to write, if the end of the process left open how far it got.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.strings.concat();
-        bytes.truncate(self.result.and_then(|result| usize::try_from(result).ok()).unwrap_or_default());
+        bytes.truncate(self.result.map_or(usize::MAX, |result| usize::try_from(result).unwrap_or_default()));
         bytes
     }
 
@@ -62,12 +62,13 @@ pub fn start(trace: &Path, inject: &str, environment: &[(&str, &str)], arguments
 
 /// Kills a server, and reads what it did.
 pub fn ended(server: Server, trace: &Path) -> Vec<Call> {
-    let last = format!("{} +++ ", server.pid());
+    let first = server.pid().to_string();
     server.kill();
     for _ in 0..PATIENCE.as_millis() / 20 {
         let text = std::fs::read_to_string(trace).unwrap();
         // The first thread ends last.
-        if text.lines().next_back().is_some_and(|line| line.starts_with(&last)) {
+        let last = text.lines().next_back().and_then(|line| line.split_once(' '));
+        if last.is_some_and(|(thread, what)| thread == first && what.trim_start().starts_with("+++")) {
             return parse(&text);
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -149,7 +150,7 @@ fn a_call_that_others_interrupt_is_put_together() {
         .map(|call| (call.name.as_str(), call.of.as_str(), call.began, call.ended, call.bytes()))
         .collect();
     let connection = "TCP:[127.0.0.1:1->127.0.0.1:2";
-    let wanted: [(&str, &str, usize, Option<usize>, Vec<u8>); 5] = [
+    let wanted = [
         ("pwrite64", "/a", 0, Some(2), b"hi".to_vec()),
         ("fdatasync", "/a", 1, Some(4), Vec::new()),
         ("recvfrom", connection, 3, Some(3), b"a".to_vec()),
