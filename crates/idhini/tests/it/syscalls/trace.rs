@@ -12,7 +12,7 @@ use crate::process::{KEY, PATIENCE, Server};
 
 /// What could carry a request, an entry, a sync, a name or an answer.
 const TRACED: &str = "--trace=read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg,pwrite64,pwritev,pwritev2,\
-                      fsync,fdatasync,sync_file_range,/^rename,/^open";
+                      fsync,fdatasync,/^rename";
 
 /// Longer than anything that a test sends at once; strace would cut it.
 const STRING_BYTES_MAX: &str = "16777216";
