@@ -37,56 +37,39 @@ fn id(number: u64) -> String {
     format!("{:016x}", mixed ^ mixed >> 32)
 }
 
-async fn write(server: &Server, client: u64) -> Vec<Vec<String>> {
-    let mut permissions = server.permissions().await;
-    let mut acknowledged = Vec::new();
-    for number in 0..WRITES {
-        let id = id(client << 32 | number);
-        let request = touch(&[&format!("document:{id}#owner@user:ann")]);
-        if permissions.write_relationships(request).await.is_ok() {
-            acknowledged.push(vec![id]);
-        }
-    }
-    acknowledged
-}
-
-async fn import(server: &Server, client: u64) -> Vec<Vec<String>> {
-    let mut permissions = server.permissions().await;
-    let mut acknowledged = Vec::new();
-    for number in 0..IMPORTS {
-        let ids: Vec<String> = (0..IMPORTED).map(|of| id(client << 32 | number << 16 | of)).collect();
-        let relationships = ids.iter().map(|id| relationship(&format!("document:{id}#owner@user:ann")));
-        let message = v1::ImportBulkRelationshipsRequest { relationships: relationships.collect() };
-        if permissions.import_bulk_relationships(tokio_stream::once(message)).await.is_ok() {
-            acknowledged.push(ids);
-        }
-    }
-    acknowledged
-}
-
-/// Everything that clients do at the same time; the ids of every call that was acknowledged.
+/// Everything that clients do at the same time, each over a connection of its own; the ids of every call that was
+/// acknowledged.
 async fn everything(server: &Server) -> Vec<Vec<String>> {
-    let one = |client| async move {
-        match client < CLIENTS {
-            true => write(server, client).await,
-            false => import(server, client).await,
-        }
-    };
-    let mut acknowledged = Vec::new();
-    let mut clients: Vec<_> = (0..CLIENTS + IMPORTERS).map(|client| Box::pin(one(client))).collect();
-    // All of them at once, without a thread for each.
-    std::future::poll_fn(|context| {
-        clients.retain_mut(|client| match client.as_mut().poll(context) {
-            std::task::Poll::Ready(of_client) => {
-                acknowledged.extend(of_client);
-                false
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..CLIENTS {
+        let mut permissions = server.permissions().await;
+        clients.spawn(async move {
+            let mut acknowledged = Vec::new();
+            for number in 0..WRITES {
+                let id = id(client << 32 | number);
+                let request = touch(&[&format!("document:{id}#owner@user:ann")]);
+                let is_acknowledged = permissions.write_relationships(request).await.is_ok();
+                acknowledged.extend(is_acknowledged.then(|| vec![id]));
             }
-            std::task::Poll::Pending => true,
+            acknowledged
         });
-        if clients.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    acknowledged
+    }
+    for client in CLIENTS..CLIENTS + IMPORTERS {
+        let mut permissions = server.permissions().await;
+        clients.spawn(async move {
+            let mut acknowledged = Vec::new();
+            for number in 0..IMPORTS {
+                let ids: Vec<String> = (0..IMPORTED).map(|of| id(client << 32 | number << 16 | of)).collect();
+                let relationships =
+                    ids.iter().map(|id| relationship(&format!("document:{id}#owner@user:ann")));
+                let message = v1::ImportBulkRelationshipsRequest { relationships: relationships.collect() };
+                let imported = permissions.import_bulk_relationships(tokio_stream::once(message)).await;
+                acknowledged.extend(imported.is_ok().then_some(ids));
+            }
+            acknowledged
+        });
+    }
+    clients.join_all().await.concat()
 }
 
 /// Runs a server under strace, keeps it busy and judges what it did.
