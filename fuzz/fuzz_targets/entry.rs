@@ -1,18 +1,16 @@
 //! Entries of any bytes, one after the other: an error, or an entry that is encoded to what decodes to the same, and
 //! that a graph takes whole and gives back, or refuses and is as it was.
 //!
-//! The first byte says whether the graph begins empty or furnished. Then chunks: a length (2, little-endian) whose
-//! highest bit says that the chunk is its entry's last, and the bytes.
+//! The first byte says whether the graph begins empty or furnished; then entries.
 #![no_main]
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 
+use idhini_fuzz::next_entry;
 use idhini_graph::{Content, Image, Root};
 use idhini_model::{Change, Entry, EntryKind, Logged, Revision};
 use libfuzzer_sys::fuzz_target;
-
-const IS_LAST: u16 = 1 << 15;
 
 const SCHEMA: &str = "use expiration
 
@@ -56,16 +54,9 @@ fuzz_target!(|input: &[u8]| {
     let Some((first, mut rest)) = input.split_first() else { return };
     let mut root = if first & 1 == 0 { Root::empty() } else { FURNISHED.with(Root::clone) };
     let begins = root.content();
-    let (mut applied, mut chunks) = (Vec::new(), Vec::new());
-    while let Some((head, behind)) = rest.split_first_chunk() {
-        let head = u16::from_le_bytes(*head);
-        let (chunk, behind) = behind.split_at(usize::from(head & !IS_LAST).min(behind.len()));
-        chunks.push(chunk);
-        rest = behind;
-        if head & IS_LAST == 0 {
-            continue;
-        }
-        let read = Logged::from_chunks(root.revision().next(), &std::mem::take(&mut chunks));
+    let mut applied = Vec::new();
+    while let Some(chunks) = next_entry(&mut rest) {
+        let read = Logged::from_chunks(root.revision().next(), &chunks);
         let Ok(logged) = read else { continue };
         encodes(&logged);
         let before = root.content();

@@ -3,90 +3,19 @@
 //!
 //! Input: two files, the later one may refer to chunks of the earlier. Of each: how much it is after the one before (1),
 //! then, each with its length before it (2, little-endian), its chunks, the moment it was written at, its manifest
-//! and the places of the manifest's chunks. Head, lengths and digests are made to fit; so is a last byte, if it is odd,
-//! not: then a byte of the last file is changed, which must be noticed or say nothing.
+//! and the places of the manifest's chunks. Head, lengths and digests are made to fit. Two bytes behind both
+//! say which byte of the last file is changed how, which must be noticed or say nothing.
 #![no_main]
 
 use std::io;
 use std::sync::Arc;
 
 use idhini_changelog::LogId;
-use idhini_graph::{ChunkRef, Digest, Manifest};
+use idhini_fuzz::image_file::{LOG, parts, path};
 use idhini_model::Revision;
 use idhini_replica::{ImageFileError, Images, Report};
 use idhini_testkit::disk::FaultDisk;
 use libfuzzer_sys::fuzz_target;
-
-const LOG: LogId = LogId(1);
-const ROW_BYTES: usize = 16;
-
-/// A file as the input has it.
-struct Parts<'i> {
-    revision: u64,
-    chunks: &'i [u8],
-    moment: &'i [u8],
-    manifest: &'i [u8],
-    rows: &'i [u8],
-}
-
-fn next<'i>(rest: &mut &'i [u8]) -> &'i [u8] {
-    let Some((length, behind)) = rest.split_first_chunk() else { return &[] };
-    let (bytes, behind) = behind.split_at(usize::from(u16::from_le_bytes(*length)).min(behind.len()));
-    *rest = behind;
-    bytes
-}
-
-fn parts<'i>(rest: &mut &'i [u8], after: u64) -> Option<Parts<'i>> {
-    let (step, behind) = rest.split_first()?;
-    *rest = behind;
-    let revision = after + u64::from(*step);
-    Some(Parts { revision, chunks: next(rest), moment: next(rest), manifest: next(rest), rows: next(rest) })
-}
-
-fn path(revision: u64) -> String {
-    format!("images/{:016x}/{revision:020}.image", LOG.0)
-}
-
-impl Parts<'_> {
-    fn file(&self, disk: &FaultDisk) -> Vec<u8> {
-        let mut file = [b"IDHIPACK".as_slice(), &1u32.to_le_bytes(), self.chunks].concat();
-        let mut manifest = self.manifest.to_vec();
-        manifest.truncate(manifest.len().saturating_sub(Digest::BYTES));
-        manifest.extend(Digest::of(&manifest).0);
-        // The chunks that the places point to are those that the manifest means.
-        if let Ok(read) = Manifest::from_bytes(&manifest) {
-            let mut rows = self.rows.chunks_exact(ROW_BYTES);
-            let own = file.clone();
-            let readdressed = read.readdressed(|chunk| {
-                let place = rows.next().and_then(|row| self.place(row, &own, disk, chunk.bytes));
-                place
-                    .map_or(chunk, |bytes| ChunkRef { digest: Digest::of(&bytes), bytes: bytes.len() as u64 })
-            });
-            manifest = readdressed.to_bytes();
-        }
-        let mut tail = LOG.0.to_le_bytes().to_vec();
-        let mut moment = self.moment.to_vec();
-        moment.resize(12, 0);
-        tail.extend(moment);
-        tail.extend((manifest.len() as u64).to_le_bytes());
-        tail.extend(manifest);
-        tail.extend(self.rows);
-        file.extend(&tail);
-        file.extend((tail.len() as u64).to_le_bytes());
-        file.extend(Digest::of(&tail).0);
-        file
-    }
-
-    /// The bytes at a place of this file or of one that is there.
-    fn place(&self, row: &[u8], own: &[u8], disk: &FaultDisk, length: u64) -> Option<Vec<u8>> {
-        let (file, offset) = row.split_first_chunk::<8>()?;
-        let offset = usize::try_from(u64::from_le_bytes(offset.try_into().ok()?)).ok()?;
-        let file = u64::from_le_bytes(*file);
-        let bytes = if file == self.revision { own.to_vec() } else { disk.bytes(&path(file))? };
-        let end = offset.checked_add(usize::try_from(length).ok()?)?;
-        Some(bytes.get(offset..end)?.to_vec())
-    }
-}
 
 fn look(disk: &FaultDisk, log: LogId) -> Images {
     let report: Report = Arc::new(|_| {});
