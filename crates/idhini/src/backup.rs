@@ -3,6 +3,8 @@
 //! A backup is a directory kept like a server's own: logs and images, without the identity that would make it a data
 //! directory, and without the key that seals tokens. Taking one again adds what has come since.
 
+mod facts;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,28 +21,19 @@ use idhini_wire::idhini::admin::v1;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use self::facts::{FACTS_UNFINISHED, Facts};
 use crate::arguments::{Backup, BackupCommand, Connection, Restore, To};
 use crate::client::Server;
 use crate::entropy::random;
 use crate::failure::Failure;
 use crate::output::{self, Style};
 
-const FACTS: &str = "backup";
-const FACTS_UNFINISHED: &str = "backup.unfinished";
-const FACTS_BYTES_MAX: u64 = 4096;
 /// Entries appended to the backup together, in bytes.
 const APPENDED_BYTES: usize = 4 << 20;
 /// Chunks of an image asked for in one call.
 const CHUNKS_ASKED: usize = 4096;
 /// Chunks that wait to be written.
 const CHUNKS_WAITING: usize = 16;
-
-/// Which store and which of its histories a backup is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Facts {
-    store: u64,
-    timeline: u32,
-}
 
 /// A backup's directory, open.
 struct Directory {
@@ -79,14 +72,14 @@ impl Directory {
     fn open(path: &Path, new: Option<Facts>, style: Style) -> Result<Directory, Failure> {
         let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(path)?);
         let unusable = |source| Failure::Backup { path: path.to_owned(), source };
-        let found = read_facts(&*disk).map_err(unusable)?;
+        let found = Facts::read(&*disk).map_err(unusable)?;
         let facts = match (found, new) {
             (Some(found), Some(new)) if found != new => {
                 return Err(Failure::OtherBackup { path: path.to_owned() });
             }
             (Some(found), _) => found,
             (None, Some(new)) if is_empty(&*disk).map_err(unusable)? => {
-                write_facts(&*disk, new).map_err(unusable)?;
+                new.write(&*disk).map_err(unusable)?;
                 new
             }
             (None, _) => return Err(Failure::NoBackup { path: path.to_owned() }),
@@ -104,42 +97,6 @@ impl Directory {
 fn is_empty(disk: &dyn Disk) -> io::Result<bool> {
     // The lock is the directory's own.
     Ok(disk.list("")?.iter().all(|name| name == "lock" || name == FACTS_UNFINISHED))
-}
-
-fn read_facts(disk: &dyn Disk) -> io::Result<Option<Facts>> {
-    let file = match disk.open(FACTS) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
-            return Ok(None);
-        }
-        file => file?,
-    };
-    let malformed =
-        || io::Error::new(io::ErrorKind::InvalidData, format!("the file `{FACTS}` is not readable"));
-    let length = file.bytes_len()?;
-    let mut bytes = vec![0; usize::try_from(length.min(FACTS_BYTES_MAX)).unwrap_or_default()];
-    let read = file.read_at(0, &mut bytes)?;
-    let text = std::str::from_utf8(bytes.get(..read).unwrap_or_default()).map_err(|_| malformed())?;
-    let mut lines = text.lines();
-    let facts = (|| {
-        let is_known = lines.next()? == "idhini backup 1";
-        let store = u64::from_str_radix(lines.next()?.strip_prefix("store ")?, 16).ok()?;
-        let timeline = lines.next()?.strip_prefix("timeline ")?.parse().ok()?;
-        is_known.then_some(Facts { store, timeline })
-    })();
-    facts.map(Some).ok_or_else(malformed)
-}
-
-fn write_facts(disk: &dyn Disk, facts: Facts) -> io::Result<()> {
-    match disk.remove(FACTS_UNFINISHED) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let text = format!("idhini backup 1\nstore {:016x}\ntimeline {}\n", facts.store, facts.timeline);
-    let file = disk.create(FACTS_UNFINISHED)?;
-    file.write_at(0, text.as_bytes())?;
-    file.sync()?;
-    disk.rename(FACTS_UNFINISHED, FACTS)?;
-    disk.sync_directory("")
 }
 
 fn bar(length: u64, style: Style) -> ProgressBar {
@@ -373,9 +330,10 @@ async fn restored(restore: &Restore, is_json: bool, style: Style) -> Result<(), 
     store.close().await.map_err(Failure::Read)?;
     // Last, so that what was restored in part is no data directory. Another history: revisions after this one will mean
     // something else than in the old one, and tokens of that one are told apart.
+    let used_up = || unusable(io::Error::other("timelines are used up"));
     let identity = Identity {
         store: from.facts.store,
-        timeline: from.facts.timeline + 1,
+        timeline: from.facts.timeline.checked_add(1).ok_or_else(used_up)?,
         key_id: u32::from_be_bytes(random()?),
         key: random()?,
     };

@@ -196,6 +196,9 @@ impl Failure {
             Failure::Identity(IdentityError::NewerFormat { .. }) => {
                 "run the release that made the directory, or a later one".to_owned()
             }
+            Failure::Backup { source, .. } if source.kind() == std::io::ErrorKind::InvalidData => {
+                "use another copy of the backup, or take a new one to an empty directory".to_owned()
+            }
             Failure::Backup { .. } => "see whether the disk is full or may not be written".to_owned(),
             Failure::NoDirectory { .. } => "name the data directory with --data-dir DIR".to_owned(),
             Failure::NoBackup { .. } => "name a directory that `idhini backup DIR` made".to_owned(),

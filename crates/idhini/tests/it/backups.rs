@@ -97,6 +97,15 @@ async fn a_backup_is_added_to_and_gone_back_to() {
     refused(&["restore", text(&backup), "--data-dir", text(&path("x")), "--to", "9"], "not in the backup");
     refused(&["restore", text(&folder), "--data-dir", text(&path("y"))], "is not a backup");
     refused(&["backup", "verify", text(&path("nothing"))], "is not a backup");
+    // Whatever changes in what a backup says of itself is noticed: a restore would give it on.
+    let facts = std::fs::read(backup.join("backup")).unwrap();
+    for at in 0..facts.len() {
+        let mut bad = facts.clone();
+        bad[at] ^= 1;
+        std::fs::write(backup.join("backup"), bad).unwrap();
+        refused(&["backup", "verify", text(&backup)], "`backup` is damaged");
+    }
+    std::fs::write(backup.join("backup"), facts).unwrap();
     // A backup is no data directory, and a restore that was cut short is none either.
     refused(
         &["serve", "--data-dir", text(&backup), "--grpc-addr", "127.0.0.1:0", "--preshared-key", "k"],

@@ -8,3 +8,5 @@ mod durable;
 mod paging;
 mod process;
 mod refusals;
+#[cfg(target_os = "linux")]
+mod syscalls;

@@ -48,7 +48,7 @@ document:readme#viewer@user:eve[only_on:{"day":"tuesday"}]
 "#;
 
 /// How long a start or a command may take before the test fails; machines under load are slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server; stopped when dropped.
 pub struct Server {
@@ -76,6 +76,8 @@ pub fn folder(files: &[(&str, &str)]) -> PathBuf {
     static FOLDERS: AtomicU32 = AtomicU32::new(0);
     let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("it-{}-{number}", std::process::id()));
+    // Ids of processes come back, and with them the folder of an earlier run.
+    let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     for (name, text) in files {
         let path = folder.join(name);
@@ -124,7 +126,8 @@ impl Server {
         assert_eq!(self.terminate(), Some(0));
     }
 
-    fn of(mut command: Command) -> Server {
+    /// Of a command that serves.
+    pub fn of(mut command: Command) -> Server {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, receiver) = mpsc::channel();
