@@ -2,6 +2,8 @@
 //!
 //! Usage: `log DIRECTORY [MILLISECONDS_A_CASE]`. Prints one line a case: appends a second, and the median and 99th
 //! percentile of their latency in microseconds. The directory is made, and removed at the end.
+//! `log --bare FILE MILLISECONDS` only writes and syncs, over a file that is there whole: the quickest sync that the disk
+//! has.
 
 #![allow(
     clippy::print_stdout,
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     let milliseconds = std::env::args().nth(2).and_then(|text| text.parse().ok()).unwrap_or(1000);
     let done = match std::env::args().nth(2) {
         Some(of) if directory == "--open" => open(&of),
+        Some(of) if directory == "--bare" => overwrites(Path::new(&of), std::env::args().nth(3)),
         _ => run(Path::new(&directory), Duration::from_millis(milliseconds)),
     };
     match done {
@@ -94,6 +97,27 @@ fn bare(path: &Path, size: usize, time: Duration) -> Result<Vec<u64>, Failure> {
     }
     fs::remove_file(path)?;
     Ok(nanos)
+}
+
+/// The same over what was written before.
+fn overwrites(path: &Path, milliseconds: Option<String>) -> Result<(), Failure> {
+    const FILE_BYTES: usize = 16 << 20;
+    const SIZE: usize = 100;
+    let time = Duration::from_millis(milliseconds.ok_or("usage: log --bare FILE MILLISECONDS")?.parse()?);
+    let file = File::create(path)?;
+    file.write_all_at(&vec![1; FILE_BYTES], 0)?;
+    file.sync_all()?;
+    let (bytes, mut nanos) = ([7; SIZE], Vec::new());
+    let begin = Instant::now();
+    while begin.elapsed() < time {
+        let start = Instant::now();
+        file.write_all_at(&bytes, (nanos.len() * SIZE % (FILE_BYTES - SIZE)) as u64)?;
+        file.sync_data()?;
+        nanos.push(u64::try_from(start.elapsed().as_nanos())?);
+    }
+    fs::remove_file(path)?;
+    show("bare", "1", SIZE, &mut nanos, time);
+    Ok(())
 }
 
 struct Target {
