@@ -17,6 +17,7 @@ use idhini_model::{Relationship, Revision, Timestamp};
 use crate::follow::{self, READ_BYTES};
 use crate::history::{History, Rebuilt};
 use crate::images::Images;
+use crate::watch::Announcer;
 use crate::writer::{Queue, Request};
 use crate::{Delete, Deleted, FollowError, Published, ReplicaError, Write};
 
@@ -130,6 +131,7 @@ pub struct Namespace {
     /// What is changed and not in an image yet.
     pub(crate) changes_since_image: AtomicU64,
     pub(crate) imaged_at: Mutex<Timestamp>,
+    pub(crate) announcer: Arc<Announcer>,
     clock: Clock,
     pub(crate) options: Options,
 }
@@ -173,6 +175,7 @@ impl Namespace {
             oldest_written_at: Mutex::new(None),
             changes_since_image: AtomicU64::new(0),
             imaged_at: Mutex::new(last_written_at),
+            announcer: Arc::default(),
             clock,
             options,
         });
@@ -284,6 +287,7 @@ impl Namespace {
             let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
             history.push(revisions, &self.options)
         };
+        self.announcer.announce();
         // Old roots are freed here, where no reader waits.
         drop(dropped);
     }
@@ -319,6 +323,7 @@ impl Namespace {
             let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *history, History::new(newest))
         };
+        self.announcer.announce();
         drop(dropped);
     }
 }
