@@ -8,3 +8,4 @@ mod durable;
 mod paging;
 mod process;
 mod refusals;
+mod watch;

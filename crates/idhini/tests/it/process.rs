@@ -10,6 +10,7 @@ use std::time::Duration;
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
 use idhini_wire::authzed::api::v1::schema_service_client::SchemaServiceClient;
+use idhini_wire::authzed::api::v1::watch_service_client::WatchServiceClient;
 use idhini_wire::google;
 use prost::Message as _;
 use tonic::service::interceptor::InterceptedService;
@@ -171,6 +172,15 @@ impl Server {
         SchemaServiceClient::with_interceptor(self.channel().await, with_key)
             .max_decoding_message_size(64 << 20)
             .max_encoding_message_size(64 << 20)
+    }
+
+    /// With the limits that clients have by themselves.
+    pub async fn watches(
+        &self,
+    ) -> WatchServiceClient<
+        InterceptedService<Channel, impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone + use<>>,
+    > {
+        WatchServiceClient::with_interceptor(self.channel().await, with_key)
     }
 
     /// Asks the server to stop, and waits for its exit status.
