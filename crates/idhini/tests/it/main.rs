@@ -5,6 +5,7 @@ mod backups;
 mod calls;
 mod command_line;
 mod durable;
+mod kills;
 mod paging;
 mod process;
 mod refusals;

@@ -49,7 +49,7 @@ document:readme#viewer@user:eve[only_on:{"day":"tuesday"}]
 "#;
 
 /// How long a start or a command may take before the test fails; machines under load are slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server; stopped when dropped.
 pub struct Server {
@@ -125,7 +125,8 @@ impl Server {
         assert_eq!(self.terminate(), Some(0));
     }
 
-    fn of(mut command: Command) -> Server {
+    /// Of a command that serves.
+    pub fn of(mut command: Command) -> Server {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, receiver) = mpsc::channel();
