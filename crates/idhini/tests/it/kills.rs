@@ -14,7 +14,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -99,7 +98,7 @@ async fn run(plan: &Plan, counts: &mut Counts) -> Result<(), String> {
             counts.kills += 1;
             counts.at_start += 1;
         }
-        let server = Arc::new(Server::of(command(&data, &schema, plan, is_trimming)));
+        let server = Server::of(command(&data, &schema, plan, is_trimming));
         let verified = ledger.verify(&server, std::mem::take(&mut requests), &live, &mut rng).await;
         counts.ledger = ledger.counts.clone();
         verified.map_err(|wrong| format!("after life {life}: {wrong}"))?;
@@ -114,12 +113,11 @@ async fn run(plan: &Plan, counts: &mut Counts) -> Result<(), String> {
         life += 1;
         let watching = tokio::spawn(replay::watch_live(ledger.watch(&server).await?));
         let writing: Vec<_> = (0..writers::WRITERS)
-            .map(|writer| tokio::spawn(writers::write(Arc::clone(&server), plan.seed, writer, life)))
+            .map(|writer| tokio::spawn(writers::write(server.address.clone(), plan.seed, writer, life)))
             .collect();
         let long = if life % LONG_LIVES == 0 { LONG_LIFE_MS } else { 0 };
         tokio::time::sleep(Duration::from_micros(rng.below(LIFE_MS_MAX * 1_000) + long * 1_000)).await;
-        let pid = server.pid().to_string();
-        assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+        server.kill();
         counts.kills += 1;
         for writer in writing {
             requests.extend(writer.await.unwrap());

@@ -200,7 +200,7 @@ impl Drop for Server {
     }
 }
 
-fn with_key(mut request: Request<()>) -> Result<Request<()>, Status> {
+pub fn with_key(mut request: Request<()>) -> Result<Request<()>, Status> {
     request.metadata_mut().insert("authorization", format!("Bearer {KEY}").parse().unwrap());
     Ok(request)
 }

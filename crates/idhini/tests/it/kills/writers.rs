@@ -2,10 +2,13 @@
 
 use idhini_model::{CaveatUse, Context, Relationship};
 use idhini_wire::authzed::api::v1;
+use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
+use idhini_wire::authzed::api::v1::schema_service_client::SchemaServiceClient;
+use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 
 use super::model::{Asking, Doing, Heard, Request, Rng};
-use crate::process::{PATIENCE, Server};
+use crate::process::{PATIENCE, with_key};
 
 pub const WRITERS: u64 = 8;
 /// Documents of each writer, and the relationships in each, written at once.
@@ -67,11 +70,13 @@ fn asking(rng: &mut Rng, writer: u64, name: &str, number: u64) -> Asking {
 }
 
 /// Writes until the server is gone; returns what was asked and heard.
-pub async fn write(server: std::sync::Arc<Server>, seed: u64, writer: u64, life: u64) -> Vec<Request> {
+pub async fn write(address: String, seed: u64, writer: u64, life: u64) -> Vec<Request> {
     let mut rng = Rng(seed ^ (life << 8) ^ writer);
-    let mut permissions = server.permissions().await;
-    let mut schemas = server.schemas().await;
-    drop(server);
+    // The server may be gone already.
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let Ok(channel) = endpoint.connect().await else { return Vec::new() };
+    let mut permissions = PermissionsServiceClient::with_interceptor(channel.clone(), with_key);
+    let mut schemas = SchemaServiceClient::with_interceptor(channel, with_key);
     let mut requests = Vec::new();
     for number in 0.. {
         let name = format!("life{life}w{writer}n{number}");
