@@ -24,8 +24,8 @@ impl Following {
     }
 
     pub async fn next(&mut self) -> Result<v1::WatchResponse, Status> {
-        let next = tokio::time::timeout(PATIENCE, self.0.message()).await;
-        Ok(next.expect("nothing was told").map(|message| message.expect("the watch ended"))?)
+        // Within the time, and not at an end.
+        Ok(tokio::time::timeout(PATIENCE, self.0.message()).await.unwrap()?.unwrap())
     }
 
     async fn take(&mut self, count: usize) -> Vec<v1::WatchResponse> {
@@ -85,10 +85,9 @@ fn through(message: &v1::WatchResponse) -> &v1::ZedToken {
 async fn refused(server: &Server, request: impl tonic::IntoRequest<v1::WatchRequest>) -> Status {
     match server.watches().await.watch(request).await {
         Err(status) => status,
-        Ok(stream) => tokio::time::timeout(PATIENCE, stream.into_inner().message())
-            .await
-            .expect("not refused")
-            .expect_err("not refused"),
+        Ok(stream) => {
+            tokio::time::timeout(PATIENCE, stream.into_inner().message()).await.unwrap().unwrap_err()
+        }
     }
 }
 
@@ -317,8 +316,8 @@ async fn each_kind_is_told_if_it_was_asked_for() {
         watches.push(Following::begin(&server, with_kinds(v1::WatchRequest::default(), kinds)).await);
     }
     // Only documents, and checkpoints for what passes by.
-    let mut documents = v1::WatchRequest::default();
-    documents.optional_object_types = vec!["document".to_owned()];
+    let documents =
+        v1::WatchRequest { optional_object_types: vec!["document".to_owned()], ..Default::default() };
     let kinds = [WatchKind::IncludeRelationshipUpdates, WatchKind::IncludeCheckpoints];
     let mut documents = Following::begin(&server, with_kinds(documents, &kinds)).await;
     write(&server, &["document:a#viewer@user:ann"]).await;
@@ -410,7 +409,7 @@ async fn a_large_entry_comes_in_parts_and_resuming_from_any_of_them_loses_nothin
         assert_eq!(again, all);
     }
     let rest = until(&mut Following::begin(&server, after(through(last_part))).await, &last).await;
-    assert_eq!(rest, [after_import.clone()]);
+    assert_eq!(rest, std::slice::from_ref(after_import));
 }
 
 #[tokio::test]

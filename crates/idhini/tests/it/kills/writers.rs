@@ -113,7 +113,7 @@ pub async fn write(address: String, seed: u64, writer: u64, life: u64) -> Vec<Re
                 }
             }
         };
-        let heard = heard(tokio::time::timeout(PATIENCE, answer).await.expect("no answer"));
+        let heard = heard(tokio::time::timeout(PATIENCE, answer).await.unwrap());
         let is_gone = heard == Heard::Nothing;
         requests.push(Request { name, asking, heard });
         if is_gone {
