@@ -121,6 +121,7 @@ async fn run(plan: &Plan, counts: &mut Counts) -> Result<(), String> {
             break;
         }
         life += 1;
+        ledger.begins();
         let watching = tokio::spawn(replay::watch_live(ledger.watch(&server).await?));
         let writing: Vec<_> = (0..writers::WRITERS)
             .map(|writer| tokio::spawn(writers::write(server.address.clone(), plan.seed, writer, life)))
@@ -135,7 +136,6 @@ async fn run(plan: &Plan, counts: &mut Counts) -> Result<(), String> {
         }
         live = watching.await.unwrap();
         counts.slowest_end = counts.slowest_end.max(begun.elapsed());
-        ledger.ended(Instant::now());
     }
     Ok(())
 }
@@ -178,7 +178,7 @@ async fn what_was_acknowledged_outlives_every_kill_and_nothing_else_does() {
     // It has met what it is there for.
     assert!(counts.ledger.acknowledged > 0, "{counts}");
     // How much a life is depends on the machine; many lives are enough in any case.
-    assert!(plan.kills < 100 || counts.segments.len() > 10 && counts.images.len() > 10, "{counts}");
+    assert!(plan.kills < 100 || counts.segments.len() > 3 && counts.images.len() > 3, "{counts}");
 }
 
 /// The test notices when what it tests is wrong.

@@ -26,9 +26,9 @@ pub type Watched = Vec<v1::WatchResponse>;
 #[derive(Debug, Default)]
 pub struct Ledger {
     history: History,
-    /// When the life ended in which each entry was written, at the latest.
-    ended_at: Vec<Instant>,
-    last_end: Option<Instant>,
+    /// A moment before each entry was written.
+    before: Vec<Instant>,
+    begun: Option<Instant>,
     pub counts: Counts,
 }
 
@@ -159,14 +159,14 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// The writers are gone since now.
-    pub fn ended(&mut self, at: Instant) {
-        self.last_end = Some(at);
+    /// Writers begin now.
+    pub fn begins(&mut self) {
+        self.begun = Some(Instant::now());
     }
 
     fn push(&mut self, told: Told) {
         self.history.push(told);
-        self.ended_at.push(self.last_end.unwrap_or_else(Instant::now));
+        self.before.push(self.begun.unwrap_or_else(Instant::now));
     }
 
     fn last(&self) -> &str {
@@ -190,7 +190,7 @@ impl Ledger {
         let head = checked(server, Requirement::FullyConsistent(true)).await?;
         let messages = match replay(server, self.last(), &head).await {
             // The machine took longer than the history is promised.
-            Err(status) if status.code() == Code::OutOfRange && self.is_over(first) => {
+            Err(status) if status.code() == Code::OutOfRange && self.is_over(first - 1) => {
                 return self.begin_anew(server, head).await;
             }
             replayed => replayed.map_err(wrong("a watch"))?,
@@ -329,9 +329,9 @@ impl Ledger {
 
     /// Whether an entry may be older than the shortest history that was promised.
     fn is_over(&self, place: usize) -> bool {
-        // It can be asked about until the entry after it is too old.
-        let replaced = self.ended_at.get(place + 1).or(self.ended_at.get(place));
-        replaced.is_some_and(|at| at.elapsed() + Duration::from_secs(1) > SHORT_HISTORY)
+        // It can be asked about until the entry after it is too old; the server counts in whole seconds.
+        let before = self.before.get(place + 1).or(self.begun.as_ref());
+        before.is_some_and(|at| at.elapsed() + Duration::from_secs(1) > SHORT_HISTORY)
     }
 
     /// From the first token on, all is told once more, the same.
