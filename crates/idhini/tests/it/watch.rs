@@ -264,10 +264,7 @@ async fn only_what_the_filters_admit_is_told() {
         let snapshot = v1::WatchRequest { optional_start_cursor: None, ..request };
         let mut following = Following::begin(&server, from_beginning(snapshot)).await;
         let changed: Vec<&str> = wanted.concat();
-        let mut found = Vec::new();
-        if !changed.is_empty() {
-            found = told(&following.next().await.unwrap());
-        }
+        let found = if changed.is_empty() { Vec::new() } else { told(&following.next().await.unwrap()) };
         assert!(changed.iter().all(|text| found.iter().any(|found| found == text)), "{found:?}");
         assert!(following.is_quiet().await);
     }
