@@ -83,6 +83,12 @@ pub(crate) struct Serve {
     /// Relationships to start with, one a line, unless something is stored already; `//` begins a comment
     #[arg(long, value_name = "FILE", requires = "schema")]
     pub(crate) relationships: Option<PathBuf>,
+    /// Write an image after so many changes; for tests, whose servers live short lives
+    #[arg(long, hide = true, value_name = "COUNT")]
+    pub(crate) image_changes: Option<u64>,
+    /// Begin a segment of the log when one has so many bytes; for tests
+    #[arg(long, hide = true, value_name = "BYTES")]
+    pub(crate) segment_bytes: Option<u64>,
 }
 
 /// How long the past is kept.

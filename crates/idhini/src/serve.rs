@@ -79,6 +79,7 @@ struct Stored {
 }
 
 fn stored(serve: &Serve, style: Style) -> Result<Stored, Failure> {
+    let defaults = idhini_replica::Options::default();
     let namespace = idhini_replica::Options {
         seed: u64::from_be_bytes(random()?),
         writer_id: u64::from_be_bytes(random()?),
@@ -86,7 +87,8 @@ fn stored(serve: &Serve, style: Style) -> Result<Stored, Failure> {
             History::Seconds(seconds) => Some(seconds),
             History::Forever => None,
         },
-        ..Default::default()
+        image_changes: serve.image_changes.unwrap_or(defaults.image_changes),
+        ..defaults
     };
     let options = NodeOptions { namespace, ..NodeOptions::default() };
     let report: Report = Arc::new(move |text| output::notice(text, style));
@@ -106,7 +108,9 @@ fn stored(serve: &Serve, style: Style) -> Result<Stored, Failure> {
             identity
         }
     };
-    let store = EmbeddedStore::open(Arc::clone(&disk), &LogOptions::new(identity.store))?;
+    let mut log = LogOptions::new(identity.store);
+    log.segment_bytes = serve.segment_bytes.unwrap_or(log.segment_bytes);
+    let store = EmbeddedStore::open(Arc::clone(&disk), &log)?;
     let store = Arc::new(store);
     let logs: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
     let node = Arc::new(Node::new(Parts { store: logs, disk: Some(disk), clock, report }, options));

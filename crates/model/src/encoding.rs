@@ -118,6 +118,22 @@ impl Logged {
     /// # Errors
     /// [`DecodeError`].
     pub fn from_chunks<B: AsRef<[u8]>>(revision: Revision, chunks: &[B]) -> Result<Logged, DecodeError> {
+        let (origin, mut kind) = Logged::begun(chunks)?;
+        if let EntryKind::Relationships(changes) = &mut kind {
+            for (chunk, bytes) in chunks.iter().enumerate().skip(1) {
+                Reader::new(chunk, bytes.as_ref()).changes(changes)?;
+            }
+        }
+        Ok(Logged { entry: Entry { revision, kind }, origin })
+    }
+
+    /// The beginning of the entry of these chunks: where it came from, and what it changed. Of relationships only those of
+    /// the first chunk: [`Logged::changes_of`] reads the others one by one, so that a large entry need not be in memory
+    /// whole.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn begun<B: AsRef<[u8]>>(chunks: &[B]) -> Result<(Origin, EntryKind), DecodeError> {
         let (mut reader, further) = begun(chunks)?;
         let written_at = reader.moment()?;
         let cause = match reader.byte("a cause")? {
@@ -129,25 +145,30 @@ impl Logged {
         let metadata = reader.context()?;
         let kind = reader.byte("a kind")?;
         let origin = Origin { written_at, cause, actor, metadata };
-        let kind = if kind == KIND_RELATIONSHIPS {
+        if kind == KIND_RELATIONSHIPS {
             let mut changes = Vec::new();
             reader.changes(&mut changes)?;
-            for (chunk, bytes) in further.iter().enumerate() {
-                Reader::new(chunk + 1, bytes.as_ref()).changes(&mut changes)?;
-            }
-            EntryKind::Relationships(changes)
-        } else {
-            // The other kinds are short, or rare.
-            let mut whole = reader.rest().to_vec();
-            further.iter().for_each(|bytes| whole.extend_from_slice(bytes.as_ref()));
-            let mut reader = Reader::new(0, &whole);
-            let kind = reader.other_kind(kind)?;
-            if !reader.is_at_end() {
-                return Err(reader.malformed("the end of the entry"));
-            }
-            kind
-        };
-        Ok(Logged { entry: Entry { revision, kind }, origin })
+            return Ok((origin, EntryKind::Relationships(changes)));
+        }
+        // The other kinds are short, or rare.
+        let mut whole = reader.rest().to_vec();
+        further.iter().for_each(|bytes| whole.extend_from_slice(bytes.as_ref()));
+        let mut reader = Reader::new(0, &whole);
+        let kind = reader.other_kind(kind)?;
+        if !reader.is_at_end() {
+            return Err(reader.malformed("the end of the entry"));
+        }
+        Ok((origin, kind))
+    }
+
+    /// The changes of a further chunk of an entry of relationships; `chunk` counts from 0.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn changes_of(chunk: usize, bytes: &[u8]) -> Result<Vec<Change>, DecodeError> {
+        let mut changes = Vec::new();
+        Reader::new(chunk, bytes).changes(&mut changes)?;
+        Ok(changes)
     }
 
     /// When the entry of these chunks was written; reads no further.

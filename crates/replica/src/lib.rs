@@ -24,6 +24,7 @@ mod published;
 mod request;
 mod schema_change;
 mod sweep;
+mod watch;
 mod writer;
 
 pub use backup::{BackupError, Target, Verified, restore, verify};
@@ -36,6 +37,7 @@ pub use namespace::{Clock, Namespace, Options, PRECONDITION_EDGES_MAX, Wanted};
 pub use node::{Node, NodeOptions, OpenError, Parts};
 pub use published::{Page, Portion, Position, Published, Row};
 pub use request::{Delete, Deleted, Operation, Precondition, Update, Write};
+pub use watch::{Changes, Part};
 
 #[cfg(test)]
 mod tests;

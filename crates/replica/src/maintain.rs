@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use idhini_model::{Revision, Timestamp};
 
 use crate::images::ImageFileError;
-use crate::namespace::locked;
+use crate::namespace::{in_place, locked};
 use crate::{FollowError, Namespace, ReplicaError, sweep};
 
 /// Relationships removed by one entry of a sweep.
@@ -106,7 +106,7 @@ impl Namespace {
         let below = match &self.images {
             None => first,
             // Without an image the log is all there is.
-            Some(images) => match images.retain(Revision(first.0.saturating_sub(1)))? {
+            Some(images) => match in_place(true, || images.retain(Revision(first.0.saturating_sub(1))))? {
                 Some(oldest) => first.min(oldest.next()),
                 None => return Ok(()),
             },

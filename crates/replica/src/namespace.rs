@@ -17,6 +17,7 @@ use idhini_model::{Relationship, Revision, Timestamp};
 use crate::follow::{self, READ_BYTES};
 use crate::history::{History, Kept, Rebuilt};
 use crate::images::Images;
+use crate::watch::Announcer;
 use crate::writer::{Queue, Request};
 use crate::{Delete, Deleted, FollowError, Published, ReplicaError, Write};
 
@@ -130,6 +131,7 @@ pub struct Namespace {
     /// What is changed and not in an image yet.
     pub(crate) changes_since_image: AtomicU64,
     pub(crate) imaged_at: Mutex<Timestamp>,
+    pub(crate) announcer: Arc<Announcer>,
     clock: Clock,
     pub(crate) options: Options,
 }
@@ -173,6 +175,7 @@ impl Namespace {
             oldest_written_at: Mutex::new(None),
             changes_since_image: AtomicU64::new(0),
             imaged_at: Mutex::new(last_written_at),
+            announcer: Arc::default(),
             clock,
             options,
         });
@@ -279,8 +282,12 @@ impl Namespace {
     /// waits.
     pub(crate) fn publish(&self, newest: Arc<Published>, changes: u64) -> Vec<Kept> {
         self.changes_since_image.fetch_add(changes, Ordering::Relaxed);
-        let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
-        history.push(newest, changes, &self.options)
+        let dropped = {
+            let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
+            history.push(newest, changes, &self.options)
+        };
+        self.announcer.announce();
+        dropped
     }
 
     /// Applies what the log has beyond this replica. Called by the one writer, and on opening.
@@ -314,6 +321,7 @@ impl Namespace {
             let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *history, History::new(newest))
         };
+        self.announcer.announce();
         drop(dropped);
     }
 }

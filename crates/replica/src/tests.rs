@@ -1,6 +1,7 @@
 mod on_disk;
 mod reading;
 mod schemas;
+mod watching;
 mod writing;
 
 use std::sync::Arc;

@@ -25,6 +25,7 @@ mod schema;
 mod seal;
 mod service;
 mod trace;
+mod watch;
 
 pub use auth::Keys;
 pub use listen::{ListenError, Listener};

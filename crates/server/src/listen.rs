@@ -3,7 +3,7 @@
 //! # Invariants
 //! * An address beyond loopback is refused: this version has no TLS.
 //! * Without a key nothing is served.
-//! * Calls under way when the server is told to stop are finished, within [`DRAIN_MAX`].
+//! * Calls under way when the server is told to stop are finished, within [`DRAIN_MAX`]; watches are ended.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use idhini_replica::{Namespace, Node};
 use idhini_wire::FILE_DESCRIPTOR_SET;
 use idhini_wire::authzed::api::v1::permissions_service_server::PermissionsServiceServer;
 use idhini_wire::authzed::api::v1::schema_service_server::SchemaServiceServer;
+use idhini_wire::authzed::api::v1::watch_service_server::WatchServiceServer;
 use idhini_wire::idhini::admin::v1::admin_service_server::AdminServiceServer;
 use tokio::net::TcpListener;
 use tonic::service::InterceptorLayer;
@@ -26,7 +27,7 @@ use crate::auth::Keys;
 use crate::meta::MetaLayer;
 use crate::options::{MESSAGE_BYTES_MAX, Options};
 use crate::pin::Shared;
-use crate::service::{Permissions, Schemas};
+use crate::service::{Permissions, Schemas, Watches};
 
 /// How long calls under way may take after the server was told to stop.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -113,12 +114,17 @@ impl Listener {
         let guard = InterceptorLayer::new(guard(options.keys.clone()));
         let permissions = PermissionsServiceServer::new(Permissions(shared.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let schemas = SchemaServiceServer::new(Schemas(shared)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let schemas =
+            SchemaServiceServer::new(Schemas(shared.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let (stopping_watches, stopping) = tokio::sync::watch::channel(false);
+        let watches =
+            WatchServiceServer::new(Watches(shared, stopping)).max_decoding_message_size(MESSAGE_BYTES_MAX);
         // Clients of this one are ours and take what an entry needs.
         let admin = AdminServiceServer::new(Admin::new(node, &options.seal));
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<PermissionsServiceServer<Permissions>>().await;
         reporter.set_serving::<SchemaServiceServer<Schemas>>().await;
+        reporter.set_serving::<WatchServiceServer<Watches>>().await;
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -127,6 +133,8 @@ impl Listener {
         let (stopping, stopped) = tokio::sync::oneshot::channel();
         let stop = async move {
             stop.await;
+            // A watch would never end by itself.
+            stopping_watches.send_replace(true);
             // Nobody listens only when serving has already ended.
             let _ = stopping.send(());
         };
@@ -139,6 +147,7 @@ impl Listener {
             .layer(MetaLayer::new(options.seal.key_id))
             .add_service(guard.layer(permissions))
             .add_service(guard.layer(schemas))
+            .add_service(guard.layer(watches))
             .add_service(guard.layer(admin))
             .add_service(health)
             .add_service(reflection().build_v1()?)

@@ -47,6 +47,14 @@ impl When {
         });
         Ok(When { deadline: Deadline::of(metadata), as_of: as_of.transpose()? })
     }
+
+    /// The deadline of a call that cannot be asked about the past.
+    pub(crate) fn now_only(self, call: &str) -> Result<Deadline, Refusal> {
+        match self.as_of {
+            None => Ok(self.deadline),
+            Some(_) => Err(Refusal::invalid(format!("`{AS_OF}` cannot be asked of {call}"))),
+        }
+    }
 }
 
 /// The snapshot of one call.

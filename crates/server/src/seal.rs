@@ -2,11 +2,12 @@
 //!
 //! A ZedToken names a revision of one namespace; a cursor names besides the question it continues, the instant that
 //! the question's first page was asked at, and a place in the answer. Both are sealed: authenticated under a key that
-//! never leaves the server, and opaque to clients. They are not secret; they hold nothing their holder may not know.
+//! never leaves the server, and opaque to clients. A place is a token that says besides how far the snapshot of that
+//! revision was told, for a watch that began with one. They are not secret; they hold nothing their holder may not know.
 //!
 //! ```text
-//! version 1 | kind 1 | key id 4 | store 8 | timeline 4 | namespace 8 | revision 8 | body (cursors) | seal 16
-//! body of a cursor:  question 16 | seconds 8 | nanos 4 | place …
+//! version 1 | kind 1 | key id 4 | store 8 | timeline 4 | namespace 8 | revision 8 | body | seal 16
+//! body of a cursor or place:  question 16 | seconds 8 | nanos 4 | place …
 //! ```
 //!
 //! # Invariants
@@ -59,6 +60,7 @@ pub struct Sealer {
 enum Kind {
     Token = 1,
     Cursor = 2,
+    Place = 3,
 }
 
 /// A digest of a question: which call, with which arguments.
@@ -74,6 +76,15 @@ pub struct Cursor {
     pub instant: Timestamp,
     /// Where the answer goes on; the call's own business.
     pub place: Vec<u8>,
+}
+
+/// Where a watch starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// With what came after this revision.
+    After(Revision),
+    /// In the middle of a snapshot.
+    Within(Cursor),
 }
 
 /// Whose token it is, if it is well formed but not of this store's present history.
@@ -146,12 +157,13 @@ impl Sealer {
     /// The cursor of a place in an answer.
     #[must_use]
     pub fn cursor(&self, question: QuestionDigest, cursor: &Cursor) -> String {
-        let mut body = Vec::with_capacity(CURSOR_BODY_BYTES_MIN + cursor.place.len());
-        body.extend_from_slice(&question.0);
-        body.extend_from_slice(&cursor.instant.seconds().to_be_bytes());
-        body.extend_from_slice(&cursor.instant.nanos().to_be_bytes());
-        body.extend_from_slice(&cursor.place);
-        self.seal(Kind::Cursor, cursor.revision, &body)
+        self.seal_place(Kind::Cursor, question, cursor)
+    }
+
+    /// The token of a place in a snapshot; where a token is wanted, it names the snapshot's revision.
+    #[must_use]
+    pub fn place(&self, question: QuestionDigest, cursor: &Cursor) -> String {
+        self.seal_place(Kind::Place, question, cursor)
     }
 
     /// The revision that a token names.
@@ -160,6 +172,9 @@ impl Sealer {
     /// [`SealError`]; for [`SealError::Stranger`], full consistency is as fresh as the token can ask for.
     pub fn open_token(&self, token: &str) -> Result<Revision, SealError> {
         let bytes = decode(token).ok_or(SealError::Unreadable)?;
+        if is_place(&bytes) {
+            return Ok(self.open(Kind::Place, &bytes)?.0);
+        }
         match self.open(Kind::Token, &bytes) {
             Ok((revision, [])) => Ok(revision),
             Ok(_) => Err(SealError::Unreadable),
@@ -174,7 +189,24 @@ impl Sealer {
     /// [`SealError`].
     pub fn open_cursor(&self, question: QuestionDigest, cursor: &str) -> Result<Cursor, SealError> {
         let bytes = decode(cursor).ok_or(SealError::Unreadable)?;
-        let (revision, body) = self.open(Kind::Cursor, &bytes)?;
+        self.open_place(Kind::Cursor, question, &bytes)
+    }
+
+    /// Where a watch that asks this question starts.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn open_start(&self, question: QuestionDigest, token: &str) -> Result<Start, SealError> {
+        match decode(token) {
+            Some(bytes) if is_place(&bytes) => {
+                self.open_place(Kind::Place, question, &bytes).map(Start::Within)
+            }
+            _ => self.open_token(token).map(Start::After),
+        }
+    }
+
+    fn open_place(&self, kind: Kind, question: QuestionDigest, bytes: &[u8]) -> Result<Cursor, SealError> {
+        let (revision, body) = self.open(kind, bytes)?;
         let (digest, body) = body.split_first_chunk::<QUESTION_BYTES>().ok_or(SealError::Unreadable)?;
         let (seconds, body) = body.split_first_chunk::<8>().ok_or(SealError::Unreadable)?;
         let (nanos, place) = body.split_first_chunk::<4>().ok_or(SealError::Unreadable)?;
@@ -184,6 +216,15 @@ impl Sealer {
         let instant = Timestamp::new(i64::from_be_bytes(*seconds), i64::from(u32::from_be_bytes(*nanos)))
             .map_err(|_| SealError::Unreadable)?;
         Ok(Cursor { revision, instant, place: place.to_vec() })
+    }
+
+    fn seal_place(&self, kind: Kind, question: QuestionDigest, cursor: &Cursor) -> String {
+        let mut body = Vec::with_capacity(CURSOR_BODY_BYTES_MIN + cursor.place.len());
+        body.extend_from_slice(&question.0);
+        body.extend_from_slice(&cursor.instant.seconds().to_be_bytes());
+        body.extend_from_slice(&cursor.instant.nanos().to_be_bytes());
+        body.extend_from_slice(&cursor.place);
+        self.seal(kind, cursor.revision, &body)
     }
 
     fn seal(&self, kind: Kind, revision: Revision, body: &[u8]) -> String {
@@ -256,6 +297,10 @@ fn is_migrated(bytes: &[u8]) -> bool {
         && revision_length > 0
         && rest.len() >= revision_length
         && rest[..revision_length].iter().all(u8::is_ascii_graphic)
+}
+
+fn is_place(bytes: &[u8]) -> bool {
+    matches!(bytes, [version, kind, ..] if *version == VERSION && *kind == Kind::Place as u8)
 }
 
 fn first_bytes<const N: usize>(hash: &blake3::Hash) -> [u8; N] {

@@ -3,11 +3,13 @@
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::permissions_service_server::PermissionsService;
 use idhini_wire::authzed::api::v1::schema_service_server::SchemaService;
+use idhini_wire::authzed::api::v1::watch_service_server::WatchService;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::lookups::Answers;
 use crate::pin::Shared;
-use crate::{checks, lookups, relationships, schema};
+use crate::watch::Stopping;
+use crate::{checks, lookups, relationships, schema, watch};
 
 /// `PermissionsService` over one namespace.
 #[derive(Debug, Clone)]
@@ -16,6 +18,10 @@ pub(crate) struct Permissions(pub(crate) Shared);
 /// `SchemaService` over one namespace.
 #[derive(Debug, Clone)]
 pub(crate) struct Schemas(pub(crate) Shared);
+
+/// `WatchService` over one namespace.
+#[derive(Debug, Clone)]
+pub(crate) struct Watches(pub(crate) Shared, pub(crate) Stopping);
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -133,5 +139,14 @@ impl SchemaService for Schemas {
 
     async fn diff_schema(&self, request: Request<v1::DiffSchemaRequest>) -> Answer<v1::DiffSchemaResponse> {
         schema::diff(&self.0, request).await
+    }
+}
+
+#[async_trait]
+impl WatchService for Watches {
+    type WatchStream = Answers<v1::WatchResponse>;
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
+        watch::watch(&self.0, self.1.clone(), request).await
     }
 }

@@ -5,6 +5,7 @@ use idhini_wire::authzed::api::v1::check_permission_response::Permissionship;
 use idhini_wire::authzed::api::v1::consistency::Requirement;
 use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
 use idhini_wire::authzed::api::v1::schema_service_client::SchemaServiceClient;
+use idhini_wire::authzed::api::v1::watch_service_client::WatchServiceClient;
 use prost::Message as _;
 use tonic::{Code, Request};
 
@@ -51,11 +52,15 @@ async fn without_a_known_key_only_health_is_told() {
             ..Default::default()
         };
         assert_eq!(permissions.read_relationships(read).await.unwrap_err().code(), code);
+        let mut watches = WatchServiceClient::with_interceptor(channel.clone(), with);
+        assert_eq!(watches.watch(v1::WatchRequest::default()).await.unwrap_err().code(), code);
     }
     let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
-    let request =
-        tonic_health::pb::HealthCheckRequest { service: "authzed.api.v1.PermissionsService".to_owned() };
-    assert_eq!(health.check(request).await.unwrap().into_inner().status, 1);
+    for service in ["PermissionsService", "SchemaService", "WatchService"] {
+        let service = format!("authzed.api.v1.{service}");
+        let request = tonic_health::pb::HealthCheckRequest { service };
+        assert_eq!(health.check(request).await.unwrap().into_inner().status, 1);
+    }
     assert_eq!(server.run(&["check", "document:readme", "view", "user:mallory"]).status, 1);
 }
 

@@ -5,8 +5,10 @@ mod backups;
 mod calls;
 mod command_line;
 mod durable;
+mod kills;
 mod paging;
 mod process;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod syscalls;
+mod watch;

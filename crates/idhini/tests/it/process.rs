@@ -10,6 +10,7 @@ use std::time::Duration;
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
 use idhini_wire::authzed::api::v1::schema_service_client::SchemaServiceClient;
+use idhini_wire::authzed::api::v1::watch_service_client::WatchServiceClient;
 use idhini_wire::google;
 use prost::Message as _;
 use tonic::service::interceptor::InterceptedService;
@@ -176,6 +177,15 @@ impl Server {
             .max_encoding_message_size(64 << 20)
     }
 
+    /// With the limits that clients have by themselves.
+    pub async fn watches(
+        &self,
+    ) -> WatchServiceClient<
+        InterceptedService<Channel, impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone + use<>>,
+    > {
+        WatchServiceClient::with_interceptor(self.channel().await, with_key)
+    }
+
     /// Asks the server to stop, and waits for its exit status.
     #[cfg(unix)]
     pub fn terminate(mut self) -> Option<i32> {
@@ -192,7 +202,7 @@ impl Drop for Server {
     }
 }
 
-fn with_key(mut request: Request<()>) -> Result<Request<()>, Status> {
+pub fn with_key(mut request: Request<()>) -> Result<Request<()>, Status> {
     request.metadata_mut().insert("authorization", format!("Bearer {KEY}").parse().unwrap());
     Ok(request)
 }

@@ -56,6 +56,13 @@ fn entries_come_back_from_chunks_of_any_size() {
             let chunks = logged.to_chunks(chunk_bytes);
             assert!(chunks.iter().all(|chunk| !chunk.is_empty()), "{logged:?}");
             assert_eq!(Logged::from_chunks(AT, &chunks).as_ref(), Ok(&logged), "in chunks of {chunk_bytes}");
+            let (origin, mut kind) = Logged::begun(&chunks).unwrap();
+            if let EntryKind::Relationships(changes) = &mut kind {
+                for (chunk, bytes) in chunks.iter().enumerate().skip(1) {
+                    changes.extend(Logged::changes_of(chunk, bytes).unwrap());
+                }
+            }
+            assert_eq!((&origin, &kind), (&logged.origin, &logged.entry.kind), "chunk by chunk");
         }
     }
     let long = logged(EntryKind::Relationships(changes()));

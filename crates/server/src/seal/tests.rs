@@ -1,6 +1,6 @@
 use idhini_model::{Revision, Timestamp};
 
-use super::{Cursor, QuestionDigest, SealError, SealOptions, Sealer, Stranger};
+use super::{Cursor, QuestionDigest, SealError, SealOptions, Sealer, Start, Stranger};
 
 fn options() -> SealOptions {
     SealOptions { key: [7; 32], key_id: 9, store: 11, timeline: 1, namespace: "root".to_owned() }
@@ -33,6 +33,27 @@ fn every_changed_bit_is_noticed() {
         }
         assert_eq!(sealer.open_token(&text).is_ok(), is_token);
         assert_eq!(sealer.open_cursor(question, &text).is_ok(), !is_token);
+    }
+}
+
+#[test]
+fn a_place_continues_its_watch_and_is_a_token_elsewhere() {
+    let sealer = Sealer::new(&options());
+    let (question, other) = (QuestionDigest::of("Watch", b"x"), QuestionDigest::of("Watch", b"y"));
+    let place = sealer.place(question, &cursor());
+    assert_eq!(sealer.open_start(question, &place), Ok(Start::Within(cursor())));
+    assert_eq!(sealer.open_start(other, &place), Err(SealError::OtherQuestion));
+    assert_eq!(sealer.open_token(&place), Ok(Revision(3)));
+    assert_eq!(sealer.open_cursor(question, &place), Err(SealError::Unreadable));
+    let token = sealer.token(Revision(4));
+    assert_eq!(sealer.open_start(question, &token), Ok(Start::After(Revision(4))));
+    let bytes = super::decode(&place).unwrap();
+    for at in 0..bytes.len() * 8 {
+        let mut changed = bytes.clone();
+        changed[at / 8] ^= 1 << (at % 8);
+        let changed = base64::Engine::encode(&super::URL_SAFE_NO_PAD, changed);
+        assert!(sealer.open_start(question, &changed).is_err(), "bit {at}");
+        assert!(sealer.open_token(&changed).is_err(), "bit {at}");
     }
 }
 
