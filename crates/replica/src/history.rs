@@ -19,6 +19,7 @@ use idhini_model::{Logged, Revision, Timestamp};
 use tokio::sync::OnceCell;
 
 use crate::follow::{self, READ_BYTES};
+use crate::images::ImageFacts;
 use crate::namespace::{in_place, locked};
 use crate::{FollowError, Namespace, Options, Published, ReplicaError};
 
@@ -128,7 +129,10 @@ impl Namespace {
         }
         let first = self.first_after(asked, log_head.oldest).await.map_err(unreadable)?;
         let found = Revision(first.0 - 1);
-        if found < log_head.oldest && found > Revision(0) {
+        // The log does not say since when the revision before its first entry stands; an image of it does.
+        let stood = |image: &ImageFacts| image.revision == found && image.written_at <= asked;
+        let is_imaged = || self.images.as_ref().is_some_and(|images| images.facts().iter().any(stood));
+        if found < log_head.oldest && found > Revision(0) && !is_imaged() {
             let oldest = self.written_at_revision(log_head.oldest).await.map_err(unreadable)?;
             return Err(ReplicaError::BeforeHistory { asked, oldest });
         }

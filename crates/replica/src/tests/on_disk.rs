@@ -217,6 +217,42 @@ fn a_past_that_is_far_from_the_newest_is_rebuilt_from_an_image() {
 }
 
 #[test]
+fn every_moment_of_the_history_can_be_asked_about_however_much_is_trimmed() {
+    let left = Left::new(Options { history_seconds: Some(100), ..Options::default() });
+    let namespace = left.furnished(3);
+    let pass = |seconds| left.seconds.fetch_add(seconds, Ordering::SeqCst);
+    let look_after = || {
+        left.runtime.block_on(namespace.image()).unwrap();
+        left.maintain(&namespace);
+    };
+    // Revision 4 stands for long, so that all entries are trimmed; then some are written.
+    pass(1_000);
+    look_after();
+    assert_eq!(left.oldest(), Revision(5));
+    for n in 5..9 {
+        left.touch(&namespace, &[viewer(n)]);
+        look_after();
+        pass(30);
+    }
+    let at = |ago: i64| {
+        let moment = Timestamp::from_seconds(left.seconds.load(Ordering::SeqCst) - ago);
+        left.runtime.block_on(namespace.at_moment(moment)).map(|found| found.revision().0)
+    };
+    // Written 120, 90, 60 and 30 seconds ago.
+    left.maintain(&namespace);
+    assert_eq!([100, 91, 90, 70, 60, 30, 0].map(|ago| at(ago).unwrap()), [5, 5, 6, 6, 7, 8, 8]);
+    pass(75);
+    look_after();
+    assert_eq!([100, 50, 0].map(|ago| at(ago).unwrap()), [8, 8, 8]);
+    pass(200);
+    look_after();
+    left.touch(&namespace, &[viewer(9)]);
+    look_after();
+    assert_eq!([100, 50, 1, 0].map(|ago| at(ago).unwrap()), [8, 8, 8, 9]);
+    assert!(at(400).is_err(), "before the history");
+}
+
+#[test]
 fn the_past_forever_is_kept_whole() {
     let options =
         Options { history_seconds: None, image_changes: 5, kept_revisions_max: 1, ..Options::default() };
