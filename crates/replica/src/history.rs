@@ -172,15 +172,15 @@ impl Namespace {
         if asked < oldest {
             return Err(ReplicaError::Expired { asked, oldest });
         }
-        let below = match &self.images {
-            Some(images) => in_place(true, || images.nearest(asked, above.revision(), self.options.seed)),
-            None => None,
-        };
         let changes_max = self.options.rebuild_changes_max;
         let too_far = ReplicaError::TooFar { asked, changes_max };
-        let root = match below {
-            Some(root) => self.redo(root, asked, changes_max).await,
-            None => self.undo(above.root().clone(), asked, changes_max).await,
+        let root = match in_place(true, || self.start_of(asked, &above, oldest)) {
+            Some(root) if root.revision() <= asked => self.redo(root, asked, changes_max).await,
+            Some(root) => self.undo(root, asked, changes_max).await,
+            None => {
+                let oldest = Revision(above.root().undoable_from().0.saturating_sub(1));
+                return Err(ReplicaError::Expired { asked, oldest });
+            }
         };
         let root = root.map_err(|error| match error {
             // It went while it was looked for.
@@ -193,6 +193,23 @@ impl Namespace {
             Some(root) => Ok(Arc::new(Published::new(root, Some(&above)))),
             None => Err(too_far),
         }
+    }
+
+    /// A root from which the entries lead to `asked`, forward or back: the nearest image, or the oldest root in memory.
+    fn start_of(&self, asked: Revision, above: &Published, oldest: Revision) -> Option<Root> {
+        let can_be_undone = above.root().undoable_from() <= asked.next();
+        // However far away, if there is no other way.
+        let reach = if can_be_undone { above.revision() } else { Revision(u64::MAX) };
+        let images = self.images.as_ref();
+        if let Some(below) = images.and_then(|images| images.nearest(asked, reach, self.options.seed)) {
+            return Some(below);
+        }
+        if can_be_undone {
+            return Some(above.root().clone());
+        }
+        // An image has what it takes to undo the entries that its log had, and no others: an older one goes further back.
+        let older = images.and_then(|images| images.undoable_to(asked, self.options.seed));
+        older.or_else(|| (oldest == Revision(0)).then(|| Root::empty_seeded(self.options.seed)))
     }
 
     /// Applies the entries after `root` up to `asked`; `None` if they are too many.

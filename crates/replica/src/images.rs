@@ -200,8 +200,18 @@ impl Images {
         let near =
             |facts: &&ImageFacts| facts.revision <= asked && asked.0 - facts.revision.0 <= above.0 - asked.0;
         let facts = self.facts();
-        let nearest = facts.iter().rev().find(near)?;
-        self.root(nearest.revision, seed).map(|(root, ..)| root)
+        facts.iter().rev().filter(near).find_map(|facts| self.root(facts.revision, seed)).map(|(root, ..)| root)
+    }
+
+    /// The root of the first image after `asked` from which the entries in between can be undone.
+    pub(crate) fn undoable_to(&self, asked: Revision, seed: u64) -> Option<Root> {
+        let is_undoable = |manifest: &Manifest| manifest.floor() <= asked.next();
+        let facts = self.facts();
+        let mut after = facts.iter().map(|facts| facts.revision).filter(|revision| *revision > asked);
+        after.find_map(|revision| {
+            self.manifest(revision).ok().filter(|(manifest, _)| is_undoable(manifest))?;
+            self.root(revision, seed).map(|(root, ..)| root)
+        })
     }
 
     /// Opens an image; reports why not.

@@ -253,6 +253,41 @@ fn every_moment_of_the_history_can_be_asked_about_however_much_is_trimmed() {
 }
 
 #[test]
+fn a_past_that_the_newest_image_cannot_undo_is_rebuilt_from_another() {
+    let left = Left::new(Options { kept_revisions_max: 1, ..Options::default() });
+    let namespace = left.furnished(10);
+    // As a backup has it: the newest image knows what its own log had, and the backup's log goes further back.
+    let root = namespace.head();
+    left.images().write(root.root(), Revision(11), Timestamp::from_seconds(1_000)).unwrap();
+    let again = left.open();
+    assert_eq!(again.head().root().undoable_from(), Revision(11));
+    let at = |namespace: &Arc<Namespace>, revision| {
+        left.runtime.block_on(namespace.at(Revision(revision))).map(|found| found.root().relationship_count())
+    };
+    assert_eq!([1, 5, 10, 11].map(|revision| at(&again, revision).unwrap()), [0, 4, 9, 10]);
+    let verified = left.runtime.block_on(crate::verify(&*left.log(), &left.images())).unwrap();
+    assert_eq!((verified.oldest, verified.images), (Revision(0), 1));
+    // Where nothing leads there, it is said.
+    left.runtime.block_on(left.log().trim(Revision(5))).unwrap();
+    let again = left.open();
+    assert!(matches!(at(&again, 6), Err(crate::ReplicaError::Expired { oldest: Revision(10), .. })));
+    assert_eq!(at(&again, 10).unwrap(), 9);
+    let verified = left.runtime.block_on(crate::verify(&*left.log(), &left.images())).unwrap();
+    assert_eq!(verified.oldest, Revision(10));
+}
+
+#[test]
+fn a_backup_whose_last_entries_were_not_copied_is_good_up_to_there() {
+    let left = Left::new(Options::default());
+    let namespace = left.furnished(5);
+    let ahead = Left::new(Options::default());
+    let further = ahead.furnished(9);
+    left.images().write(further.head().root(), Revision(1), Timestamp::from_seconds(1_000)).unwrap();
+    let verified = left.runtime.block_on(crate::verify(&*left.log(), &left.images())).unwrap();
+    assert_eq!(verified.newest, namespace.head().revision());
+}
+
+#[test]
 fn the_past_forever_is_kept_whole() {
     let options =
         Options { history_seconds: None, image_changes: 5, kept_revisions_max: 1, ..Options::default() };
