@@ -201,8 +201,9 @@ impl Namespace {
         // However far away, if there is no other way.
         let reach = if can_be_undone { above.revision() } else { Revision(u64::MAX) };
         let images = self.images.as_ref();
-        if let Some(below) = images.and_then(|images| images.nearest(asked, reach, self.options.seed)) {
-            return Some(below);
+        let below = images.and_then(|images| images.nearest(asked, (oldest, reach), self.options.seed));
+        if below.is_some() {
+            return below;
         }
         if can_be_undone {
             return Some(above.root().clone());

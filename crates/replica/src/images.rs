@@ -195,10 +195,18 @@ impl Images {
         None
     }
 
-    /// The root of the nearest image at or before `asked`, if it is nearer than `above`.
-    pub(crate) fn nearest(&self, asked: Revision, above: Revision, seed: u64) -> Option<Root> {
-        let near =
-            |facts: &&ImageFacts| facts.revision <= asked && asked.0 - facts.revision.0 <= above.0 - asked.0;
+    /// The root of the nearest image at or before `asked`, if it is nearer than `above` and not before `oldest`: an image
+    /// may be there, or be there again, of which the log no longer leads on.
+    pub(crate) fn nearest(
+        &self,
+        asked: Revision,
+        (oldest, above): (Revision, Revision),
+        seed: u64,
+    ) -> Option<Root> {
+        let near = |facts: &&ImageFacts| {
+            let at = facts.revision;
+            oldest <= at && at <= asked && asked.0 - at.0 <= above.0 - asked.0
+        };
         let facts = self.facts();
         facts.iter().rev().filter(near).find_map(|facts| self.root(facts.revision, seed)).map(|(root, ..)| root)
     }

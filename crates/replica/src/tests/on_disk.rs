@@ -277,6 +277,21 @@ fn a_past_that_the_newest_image_cannot_undo_is_rebuilt_from_another() {
 }
 
 #[test]
+fn an_image_that_the_log_does_not_lead_on_from_is_no_way_into_the_past() {
+    let left = Left::new(Options { kept_revisions_max: 1, ..Options::default() });
+    let namespace = left.furnished(5);
+    left.runtime.block_on(namespace.image()).unwrap();
+    for n in 5..40 {
+        left.touch(&namespace, &[viewer(n)]);
+    }
+    left.runtime.block_on(namespace.image()).unwrap();
+    left.runtime.block_on(left.log().trim(Revision(8))).unwrap();
+    // Nearer than the newest, but for what was trimmed.
+    let past = left.runtime.block_on(namespace.at(Revision(9))).unwrap();
+    assert_eq!(past.root().relationship_count(), 8);
+}
+
+#[test]
 fn a_backup_whose_last_entries_were_not_copied_is_good_up_to_there() {
     let left = Left::new(Options::default());
     let namespace = left.furnished(5);
