@@ -1,0 +1,124 @@
+//! Power cuts, kills and failures at every change that a node makes to its disk.
+
+#![allow(clippy::print_stdout, reason = "a long run says how long it was")]
+
+use std::io::ErrorKind;
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use idhini_testkit::disk::{Fork, Kind};
+use idhini_testkit::rng::Rng;
+use tokio::runtime::Runtime;
+
+use super::running::runtime;
+use super::world::{Model, World};
+
+/// Changes between a power cut and the next, at most.
+const SECOND_CUT_MAX: usize = 40;
+
+/// Things done between the cuts, at most.
+const SECOND_ACTS: usize = 12;
+
+/// How much is swept.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    pub seed: u64,
+    pub acts: usize,
+    /// Every so many changes are met,
+    pub step: u64,
+    /// in so many ways each.
+    pub ways: u64,
+}
+
+/// One act's forks, and what must be there in each.
+type Work = (Vec<Fork>, Model);
+
+fn number_of(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
+}
+
+/// What is wrong after the disk stopped in the middle of a change, and once more a little later.
+fn after_cut(runtime: &Rc<Runtime>, fork: &Fork, model: &Model, cut_seed: u64) -> Result<(), String> {
+    let mut rng = Rng::new(cut_seed);
+    let disk = match rng.chance(25) {
+        true => fork.after_kill(cut_seed),
+        false => fork.after_power_cut(cut_seed),
+    };
+    let mut world = World::on(runtime, disk, model.clone(), cut_seed);
+    world.when_cut_during(fork.change);
+    world.open()?;
+    world.verify()?;
+    if rng.chance(40) {
+        world.kill();
+    }
+    world.disk.cut_power_at(world.disk.changes() + 1 + rng.below(SECOND_CUT_MAX) as u64);
+    world.act(SECOND_ACTS).map_err(|what| format!("until a second cut: {what}"))?;
+    world.disk.cut_power();
+    let mut world = world.after_power_cut(!cut_seed);
+    world.open().map_err(|what| format!("after a second cut: {what}"))?;
+    world.verify().map_err(|what| format!("after a second cut: {what}"))?;
+    world.goes_on().map_err(|what| format!("after a second cut: {what}"))
+}
+
+/// Takes work until there is none; returns how many cuts that were, or the first that went wrong.
+fn work(received: &Mutex<Receiver<Work>>, extent: Extent) -> Result<u64, String> {
+    let (runtime, mut cuts) = (Rc::new(runtime()), 0);
+    loop {
+        let Ok((forks, model)) = received.lock().unwrap().recv() else { return Ok(cuts) };
+        for fork in &forks {
+            for way in 0..extent.ways {
+                let cut_seed = fork.change * 1_000 + way;
+                after_cut(&runtime, fork, &model, cut_seed).map_err(|what| {
+                    format!("{extent:?}, cut during change {}, cut seed {cut_seed}: {what}", fork.change)
+                })?;
+                cuts += 1;
+            }
+        }
+    }
+}
+
+/// Runs a workload once, and meets it at its changes.
+pub fn sweep(extent: Extent) -> Result<(World, u64, u64), String> {
+    let mut world = World::new(&Rc::new(runtime()), extent.seed);
+    world.disk.keep_forks(2, move |change| change.is_multiple_of(extent.step));
+    let (sender, receiver) = sync_channel::<Work>(4);
+    let receiver = Arc::new(Mutex::new(receiver));
+    let workers: Vec<_> = (0..2)
+        .map(|_| {
+            let receiver = Arc::clone(&receiver);
+            thread::spawn(move || work(&receiver, extent))
+        })
+        .collect();
+    drop(receiver);
+    let (mut points, mut done) = (0, Ok(()));
+    for act in 0..extent.acts {
+        done = world.act_once().map_err(|what| format!("{extent:?}, act {act}: {what}"));
+        let forks = world.disk.take_forks();
+        points += forks.len() as u64;
+        // Whoever found something wrong takes no more.
+        if done.is_err() || (!forks.is_empty() && sender.send((forks, world.model.clone())).is_err()) {
+            break;
+        }
+    }
+    drop(sender);
+    let mut cuts = 0;
+    for worker in workers {
+        cuts += worker.join().unwrap_or_else(|_| Err("it panicked".to_owned()))?;
+    }
+    done?;
+    Ok((world, points, cuts))
+}
+
+#[test]
+fn a_power_cut_at_any_change_of_a_node_loses_nothing_that_was_acknowledged() {
+    let extent = Extent {
+        seed: number_of("IDHINI_SWEEP_SEED", 1) as u64,
+        acts: number_of("IDHINI_SWEEP_ACTS", 60),
+        step: number_of("IDHINI_SWEEP_STEP", 1) as u64,
+        ways: number_of("IDHINI_SWEEP_SEEDS", 1) as u64,
+    };
+    let (world, points, cuts) = sweep(extent).unwrap_or_else(|what| panic!("{what}"));
+    println!("{} acts, {} changes, {points} points, {cuts} cuts: {:?}", extent.acts, world.disk.changes(), world.counts);
+}
