@@ -14,6 +14,7 @@ use idhini_changelog::{AppendError, Batch, Changelog, LogError, Record, Writer};
 use idhini_graph::Root;
 use idhini_model::{Revision, Timestamp};
 
+use crate::broken::{Variant, is_broken};
 use crate::follow::{self, READ_BYTES};
 use crate::images::{ImageFileError, Images};
 use crate::{Clock, FollowError, Namespace, Options, ReplicaError};
@@ -176,6 +177,7 @@ pub async fn restore(
     };
     let wanted = wanted.map_err(BackupError::NotThere)?;
     let last = wanted.revision();
+    let last = if is_broken(Variant::RestoresOneTooFew) { Revision(last.0.max(1) - 1) } else { last };
     let mut at = Revision(head.oldest.0.saturating_sub(1)).min(last);
     begin(at).await.map_err(BackupError::Begin)?;
     let mut written_at = Timestamp::from_seconds(0);

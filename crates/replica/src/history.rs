@@ -18,6 +18,7 @@ use idhini_graph::Root;
 use idhini_model::{Logged, Revision, Timestamp};
 use tokio::sync::OnceCell;
 
+use crate::broken::{Variant, is_broken};
 use crate::follow::{self, READ_BYTES};
 use crate::images::ImageFacts;
 use crate::namespace::{in_place, locked};
@@ -260,6 +261,9 @@ impl Namespace {
                 read_to = logged.entry.revision;
                 above.push(logged);
             }
+        }
+        if is_broken(Variant::UndoesNothing) {
+            above.clear();
         }
         in_place(true, || above.iter().rev().try_for_each(|logged| follow::undo(&mut root, logged)))?;
         Ok(Some(root))

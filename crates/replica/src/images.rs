@@ -28,6 +28,7 @@ use idhini_changelog::disk::{Disk, DiskFile};
 use idhini_graph::{Digest, Image, Manifest, Root, Written};
 use idhini_model::{Revision, Timestamp};
 
+use crate::broken::{Variant, is_broken};
 use crate::namespace::locked;
 
 const MAGIC: &[u8; 8] = b"IDHIPACK";
@@ -653,7 +654,9 @@ impl Pack {
         self.put(&(tail.len() as u64).to_le_bytes())?;
         self.put(&Digest::of(tail).0)?;
         self.flush()?;
-        self.file.sync()?;
+        if !is_broken(Variant::NamesImagesUnsynced) {
+            self.file.sync()?;
+        }
         Ok(self.at)
     }
 }

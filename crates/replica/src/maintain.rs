@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use idhini_changelog::Head;
 use idhini_model::{Revision, Timestamp};
 
+use crate::broken::{Variant, is_broken};
 use crate::images::ImageFileError;
 use crate::namespace::locked;
 use crate::{FollowError, Namespace, ReplicaError, sweep};
@@ -111,10 +112,14 @@ impl Namespace {
             None => unneeded,
             // Without an image the log is all there is.
             Some(images) => match images.retain(before)? {
+                Some(_) if is_broken(Variant::TrimsToNewestImage) => {
+                    images.facts().last().map_or(unneeded, |newest| newest.revision.next())
+                }
                 Some(oldest) => unneeded.min(oldest.next()),
                 None => return Ok(()),
             },
         };
+        let below = if is_broken(Variant::TrimsOneTooMany) { below.next().min(head.revision.next()) } else { below };
         if below > head.oldest {
             self.log.trim(below).await.map_err(|error| MaintainError::Trim(error.into()))?;
         }

@@ -14,6 +14,7 @@ use idhini_changelog::Changelog;
 use idhini_graph::Root;
 use idhini_model::{Relationship, Revision, Timestamp};
 
+use crate::broken::{Variant, is_broken};
 use crate::follow::{self, READ_BYTES};
 use crate::history::{History, Rebuilt};
 use crate::images::Images;
@@ -176,7 +177,9 @@ impl Namespace {
             clock,
             options,
         });
-        namespace.catch_up().await?;
+        if !(is_imaged && is_broken(Variant::IgnoresTail)) {
+            namespace.catch_up().await?;
+        }
         if !is_imaged {
             // What is in no image is as old as the log says at least.
             *locked(&namespace.imaged_at) = *locked(&namespace.last_written_at);

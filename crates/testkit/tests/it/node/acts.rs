@@ -200,6 +200,7 @@ impl World {
     /// Closes all namespaces; the store stays.
     fn renew_node(&mut self) {
         let (data, seed) = (Within::of(&self.disk, DATA), self.rng.number());
+        self.held.clear();
         if let Some(Running { node: old, store, steps }) = self.running.take() {
             drop(old);
             let new = node(&self.disk, &data, &self.surroundings, &store, seed);

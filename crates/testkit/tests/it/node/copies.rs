@@ -124,6 +124,13 @@ impl World {
     /// Takes a backup, or adds to it, while all namespaces are written.
     pub(super) fn back_up(&mut self) -> Result<(), String> {
         let changes = self.disk.changes();
+        if self.model.is_discarding {
+            if !self.clear(BACKUP) {
+                return Ok(());
+            }
+            self.model.is_discarding = false;
+            self.model.backups.clear();
+        }
         let directory = Within::of(&self.disk, BACKUP);
         let (store, mut steps) = match open_store(&directory, 7) {
             Ok(opened) => opened,
@@ -141,7 +148,8 @@ impl World {
             Ok(Copy::Whole(heads)) => {
                 let closing: Job<_> = Box::pin(async move { store.close().await });
                 let _ = drive_one(&self.runtime, vec![&mut steps], closing);
-                self.count(if self.model.backups.is_empty() { "backup" } else { "backup again" });
+                let is_first = self.model.backups.first().is_none_or(|backup| backup.until != u64::MAX);
+                self.count(if is_first { "backup" } else { "backup again" });
                 let since = self.disk.changes();
                 // The one before is good for as long as this one is not whole.
                 self.model.backups.truncate(2);
@@ -150,8 +158,14 @@ impl World {
             Ok(Copy::TooOld) => {
                 let until = self.disk.changes();
                 self.model.backups.iter_mut().for_each(|backup| backup.until = backup.until.min(until));
+                if self.model.backups.is_empty() {
+                    // One that was never finished.
+                    self.model.backups.push(Copied { since: u64::MAX, until, heads: BTreeMap::new() });
+                }
+                self.model.is_discarding = true;
                 drop(steps);
                 if self.clear(BACKUP) {
+                    self.model.is_discarding = false;
                     self.count("backup too old");
                 }
             }

@@ -287,6 +287,11 @@ impl Past {
         self.sure = sure.unwrap_or(0);
     }
 
+    /// What came after this revision may be lost.
+    pub fn need_not_reach_beyond(&mut self, revision: u64) {
+        self.sure = self.sure.min(usize::try_from(revision).unwrap_or(usize::MAX));
+    }
+
     /// The last revision, and whether it is there for certain.
     pub fn last(&self) -> (u64, &Made, bool) {
         let at = self.made.len() - 1;

@@ -18,6 +18,7 @@ use idhini_replica::{Clock, Node, NodeOptions, Options, Parts, Report};
 use idhini_testkit::disk::FaultDisk;
 use tokio::runtime::Runtime;
 
+use super::breaking::{choose, chosen};
 use super::model::HISTORY_SECONDS;
 
 /// Small, so that there are many of them.
@@ -72,11 +73,20 @@ impl Surroundings {
 
 /// A runtime of one thread, and one more for what blocks.
 pub fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap()
+    let chosen = chosen();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.max_blocking_threads(1).on_thread_start(move || choose(chosen)).build().unwrap()
 }
 
 /// Polls jobs in their order, then lets the stores take steps, until all are done.
-pub fn drive<T>(runtime: &Runtime, mut steps: Vec<&mut Steps>, mut jobs: Vec<Job<T>>) -> Vec<T> {
+///
+/// An image is written on the thread for what blocks; where there may be one, it is waited for before each step.
+pub fn drive<T>(
+    runtime: &Runtime,
+    mut steps: Vec<&mut Steps>,
+    mut jobs: Vec<Job<T>>,
+    may_image: bool,
+) -> Vec<T> {
     let mut done: Vec<Option<T>> = jobs.iter().map(|_| None).collect();
     runtime.block_on(async {
         for _ in 0..STEPS_MAX {
@@ -93,10 +103,12 @@ pub fn drive<T>(runtime: &Runtime, mut steps: Vec<&mut Steps>, mut jobs: Vec<Job
             if std::future::poll_fn(poll).await {
                 return done.into_iter().flatten().collect();
             }
-            // The namespaces' writers are tasks; an image is written on the thread for what blocks, which does one thing
-            // after the other.
+            // The namespaces' writers are tasks.
             tokio::task::yield_now().await;
-            tokio::task::spawn_blocking(|| ()).await.unwrap();
+            if may_image {
+                // That thread does one thing after the other.
+                tokio::task::spawn_blocking(|| ()).await.unwrap();
+            }
             for steps in &mut steps {
                 steps.step();
             }
@@ -106,7 +118,7 @@ pub fn drive<T>(runtime: &Runtime, mut steps: Vec<&mut Steps>, mut jobs: Vec<Job
 }
 
 pub fn drive_one<T>(runtime: &Runtime, steps: Vec<&mut Steps>, job: Job<T>) -> T {
-    drive(runtime, steps, vec![job]).pop().unwrap()
+    drive(runtime, steps, vec![job], false).pop().unwrap()
 }
 
 /// Opens the store of a directory of the disk.

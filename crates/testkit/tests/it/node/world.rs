@@ -43,7 +43,7 @@ pub struct World {
     pub(super) surroundings: Surroundings,
     pub(super) rng: Rng,
     /// Namespaces that are held open while the disk fails, for their readers.
-    held: BTreeMap<u64, Arc<Namespace>>,
+    pub(super) held: BTreeMap<u64, Arc<Namespace>>,
 }
 
 /// What must be there.
@@ -55,6 +55,8 @@ pub struct Model {
     pub identified: u64,
     /// The backups that were finished, each adding to the one before.
     pub backups: Vec<Copied>,
+    /// Whether what is in the backup's directory is to go first.
+    pub is_discarding: bool,
     /// What was last restored.
     pub restored: Option<Copied>,
 }
@@ -94,7 +96,14 @@ pub enum Answer {
 impl World {
     pub fn new(runtime: &Rc<Runtime>, seed: u64) -> World {
         let pasts = (1..=LOGS).map(|log| (log, Arc::new(Past::new()))).collect();
-        let model = Model { now: 1_000, pasts, identified: u64::MAX, backups: Vec::new(), restored: None };
+        let model = Model {
+            now: 1_000,
+            pasts,
+            identified: u64::MAX,
+            backups: Vec::new(),
+            is_discarding: false,
+            restored: None,
+        };
         World::on(runtime, FaultDisk::new(seed), model, seed)
     }
 
@@ -117,6 +126,7 @@ impl World {
     pub fn after_power_cut(self, seed: u64) -> World {
         let disk = self.disk.after_power_cut(seed);
         let mut model = self.model;
+        model.is_discarding |= model.backups.iter().any(|copied| copied.until != u64::MAX);
         model.backups.retain(|copied| copied.until == u64::MAX);
         model.restored.take_if(|copied| copied.until != u64::MAX);
         World::on(&self.runtime, disk, model, seed)
@@ -173,6 +183,13 @@ impl World {
             drop(node);
             let closing: Job<_> = Box::pin(async move { store.close().await });
             let _ = drive_one(&self.runtime, vec![&mut steps], closing);
+        }
+    }
+
+    /// Loses what is known of the last acts: it may be there, or not.
+    pub fn may_lack_what_came_after(&mut self, before: &Model) {
+        for (log, past) in &mut self.model.pasts {
+            Arc::make_mut(past).need_not_reach_beyond(before.pasts[log].last().0);
         }
     }
 
@@ -238,7 +255,7 @@ impl World {
         let Some(running) = &mut self.running else { return Ok(Vec::new()) };
         let mut all_steps = vec![&mut running.steps];
         all_steps.extend(steps);
-        let mut answers = drive(&self.runtime, all_steps, jobs);
+        let mut answers = drive(&self.runtime, all_steps, jobs, others > 0);
         let is_disturbed = self.disk.failed_since(changes);
         let of_clients = answers.split_off(others);
         // What is swept comes before what was asked later.
@@ -354,7 +371,7 @@ impl World {
         }
     }
 
-    fn verify_namespace(&mut self, log: u64, namespace: &Arc<Namespace>) -> Result<(), String> {
+    pub(super) fn verify_namespace(&mut self, log: u64, namespace: &Arc<Namespace>) -> Result<(), String> {
         let (head, now) = (namespace.head(), self.model.now);
         let past = Arc::make_mut(self.model.pasts.get_mut(&log).unwrap());
         past.settle(head.revision().0)?;
@@ -434,11 +451,12 @@ impl World {
 
     /// The disk stopped during this change: what was acknowledged before must be there.
     pub fn when_cut_during(&mut self, change: u64) {
-        let Model { pasts, identified, backups, restored, .. } = &mut self.model;
+        let Model { pasts, identified, backups, is_discarding, restored, .. } = &mut self.model;
         pasts.values_mut().for_each(|past| Arc::make_mut(past).when_cut_during(change));
         if *identified >= change {
             *identified = u64::MAX;
         }
+        *is_discarding |= backups.iter().any(|copied| copied.until < change);
         backups.retain(|copied| copied.since < change && copied.until >= change);
         restored.take_if(|copied| copied.until < change);
         // On another disk changes are counted anew.
