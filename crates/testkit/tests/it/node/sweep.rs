@@ -1,4 +1,12 @@
-//! Power cuts, kills and failures at every change that a node makes to its disk.
+//! Power cuts, kills and failures at every change that a node makes to its disk: what was acknowledged is there, what was
+//! refused is not, what is unknown is there whole or not at all, and images, backups and the past are good.
+//!
+//! The workload runs once, and the disk is kept as a power cut would leave it in the middle of each of its changes; each
+//! of these is opened, compared with the model, written on, cut once more and compared again. Failures change what the
+//! workload does, so each takes a run of its own, and those runs are short.
+//!
+//! Quick by default; `IDHINI_SWEEP_ACTS=2000`, `IDHINI_SWEEP_STEP=1` and `IDHINI_SWEEP_SEEDS=2` ask for the long run,
+//! which prints its counts. `IDHINI_SWEEP_CHANGE` meets one change only.
 
 #![allow(clippy::print_stdout, reason = "a long run says how long it was")]
 
@@ -89,7 +97,10 @@ fn work(received: &Mutex<Receiver<Work>>, extent: Extent) -> Result<u64, String>
 /// Runs a workload once, and meets it at its changes.
 pub fn sweep(extent: Extent) -> Result<(World, u64, u64), String> {
     let mut world = World::new(&Rc::new(runtime()), extent.seed);
-    world.disk.keep_forks(2, move |change| change.is_multiple_of(extent.step));
+    // What went wrong is looked at again by itself.
+    let only = number_of("IDHINI_SWEEP_CHANGE", 0) as u64;
+    let is_wanted = move |change: u64| change.is_multiple_of(extent.step) && (only == 0 || only == change);
+    world.disk.keep_forks(2, is_wanted);
     let (sender, receiver) = sync_channel::<Work>(4);
     let receiver = Arc::new(Mutex::new(receiver));
     let workers: Vec<_> = (0..2)
@@ -174,7 +185,7 @@ fn a_power_cut_at_any_change_of_a_node_loses_nothing_that_was_acknowledged() {
     let (acts, changes) = (extent.acts, world.disk.changes());
     println!("seed 1: {acts} acts, {:?}", world.counts);
     println!("{acts} acts, {changes} changes, {points} points, {cuts} cuts and as many second ones, 0 violations");
-    assert!(points >= 80, "only {points} points");
+    assert!(points >= 80 || std::env::var("IDHINI_SWEEP_CHANGE").is_ok(), "only {points} points");
 }
 
 #[test]

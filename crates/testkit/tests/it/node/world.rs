@@ -126,7 +126,7 @@ impl World {
     pub fn after_power_cut(self, seed: u64) -> World {
         let disk = self.disk.after_power_cut(seed);
         let mut model = self.model;
-        model.is_discarding |= model.backups.iter().any(|copied| copied.until != u64::MAX);
+        model.is_discarding |= model.backups.first().is_some_and(|copied| copied.until != u64::MAX);
         model.backups.retain(|copied| copied.until == u64::MAX);
         model.restored.take_if(|copied| copied.until != u64::MAX);
         World::on(&self.runtime, disk, model, seed)
@@ -456,7 +456,7 @@ impl World {
         if *identified >= change {
             *identified = u64::MAX;
         }
-        *is_discarding |= backups.iter().any(|copied| copied.until < change);
+        *is_discarding |= backups.first().is_some_and(|copied| copied.until < change);
         backups.retain(|copied| copied.since < change && copied.until >= change);
         restored.take_if(|copied| copied.until < change);
         // On another disk changes are counted anew.
