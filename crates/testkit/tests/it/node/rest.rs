@@ -64,47 +64,71 @@ fn with_flip(
     Ok(())
 }
 
-#[test]
-fn bits_that_change_at_rest_never_change_an_answer() {
-    let (runtime, flips) = (Rc::new(runtime()), number_of("IDHINI_SWEEP_FLIPS", 60));
-    let (mut of_images, mut of_logs, mut of_killed) = (Seen::default(), Seen::default(), Seen::default());
-    for seed in 1..=2 {
-        let mut world = World::new(&runtime, seed);
-        world.act(120).unwrap();
-        if !world.runs() {
-            world.open().unwrap();
+/// A node's disk at rest, with what must be there and what had to be there before the last act.
+struct Rest {
+    closed: (FaultDisk, Model),
+    killed: (FaultDisk, Model, Model),
+}
+
+impl Rest {
+    /// After so many acts: the process is killed, another finds its way, and closes.
+    fn after(runtime: &Rc<Runtime>, seed: u64, acts: usize) -> Rest {
+        let mut world = World::new(runtime, seed);
+        world.act(acts).unwrap();
+        // The last group is one of the last act that wrote to a log.
+        let mut before = world.model.clone();
+        while world.model.pasts.iter().all(|(log, past)| past.last().0 == before.pasts[log].last().0) {
+            before = world.model.clone();
+            world.act_once().unwrap();
         }
-        let before = world.model.clone();
-        world.act_once().unwrap();
         let killed = world.disk.after_kill(seed);
         let model = world.model.clone();
-        let mut world = World::on(&runtime, killed.after_kill(seed), model.clone(), seed);
+        let mut world = World::on(runtime, killed.after_kill(seed), model.clone(), seed);
         world.open().unwrap();
         world.verify().unwrap();
         world.writes().unwrap();
         world.close();
-        let closed = world.disk.after_kill(seed);
-        let mut rng = Rng::new(seed);
-        let mut flip = |disk: &FaultDisk, directory: &str, model: &Model, before: &Model, seen: &mut Seen| {
-            let mut paths = disk.paths();
-            paths.retain(|path| path.starts_with(directory));
-            let path = rng.pick(&paths).clone();
-            let bytes = disk.bytes(&path).unwrap().len();
-            if bytes == 0 {
-                return;
-            }
-            let bit = rng.below(bytes * 8) as u64;
-            if let Err(what) = with_flip(&runtime, (disk, model, before), (&path, bit), seen) {
-                panic!("seed {seed}, bit {bit} of {path}: {what}");
-            }
-        };
+        Rest { closed: (world.disk.after_kill(seed), world.model), killed: (killed, model, before) }
+    }
+}
+
+/// A bit of any file of a directory.
+fn bit_of(rng: &mut Rng, disk: &FaultDisk, directory: &str) -> (String, u64) {
+    let mut paths = disk.paths();
+    paths.retain(|path| path.starts_with(directory) && disk.bytes(path).is_some_and(|bytes| !bytes.is_empty()));
+    let path = rng.pick(&paths).clone();
+    let bytes = disk.bytes(&path).map_or(0, |bytes| bytes.len());
+    (path, rng.below(bytes * 8) as u64)
+}
+
+#[test]
+fn bits_that_change_at_rest_never_change_an_answer() {
+    let flips = number_of("IDHINI_SWEEP_FLIPS", 12);
+    let states = number_of("IDHINI_SWEEP_STATES", 3) as u64;
+    let runtime = Rc::new(runtime());
+    let mut seen = <[Seen; 3]>::default();
+    for state in 1..=states {
+        let mut rng = Rng::new(state);
+        let acts = rng.between(60, 220);
+        let Rest { closed: (closed, model), killed: (killed, of_killed, before) } =
+            Rest::after(&runtime, state, acts);
         for _ in 0..flips {
-            flip(&closed, "data/images", &world.model, &world.model, &mut of_images);
-            flip(&closed, "data/", &world.model, &world.model, &mut of_logs);
-            // The last group of a store that was killed cannot be told from one that was being written.
-            flip(&killed, "data/log", &model, &before, &mut of_killed);
+            let cases = [
+                ("data/images", (&closed, &model, &model)),
+                ("data", (&closed, &model, &model)),
+                // The last group of a store that was killed cannot be told from one that was being written.
+                ("data/log", (&killed, &of_killed, &before)),
+            ];
+            for (case, ((directory, rest), seen)) in cases.into_iter().zip(&mut seen).enumerate() {
+                let (path, bit) = bit_of(&mut rng, rest.0, directory);
+                if let Err(what) = with_flip(&runtime, rest, (&path, bit), seen) {
+                    panic!("seed {state}, {acts} acts, case {case}, bit {bit} of {path}: {what}");
+                }
+            }
         }
     }
-    println!("images {of_images:?}, all {of_logs:?}, the log of one that was killed {of_killed:?}");
-    assert!(of_images.reported > 0 && of_logs.refused > 0 && of_killed.refused > 0);
+    let [of_images, of_all, of_killed] = &seen;
+    println!("{states} states, {flips} bits each: {of_images:?} in images");
+    println!("{of_all:?} in all files, {of_killed:?} in the log of a store that was killed");
+    assert!(of_images.reported > 0 && of_all.refused > 0 && of_killed.refused > 0);
 }
