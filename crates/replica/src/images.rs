@@ -209,7 +209,12 @@ impl Images {
             oldest <= at && at <= asked && asked.0 - at.0 <= above.0 - asked.0
         };
         let facts = self.facts();
-        facts.iter().rev().filter(near).find_map(|facts| self.root(facts.revision, seed)).map(|(root, ..)| root)
+        facts
+            .iter()
+            .rev()
+            .filter(near)
+            .find_map(|facts| self.root(facts.revision, seed))
+            .map(|(root, ..)| root)
     }
 
     /// The root of the first image after `asked` from which the entries in between can be undone.

@@ -119,7 +119,8 @@ impl Namespace {
                 None => return Ok(()),
             },
         };
-        let below = if is_broken(Variant::TrimsOneTooMany) { below.next().min(head.revision.next()) } else { below };
+        let below =
+            if is_broken(Variant::TrimsOneTooMany) { below.next().min(head.revision.next()) } else { below };
         if below > head.oldest {
             self.log.trim(below).await.map_err(|error| MaintainError::Trim(error.into()))?;
         }

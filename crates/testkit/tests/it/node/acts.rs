@@ -7,9 +7,9 @@ use idhini_replica::{MaintainError, Namespace};
 
 use super::model::Asked;
 use super::requests::Outcome;
+use super::running::Within;
 use super::running::{Job, Running, drive_one, node};
 use super::world::{Answer, Asking, Client, DATA, LOGS, World};
-use super::running::Within;
 
 impl World {
     /// Does so many things, or as many as it can until the power is cut.

@@ -43,8 +43,15 @@ mod chosen {
 #[cfg(feature = "broken")]
 pub use chosen::{choose, chosen, variants};
 
+/// There is nothing to choose.
 #[cfg(not(feature = "broken"))]
-pub fn choose(_: ()) {}
+#[derive(Clone, Copy)]
+pub struct Unbroken;
 
 #[cfg(not(feature = "broken"))]
-pub fn chosen() {}
+pub fn choose(_: Unbroken) {}
+
+#[cfg(not(feature = "broken"))]
+pub fn chosen() -> Unbroken {
+    Unbroken
+}

@@ -55,12 +55,16 @@ fn read(found: &Published, filter: &Filter) -> BTreeMap<Arc<str>, Relationship> 
 }
 
 fn difference(found: &BTreeMap<Arc<str>, Relationship>, expected: &State) -> String {
-    let added = found.iter().find(|(key, stored)| {
-        expected.relationships.get(*key).is_none_or(|expected| **expected != **stored)
-    });
+    let added = found
+        .iter()
+        .find(|(key, stored)| expected.relationships.get(*key).is_none_or(|expected| **expected != **stored));
     let missing = expected.relationships.keys().find(|key| !found.contains_key(*key));
     let added = added.map(|(_, stored)| stored.to_string());
-    format!("{} instead of {}, with {added:?}, without {missing:?}", found.len(), expected.relationships.len())
+    format!(
+        "{} instead of {}, with {added:?}, without {missing:?}",
+        found.len(),
+        expected.relationships.len()
+    )
 }
 
 /// The schemas as a namespace shows them.

@@ -56,7 +56,8 @@ async fn back_up(
             return Ok(Copy::TooOld);
         }
         let namespace = node.namespace(id).await.map_err(|error| text(&error))?;
-        let images = Images::open(Arc::clone(&disk), id, Arc::clone(&report)).map_err(|error| text(&error))?;
+        let images =
+            Images::open(Arc::clone(&disk), id, Arc::clone(&report)).map_err(|error| text(&error))?;
         copy_image(namespace.images().ok_or("no images")?, &images, there.revision)?;
         while head < there.revision {
             let read = from.read(head, PORTION_BYTES).await.map_err(|error| text(&error))?;
@@ -90,7 +91,8 @@ fn copy_image(from: &Images, to: &Images, last: Revision) -> Result<(), String> 
     };
     from.chunks(newest.revision, &places, each).map_err(|error| error.to_string())?;
     let mut chunks = chunks.into_iter();
-    let adopted = to.adopt(&manifest, written_at, || chunks.next().ok_or(io::ErrorKind::UnexpectedEof.into()));
+    let adopted =
+        to.adopt(&manifest, written_at, || chunks.next().ok_or(io::ErrorKind::UnexpectedEof.into()));
     adopted.map_err(|error| error.to_string())
 }
 
@@ -192,7 +194,8 @@ impl World {
     /// Restores the backup to another directory, looks at it, and removes it.
     pub(super) fn restore(&mut self) -> Result<(), String> {
         let changes = self.disk.changes();
-        let Some(backup) = self.model.backups.first().filter(|backup| backup.until == u64::MAX).cloned() else {
+        let Some(backup) = self.model.backups.first().filter(|backup| backup.until == u64::MAX).cloned()
+        else {
             return Ok(());
         };
         if !self.clear_restored() {
@@ -215,7 +218,8 @@ impl World {
                 Err(error) => return Err(format!("the backup's log {log} is not good: {error}")),
             };
             let revisions = verified.oldest.0.max(1)..=*head;
-            let any = revisions.start() + self.rng.below((revisions.end() - revisions.start() + 1) as usize) as u64;
+            let any =
+                revisions.start() + self.rng.below((revisions.end() - revisions.start() + 1) as usize) as u64;
             let target = if self.rng.chance(40) { Target::Newest } else { Target::Revision(Revision(any)) };
             targets.insert(*log, target);
         }
@@ -251,7 +255,8 @@ impl World {
 
     /// The backup that was finished is good, whatever happened to the next.
     pub(super) fn verify_backup(&mut self) -> Result<(), String> {
-        let Some(backup) = self.model.backups.first().filter(|backup| backup.until == u64::MAX).cloned() else {
+        let Some(backup) = self.model.backups.first().filter(|backup| backup.until == u64::MAX).cloned()
+        else {
             return Ok(());
         };
         let disk = Within::of(&self.disk, BACKUP);

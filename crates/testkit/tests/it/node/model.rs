@@ -170,7 +170,8 @@ impl State {
             }
             Asked::Import(relationships) => {
                 let keys: BTreeSet<Arc<str>> = relationships.iter().map(key).collect();
-                let is_new = |relationship| self.admits(relationship) && !self.counts(&key(relationship), now);
+                let is_new =
+                    |relationship| self.admits(relationship) && !self.counts(&key(relationship), now);
                 if keys.len() < relationships.len() || !relationships.iter().all(is_new) {
                     return None;
                 }
@@ -195,8 +196,11 @@ impl State {
             return Some(Vec::new());
         }
         let mut swept = self.clone();
-        let has_place = |relationship: &Relationship| SCHEMAS[schema].1.contains(&shape(relationship).as_str());
-        swept.relationships.retain(|_, relationship| has_place(relationship) || !is_expired(relationship, now));
+        let has_place =
+            |relationship: &Relationship| SCHEMAS[schema].1.contains(&shape(relationship).as_str());
+        swept
+            .relationships
+            .retain(|_, relationship| has_place(relationship) || !is_expired(relationship, now));
         if !swept.relationships.values().all(|relationship| has_place(relationship)) {
             return None;
         }

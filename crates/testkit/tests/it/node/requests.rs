@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use idhini_model::{CaveatUse, Context, Relationship, ResourceRef, SubjectRef, Timestamp};
 use idhini_replica::{
-    Delete, Filter, IdFilter, Namespace, Operation, Precondition, RelationFilter, ReplicaError, SubjectFilter,
-    Update, Wanted, Write,
+    Delete, Filter, IdFilter, Namespace, Operation, Precondition, RelationFilter, ReplicaError,
+    SubjectFilter, Update, Wanted, Write,
 };
 use idhini_testkit::rng::Rng;
 
@@ -132,7 +132,8 @@ pub fn draw(rng: &mut Rng, log: u64, state: &State, now: i64) -> Asked {
         1 => {
             let count = rng.between(1, 12);
             // Mostly of documents that are seldom written otherwise.
-            let mut imported: Vec<Relationship> = (0..count).map(|_| relationship(rng, schema, now)).collect();
+            let mut imported: Vec<Relationship> =
+                (0..count).map(|_| relationship(rng, schema, now)).collect();
             let first = rng.below(IMPORTED);
             for (at, imported) in imported.iter_mut().enumerate().skip(usize::from(rng.chance(20))) {
                 if imported.resource.object_type == "document" {

@@ -3,6 +3,8 @@
 //! An image that is damaged is reported, and the one before is used. Two images may share a file, and the log may be
 //! trimmed to the older of them: what is damaged there is refused, as a damaged log is.
 
+#![allow(clippy::print_stdout, reason = "a long run says how long it was")]
+
 use std::rc::Rc;
 
 use idhini_testkit::disk::FaultDisk;
@@ -36,9 +38,16 @@ fn with_flip(
     let mut world = World::on(runtime, disk, model.clone(), bit);
     world.may_lack_what_came_after(before);
     // A format that nobody has written is taken for a later one.
-    let said = ["is damaged", "damaged:", "has format", "the identity is Err(Damaged", "the identity is Err(NewerFormat"];
+    let said = [
+        "is damaged",
+        "damaged:",
+        "has format",
+        "the identity is Err(Damaged",
+        "the identity is Err(NewerFormat",
+    ];
     match world.open() {
-        Err(what) if said.iter().any(|said| what.contains(said)) => {            seen.refused += 1;
+        Err(what) if said.iter().any(|said| what.contains(said)) => {
+            seen.refused += 1;
             return Ok(());
         }
         opened => opened?,
@@ -48,7 +57,9 @@ fn with_flip(
         match world.namespace(log) {
             Ok(Some(namespace)) => world.verify_namespace(log, &namespace)?,
             // The one before is needed, and the log does not go back to it.
-            Err(what) if path.contains("images") && what.contains("no entry at revision") => is_refused = true,
+            Err(what) if path.contains("images") && what.contains("no entry at revision") => {
+                is_refused = true
+            }
             Ok(None) => return Err("the disk does nothing".to_owned()),
             Err(what) => return Err(what),
         }
@@ -95,7 +106,9 @@ impl Rest {
 /// A bit of any file of a directory.
 fn bit_of(rng: &mut Rng, disk: &FaultDisk, directory: &str) -> (String, u64) {
     let mut paths = disk.paths();
-    paths.retain(|path| path.starts_with(directory) && disk.bytes(path).is_some_and(|bytes| !bytes.is_empty()));
+    paths.retain(|path| {
+        path.starts_with(directory) && disk.bytes(path).is_some_and(|bytes| !bytes.is_empty())
+    });
     let path = rng.pick(&paths).clone();
     let bytes = disk.bytes(&path).map_or(0, |bytes| bytes.len());
     (path, rng.below(bytes * 8) as u64)

@@ -122,10 +122,7 @@ pub fn drive_one<T>(runtime: &Runtime, steps: Vec<&mut Steps>, job: Job<T>) -> T
 }
 
 /// Opens the store of a directory of the disk.
-pub fn open_store(
-    disk: &Arc<dyn Disk>,
-    new_store: u64,
-) -> Result<(Arc<EmbeddedStore>, Steps), OpenError> {
+pub fn open_store(disk: &Arc<dyn Disk>, new_store: u64) -> Result<(Arc<EmbeddedStore>, Steps), OpenError> {
     let mut options = LogOptions::new(new_store);
     options.segment_bytes = SEGMENT_BYTES;
     let (store, steps) = EmbeddedStore::open_stepped(Arc::clone(disk), &options)?;

@@ -184,14 +184,16 @@ fn a_power_cut_at_any_change_of_a_node_loses_nothing_that_was_acknowledged() {
     let (world, points, cuts) = sweep(extent).unwrap_or_else(|what| panic!("{what}"));
     let (acts, changes) = (extent.acts, world.disk.changes());
     println!("seed 1: {acts} acts, {:?}", world.counts);
-    println!("{acts} acts, {changes} changes, {points} points, {cuts} cuts and as many second ones, 0 violations");
+    println!(
+        "{acts} acts, {changes} changes, {points} points, {cuts} cuts and as many second ones, 0 violations"
+    );
     assert!(points >= 80 || std::env::var("IDHINI_SWEEP_CHANGE").is_ok(), "only {points} points");
 }
 
 #[test]
 fn failures_of_any_change_of_a_node_lose_nothing_and_pass() {
     let acts = number_of("IDHINI_SWEEP_ACTS", 60).min(LONGEST_FAILING);
-    let step = number_of("IDHINI_SWEEP_STEP", 5);
+    let step = number_of("IDHINI_SWEEP_STEP", 8);
     let ways = number_of("IDHINI_SWEEP_SEEDS", 1) as u64;
     let changes = changes_of(&Rc::new(runtime()), 2, acts);
     let workers: Vec<_> = (0..2)

@@ -298,14 +298,21 @@ impl World {
                 past.push(states, now, Some(stamp.min(durable)));
             }
             (None, Outcome::Refused) => {}
-            (_, Outcome::Nothing) if is_disturbed => return Ok(self.count("answered as not written")),
+            (_, Outcome::Wrong(what)) => return Err(format!("log {log} after {last}: {what}: {asked:?}")),
+            (_, Outcome::Nothing) if is_disturbed => {
+                self.count("answered as not written");
+                return Ok(());
+            }
             (verdict, Outcome::Unknown) if is_disturbed => {
                 past.push(verdict.unwrap_or_default(), now, None);
-                return Ok(self.count("answered as unknown"));
+                self.count("answered as unknown");
+                return Ok(());
             }
             (verdict, outcome) => {
                 let expected = verdict.map(|states| last + states.len() as u64);
-                return Err(format!("log {log} after {last}: {outcome:?} instead of {expected:?}: {asked:?}"));
+                return Err(format!(
+                    "log {log} after {last}: {outcome:?} instead of {expected:?}: {asked:?}"
+                ));
             }
         }
         self.count(name);
@@ -397,7 +404,9 @@ impl World {
         let namespace = Arc::clone(namespace);
         let reading: Job<_> = Box::pin(async move {
             match asking {
-                Asking::Promised(revision) | Asking::Perhaps(revision) => namespace.at(Revision(revision)).await,
+                Asking::Promised(revision) | Asking::Perhaps(revision) => {
+                    namespace.at(Revision(revision)).await
+                }
                 Asking::Moment(moment) => namespace.at_moment(Timestamp::from_seconds(moment)).await,
             }
         });
