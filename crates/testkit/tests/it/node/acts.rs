@@ -82,7 +82,7 @@ impl World {
         Ok(())
     }
 
-    fn any_log(&mut self) -> u64 {
+    pub(super) fn any_log(&mut self) -> u64 {
         1 + self.rng.below(LOGS as usize) as u64
     }
 

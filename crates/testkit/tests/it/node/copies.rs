@@ -10,7 +10,7 @@ use std::sync::Arc;
 use idhini_changelog::disk::Disk;
 use idhini_changelog::{Batch, EmbeddedStore, LogId, Record, Store, Writer};
 use idhini_model::Revision;
-use idhini_replica::{Identity, Images, Namespace, Node, Report, Target};
+use idhini_replica::{Identity, Images, MaintainError, Namespace, Node, Report, Target};
 
 use super::compare::compare;
 use super::model::Past;
@@ -22,6 +22,9 @@ const RESTORED: &str = "restored";
 
 /// Bytes of entries that are copied together.
 const PORTION_BYTES: usize = 3_000;
+
+/// Turns of the others before an image is written beside a backup.
+const IMAGED_AFTER: usize = 3;
 
 /// How a backup ended.
 pub enum Copy {
@@ -58,26 +61,27 @@ async fn back_up(
         let namespace = node.namespace(id).await.map_err(|error| text(&error))?;
         let images =
             Images::open(Arc::clone(&disk), id, Arc::clone(&report)).map_err(|error| text(&error))?;
-        copy_image(namespace.images().ok_or("no images")?, &images, there.revision)?;
-        while head < there.revision {
+        let imaged = copy_image(namespace.images().ok_or("no images")?, &images)?;
+        // One that came after the node was asked how far it is leads nowhere without the entries up to it.
+        let last = there.revision.max(imaged);
+        while head < last {
             let read = from.read(head, PORTION_BYTES).await.map_err(|error| text(&error))?;
-            let read = read.into_iter().take_while(|stored| stored.revision <= there.revision);
+            let read = read.into_iter().take_while(|stored| stored.revision <= last);
             let records: Vec<Record> = read.map(|stored| stored.record).collect();
             writer.sequence += 1;
             head = to.append(head, Batch { writer, records }).await.map_err(|error| text(&error))?;
         }
-        heads.insert(id.0, there.revision.0);
+        heads.insert(id.0, last.0);
     }
     Ok(Copy::Whole(heads))
 }
 
-/// Copies the newest image that is not beyond `last`, as far as its chunks are not there.
-fn copy_image(from: &Images, to: &Images, last: Revision) -> Result<(), String> {
-    let Some(newest) = from.facts().pop() else { return Ok(()) };
+/// Copies the newest image, as far as its chunks are not there; returns its revision, 0 if there was nothing to copy.
+fn copy_image(from: &Images, to: &Images) -> Result<Revision, String> {
+    let Some(newest) = from.facts().pop() else { return Ok(Revision(0)) };
     let (manifest, written_at) = from.manifest(newest.revision).map_err(|error| error.to_string())?;
-    let is_had = to.facts().iter().any(|facts| facts.revision >= manifest.revision());
-    if is_had || manifest.revision() > last {
-        return Ok(());
+    if to.facts().iter().any(|facts| facts.revision >= manifest.revision()) {
+        return Ok(Revision(0));
     }
     let has = to.has(&manifest).map_err(|error| error.to_string())?;
     let mut asked = HashSet::new();
@@ -93,7 +97,7 @@ fn copy_image(from: &Images, to: &Images, last: Revision) -> Result<(), String> 
     let mut chunks = chunks.into_iter();
     let adopted =
         to.adopt(&manifest, written_at, || chunks.next().ok_or(io::ErrorKind::UnexpectedEof.into()));
-    adopted.map_err(|error| error.to_string())
+    adopted.map_err(|error| error.to_string()).map(|()| newest.revision)
 }
 
 /// Copies of all logs of a backup, each to its target.
@@ -122,8 +126,16 @@ async fn restore(
     Ok(Copy::Whole(heads))
 }
 
+/// When whoever else there is has begun.
+async fn image_soon(namespace: &Arc<Namespace>) -> Result<(), MaintainError> {
+    for _ in 0..IMAGED_AFTER {
+        tokio::task::yield_now().await;
+    }
+    namespace.image().await
+}
+
 impl World {
-    /// Takes a backup, or adds to it, while all namespaces are written.
+    /// Takes a backup, or adds to it, while all namespaces are written and one is imaged.
     pub(super) fn back_up(&mut self) -> Result<(), String> {
         let changes = self.disk.changes();
         if self.model.is_discarding {
@@ -144,7 +156,13 @@ impl World {
         let copying = back_up(node, Arc::clone(&store), Arc::clone(&directory), report, self.rng.number());
         let job: Job<_> = Box::pin(async move { Answer::Copied(copying.await) });
         let clients = (1..=LOGS).map(|log| self.client(log, 3)).collect();
-        let answers = self.run(vec![job], clients, vec![&mut steps])?;
+        let mut jobs = vec![job];
+        // One of the namespaces writes an image meanwhile.
+        let imaged = self.any_log();
+        if let Some(namespace) = self.namespace(imaged)? {
+            jobs.push(Box::pin(async move { Answer::Maintained(image_soon(&namespace).await) }));
+        }
+        let answers = self.run(jobs, clients, vec![&mut steps])?;
         let Some(Answer::Copied(answer)) = answers.into_iter().next() else { return Ok(()) };
         match answer {
             Ok(Copy::Whole(heads)) => {
