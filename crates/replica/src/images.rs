@@ -487,16 +487,32 @@ impl Images {
             };
             (gone, kept.first().map(|facts| facts.revision))
         };
-        for revision in &gone {
-            let path = self.path(*revision);
+        self.remove(gone)?;
+        Ok(oldest)
+    }
+
+    /// Removes files, those first that need others, and those durably before the ones that they need: no image is left, or
+    /// comes back with a power cut, that lacks a file.
+    fn remove(&self, gone: Vec<Revision>) -> Result<(), ImageFileError> {
+        let mut needed_by_removed = BTreeSet::new();
+        for revision in gone.into_iter().rev() {
+            let disk_error = |path: &str, source| ImageFileError::Disk { path: path.to_owned(), source };
+            if needed_by_removed.contains(&revision) {
+                let synced = self.disk.sync_directory(&self.directory);
+                synced.map_err(|source| disk_error(&self.directory, source))?;
+                needed_by_removed.clear();
+            }
+            let path = self.path(revision);
             match self.disk.remove(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(ImageFileError::Disk { path, source });
+                    return Err(disk_error(&path, source));
                 }
-                _ => locked(&self.state).known.remove(revision),
-            };
+                _ => {}
+            }
+            let removed = locked(&self.state).known.remove(&revision).flatten();
+            needed_by_removed.extend(removed.into_iter().flat_map(|facts| facts.files));
         }
-        Ok(oldest)
+        Ok(())
     }
 
     fn path(&self, revision: Revision) -> String {

@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use idhini_changelog::disk::Disk;
 use idhini_changelog::embedded::Options as LogOptions;
 use idhini_changelog::{EmbeddedStore, LogId};
 use idhini_model::Revision;
+use idhini_replica::Images;
 use idhini_testkit::disk::{FaultDisk, Kind};
 
 use super::model::{Asked, Doing, State};
@@ -99,6 +101,44 @@ fn readers_are_served_while_a_sync_takes_its_time_and_see_the_write_when_it_is_d
     disk.release();
     assert!(matches!(runtime.block_on(writing).unwrap(), Outcome::Done(2)));
     super::compare::compare(&namespace.head(), &after).unwrap();
+}
+
+#[test]
+fn images_that_go_leave_none_behind_that_lacks_a_file() {
+    let disk = FaultDisk::new(1);
+    let directory: Arc<dyn Disk> = Arc::new(disk.clone());
+    let surroundings = Surroundings::new(1_000);
+    let store = Arc::new(EmbeddedStore::open(Arc::clone(&directory), &LogOptions::new(7)).unwrap());
+    let node = node(&disk, &directory, &surroundings, &store, 1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let namespace = runtime.block_on(node.namespace(LogId(1))).unwrap();
+    let does = |asked| {
+        let outcome = runtime.block_on(ask(&namespace, asked));
+        assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+        runtime.block_on(namespace.image()).unwrap();
+    };
+    let long = |n: usize| format!("document:{}{n}#viewer@user:u1", "l".repeat(900)).parse().unwrap();
+    does(Asked::Schema(0));
+    does(Asked::Import((0..100).map(long).collect()));
+    for n in 100..104 {
+        does(Asked::Import(vec![long(n)]));
+    }
+    let images = namespace.images().unwrap();
+    assert!(images.facts().iter().any(|image| image.files.len() > 1), "none is continued");
+    // Images from here on are whole: names are kept, and files are many times as long as what is in them.
+    for n in 104..140 {
+        does(Asked::Import(vec![long(n)]));
+    }
+    surroundings.seconds.store(2_000, Ordering::SeqCst);
+    runtime.block_on(namespace.maintain()).unwrap();
+    assert!(images.facts().len() < 20, "none has gone");
+    for seed in 0..30 {
+        let left: Arc<dyn Disk> = Arc::new(disk.after_power_cut(seed));
+        let images = Images::open(left, LogId(1), surroundings.report()).unwrap();
+        for image in images.facts() {
+            images.verify(image.revision).unwrap_or_else(|error| panic!("cut seed {seed}: {error}"));
+        }
+    }
 }
 
 /// Rules that are broken must be caught by far fewer points than the sweep has.
