@@ -192,7 +192,7 @@ fn a_fork_is_the_disk_in_the_middle_of_a_change_and_the_run_goes_on() {
     file.write_at(0, b"end").unwrap();
     file.sync().unwrap();
     let forks = disk.take_forks();
-    assert_eq!(forks.iter().map(|fork| fork.change).collect::<Vec<_>>(), [5, 6, 7, 8]);
+    assert_eq!(forks.iter().map(|fork| fork.change).collect::<Vec<_>>(), [6, 7, 8, 9]);
     let found = |fork: usize| -> Vec<Vec<u8>> {
         (0..SEEDS).filter_map(|seed| forks[fork].after_power_cut(seed).bytes("a/b")).collect()
     };
