@@ -156,8 +156,10 @@ async fn take_log(
         });
     }
     // An image first: without one, a log that does not begin at the beginning leads nowhere.
-    let image_bytes = take_image(server, directory, id, Revision(there.head), style).await?;
-    let entries = take_entries(server, &*log, id, head, Revision(there.head), style).await?;
+    let (image_bytes, imaged) = take_image(server, directory, id, style).await?;
+    // One that came after the server was asked how far it is leads nowhere without the entries up to it.
+    let last = Revision(there.head).max(imaged);
+    let entries = take_entries(server, &*log, id, head, last, style).await?;
     Ok((entries, image_bytes))
 }
 
@@ -209,26 +211,24 @@ async fn take_entries(
     Ok(head.0 - first.0)
 }
 
-/// Copies the newest image, as far as its chunks are not in the backup; returns how many bytes that took.
+/// Copies the newest image, as far as its chunks are not in the backup; returns how many bytes that took, and the image's
+/// revision, 0 if there was nothing to copy.
 async fn take_image(
     server: &Server,
     directory: &Directory,
     id: LogId,
-    last: Revision,
     style: Style,
-) -> Result<u64, Failure> {
+) -> Result<(u64, Revision), Failure> {
     let request = server.request(v1::ReadImageRequest { log: id.0 });
     let found = server.admin().read_image(request).await?.into_inner();
     if found.manifest.is_empty() {
-        return Ok(0);
+        return Ok((0, Revision(0)));
     }
     let manifest =
         Manifest::from_bytes(&found.manifest).map_err(|_| Failure::Answer { missing: "readable image" })?;
     let images = directory.images(id)?;
-    // One that came after the server was asked how far it is would be beyond the log.
-    let is_had = images.facts().iter().any(|facts| facts.revision >= manifest.revision());
-    if is_had || manifest.revision() > last {
-        return Ok(0);
+    if images.facts().iter().any(|facts| facts.revision >= manifest.revision()) {
+        return Ok((0, Revision(0)));
     }
     let written_at = Timestamp::new(found.written_at_seconds, i64::from(found.written_at_nanos))
         .map_err(|_| Failure::Answer { missing: "moment of its image" })?;
@@ -267,7 +267,7 @@ async fn take_image(
     drop(sender);
     adopting.await.map_err(|_| Failure::Answer { missing: "image" })??;
     progress.finish_and_clear();
-    Ok(bytes)
+    Ok((bytes, revision))
 }
 
 async fn verify(path: &Path, is_json: bool, style: Style) -> Result<(), Failure> {

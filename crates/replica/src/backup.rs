@@ -10,10 +10,11 @@
 
 use std::sync::Arc;
 
-use idhini_changelog::{AppendError, Batch, Changelog, Head, LogError, Record, Writer};
+use idhini_changelog::{AppendError, Batch, Changelog, LogError, Record, Writer};
 use idhini_graph::Root;
 use idhini_model::{Revision, Timestamp};
 
+use crate::broken::{Variant, is_broken};
 use crate::follow::{self, READ_BYTES};
 use crate::images::{ImageFileError, Images};
 use crate::{Clock, FollowError, Namespace, Options, ReplicaError};
@@ -85,18 +86,19 @@ pub enum BackupError {
 /// [`BackupError`] at the first thing that is not good.
 pub async fn verify(log: &dyn Changelog, images: &Images) -> Result<Verified, BackupError> {
     let head = log.head().await.map_err(FollowError::from)?;
-    let facts = images.facts();
-    let before = facts.iter().rev().find(|image| image.revision.next() <= head.oldest);
-    let (mut root, mut opened) = match before.or(facts.first()) {
-        Some(first) if first.revision.next() >= head.oldest => (images.verify(first.revision)?, 1),
-        Some(first) if head.oldest > head.revision && first.revision == head.revision => {
-            (images.verify(first.revision)?, 1)
-        }
+    let mut facts = images.facts();
+    // One that was copied before its entries were is not used until they are there.
+    facts.retain(|image| image.revision <= head.revision);
+    let first = facts.iter().find(|image| image.revision.next() >= head.oldest);
+    let (mut root, mut opened) = match first {
+        // An image may lack what it takes to undo entries that the log has.
         _ if head.oldest == Revision(1) => (Root::empty(), 0),
-        _ => return Err(BackupError::NoBeginning { oldest: head.oldest }),
+        Some(first) => (images.verify(first.revision)?, 1),
+        None => return Err(BackupError::NoBeginning { oldest: head.oldest }),
     };
     let mut written_at = facts.last().map_or(Timestamp::from_seconds(0), |image| image.written_at);
-    let mut entries = undone(log, &root, head).await?;
+    let oldest = Revision(head.oldest.max(root.undoable_from()).0.saturating_sub(1)).min(root.revision());
+    let mut entries = undone(log, &root, oldest).await?;
     while root.revision() < head.revision {
         let read = log.read(root.revision(), READ_BYTES).await.map_err(FollowError::from)?;
         for logged in follow::decoded(read, root.revision(), head.revision)? {
@@ -113,7 +115,7 @@ pub async fn verify(log: &dyn Changelog, images: &Images) -> Result<Verified, Ba
         }
     }
     Ok(Verified {
-        oldest: Revision(head.oldest.0.saturating_sub(1)),
+        oldest,
         newest: root.revision(),
         written_at,
         entries,
@@ -122,11 +124,11 @@ pub async fn verify(log: &dyn Changelog, images: &Images) -> Result<Verified, Ba
     })
 }
 
-/// Takes the entries before a root back as far as the log goes; returns how many.
-async fn undone(log: &dyn Changelog, root: &Root, head: Head) -> Result<u64, BackupError> {
+/// Takes the entries before a root back to `oldest`; returns how many.
+async fn undone(log: &dyn Changelog, root: &Root, oldest: Revision) -> Result<u64, BackupError> {
     let mut root = root.clone();
     let mut above = Vec::new();
-    let mut after = Revision(head.oldest.0.saturating_sub(1));
+    let mut after = oldest;
     while after < root.revision() {
         let read = log.read(after, READ_BYTES).await.map_err(FollowError::from)?;
         let entries = follow::decoded(read, after, root.revision())?;
@@ -175,6 +177,7 @@ pub async fn restore(
     };
     let wanted = wanted.map_err(BackupError::NotThere)?;
     let last = wanted.revision();
+    let last = if is_broken(Variant::RestoresOneTooFew) { Revision(last.0.max(1) - 1) } else { last };
     let mut at = Revision(head.oldest.0.saturating_sub(1)).min(last);
     begin(at).await.map_err(BackupError::Begin)?;
     let mut written_at = Timestamp::from_seconds(0);

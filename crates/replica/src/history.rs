@@ -20,7 +20,9 @@ use idhini_graph::Root;
 use idhini_model::{Logged, Revision, Timestamp};
 use tokio::sync::OnceCell;
 
+use crate::broken::{Variant, is_broken};
 use crate::follow::{self, READ_BYTES};
+use crate::images::ImageFacts;
 use crate::namespace::{in_place, locked};
 use crate::{FollowError, Namespace, Options, Published, ReplicaError};
 
@@ -123,7 +125,10 @@ impl Namespace {
         }
         let first = self.first_after(asked, log_head.oldest).await.map_err(unreadable)?;
         let found = Revision(first.0 - 1);
-        if found < log_head.oldest && found > Revision(0) {
+        // The log does not say since when the revision before its first entry stands; an image of it does.
+        let stood = |image: &ImageFacts| image.revision == found && image.written_at <= asked;
+        let is_imaged = || self.images.as_ref().is_some_and(|images| images.facts().iter().any(stood));
+        if found < log_head.oldest && found > Revision(0) && !is_imaged() {
             let oldest = self.written_at_revision(log_head.oldest).await.map_err(unreadable)?;
             return Err(ReplicaError::BeforeHistory { asked, oldest });
         }
@@ -163,15 +168,15 @@ impl Namespace {
         if asked < oldest {
             return Err(ReplicaError::Expired { asked, oldest });
         }
-        let below = match &self.images {
-            Some(images) => in_place(true, || images.nearest(asked, above.revision(), self.options.seed)),
-            None => None,
-        };
         let changes_max = self.options.rebuild_changes_max;
         let too_far = ReplicaError::TooFar { asked, changes_max };
-        let root = match below {
-            Some(root) => self.redo(root, asked, changes_max).await,
-            None => self.undo(above.root().clone(), asked, changes_max).await,
+        let root = match in_place(true, || self.start_of(asked, &above, oldest)) {
+            Some(root) if root.revision() <= asked => self.redo(root, asked, changes_max).await,
+            Some(root) => self.undo(root, asked, changes_max).await,
+            None => {
+                let oldest = Revision(above.root().undoable_from().0.saturating_sub(1));
+                return Err(ReplicaError::Expired { asked, oldest });
+            }
         };
         let root = root.map_err(|error| match error {
             // It went while it was looked for.
@@ -184,6 +189,24 @@ impl Namespace {
             Some(root) => Ok(Arc::new(Published::new(root, Some(&above)))),
             None => Err(too_far),
         }
+    }
+
+    /// A root from which the entries lead to `asked`, forward or back: the nearest image, or the oldest root in memory.
+    fn start_of(&self, asked: Revision, above: &Published, oldest: Revision) -> Option<Root> {
+        let can_be_undone = above.root().undoable_from() <= asked.next();
+        // However far away, if there is no other way.
+        let reach = if can_be_undone { above.revision() } else { Revision(u64::MAX) };
+        let images = self.images.as_ref();
+        let below = images.and_then(|images| images.nearest(asked, (oldest, reach), self.options.seed));
+        if below.is_some() {
+            return below;
+        }
+        if can_be_undone {
+            return Some(above.root().clone());
+        }
+        // An image has what it takes to undo the entries that its log had, and no others: an older one goes further back.
+        let older = images.and_then(|images| images.undoable_to(asked, self.options.seed));
+        older.or_else(|| (oldest == Revision(0)).then(|| Root::empty_seeded(self.options.seed)))
     }
 
     /// Applies the entries after `root` up to `asked`; `None` if they are too many.
@@ -233,6 +256,9 @@ impl Namespace {
                 read_to = logged.entry.revision;
                 above.push(logged);
             }
+        }
+        if is_broken(Variant::UndoesNothing) {
+            above.clear();
         }
         in_place(true, || above.iter().rev().try_for_each(|logged| follow::undo(&mut root, logged)))?;
         Ok(Some(root))

@@ -18,6 +18,9 @@
 //!
 //! Cost: writing an image O(what changed since the last), opening one O(its bytes).
 
+mod facts;
+mod pack;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io;
@@ -28,6 +31,9 @@ use idhini_changelog::disk::{Disk, DiskFile};
 use idhini_graph::{Digest, Image, Manifest, Root, Written};
 use idhini_model::{Revision, Timestamp};
 
+pub use self::facts::ImageFacts;
+use self::facts::facts;
+use self::pack::{Pack, read_exactly};
 use crate::namespace::locked;
 
 const MAGIC: &[u8; 8] = b"IDHIPACK";
@@ -36,8 +42,6 @@ const HEAD_BYTES: u64 = 12;
 const END_BYTES: u64 = 40;
 const SUFFIX: &str = ".image";
 const UNFINISHED: &str = ".unfinished";
-/// Bytes gathered before they are written.
-const BUFFER_BYTES: usize = 1 << 20;
 /// A smaller image is written whole: what its chunks take is not worth a second file.
 const WHOLE_BYTES: u64 = 64 * 1024;
 /// An image whose chunks are in more files than this, or in files so many times as long as its chunks, is written whole
@@ -78,25 +82,6 @@ pub enum ImageFileError {
         /// What is wrong.
         what: String,
     },
-}
-
-/// What is known of an image without opening it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageFacts {
-    /// What it is an image of.
-    pub revision: Revision,
-    /// The length of its own file, which lacks the chunks that earlier files hold.
-    pub file_bytes: u64,
-    /// The files that hold its chunks, by their revisions; its own is one of them.
-    pub files: BTreeSet<Revision>,
-    /// When its last entry was written.
-    pub written_at: Timestamp,
-    /// How many relationships it has.
-    pub relationships: u64,
-    /// How many patches it has on its base.
-    pub patches: usize,
-    /// The bytes of all its chunks.
-    pub chunks_bytes: u64,
 }
 
 /// Where a chunk is.
@@ -195,13 +180,36 @@ impl Images {
         None
     }
 
-    /// The root of the nearest image at or before `asked`, if it is nearer than `above`.
-    pub(crate) fn nearest(&self, asked: Revision, above: Revision, seed: u64) -> Option<Root> {
-        let near =
-            |facts: &&ImageFacts| facts.revision <= asked && asked.0 - facts.revision.0 <= above.0 - asked.0;
+    /// The root of the nearest image at or before `asked`, if it is nearer than `above` and not before `oldest`: an image
+    /// may be there, or be there again, of which the log no longer leads on.
+    pub(crate) fn nearest(
+        &self,
+        asked: Revision,
+        (oldest, above): (Revision, Revision),
+        seed: u64,
+    ) -> Option<Root> {
+        let near = |facts: &&ImageFacts| {
+            let at = facts.revision;
+            oldest <= at && at <= asked && asked.0 - at.0 <= above.0 - asked.0
+        };
         let facts = self.facts();
-        let nearest = facts.iter().rev().find(near)?;
-        self.root(nearest.revision, seed).map(|(root, ..)| root)
+        facts
+            .iter()
+            .rev()
+            .filter(near)
+            .find_map(|facts| self.root(facts.revision, seed))
+            .map(|(root, ..)| root)
+    }
+
+    /// The root of the first image after `asked` from which the entries in between can be undone.
+    pub(crate) fn undoable_to(&self, asked: Revision, seed: u64) -> Option<Root> {
+        let is_undoable = |manifest: &Manifest| manifest.floor() <= asked.next();
+        let facts = self.facts();
+        let mut after = facts.iter().map(|facts| facts.revision).filter(|revision| *revision > asked);
+        after.find_map(|revision| {
+            self.manifest(revision).ok().filter(|(manifest, _)| is_undoable(manifest))?;
+            self.root(revision, seed).map(|(root, ..)| root)
+        })
     }
 
     /// Opens an image; reports why not.
@@ -479,16 +487,32 @@ impl Images {
             };
             (gone, kept.first().map(|facts| facts.revision))
         };
-        for revision in &gone {
-            let path = self.path(*revision);
+        self.remove(gone)?;
+        Ok(oldest)
+    }
+
+    /// Removes files, those first that need others, and those durably before the ones that they need: no image is left, or
+    /// comes back with a power cut, that lacks a file.
+    fn remove(&self, gone: Vec<Revision>) -> Result<(), ImageFileError> {
+        let mut needed_by_removed = BTreeSet::new();
+        for revision in gone.into_iter().rev() {
+            let disk_error = |path: &str, source| ImageFileError::Disk { path: path.to_owned(), source };
+            if needed_by_removed.contains(&revision) {
+                let synced = self.disk.sync_directory(&self.directory);
+                synced.map_err(|source| disk_error(&self.directory, source))?;
+                needed_by_removed.clear();
+            }
+            let path = self.path(revision);
             match self.disk.remove(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(ImageFileError::Disk { path, source });
+                    return Err(disk_error(&path, source));
                 }
-                _ => locked(&self.state).known.remove(revision),
-            };
+                _ => {}
+            }
+            let removed = locked(&self.state).known.remove(&revision).flatten();
+            needed_by_removed.extend(removed.into_iter().flat_map(|facts| facts.files));
         }
-        Ok(oldest)
+        Ok(())
     }
 
     fn path(&self, revision: Revision) -> String {
@@ -567,75 +591,5 @@ impl Images {
         let places = chunks.iter().map(|chunk| chunk.digest).zip(rows.iter().map(place)).collect();
         let facts = facts(&manifest, &places, file_bytes, written_at);
         Ok(Tail { manifest, places, facts })
-    }
-}
-
-fn facts(
-    manifest: &Manifest,
-    places: &HashMap<Digest, Place>,
-    file_bytes: u64,
-    written_at: Timestamp,
-) -> ImageFacts {
-    let revision = manifest.revision();
-    ImageFacts {
-        revision,
-        file_bytes,
-        files: places.values().map(|place| place.file).chain([revision]).collect(),
-        written_at,
-        relationships: manifest.relationship_count(),
-        patches: manifest.patch_count(),
-        chunks_bytes: manifest.chunks().map(|chunk| chunk.bytes).sum(),
-    }
-}
-
-fn read_exactly(file: &dyn DiskFile, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
-    let ends_too_soon = || io::Error::from(io::ErrorKind::UnexpectedEof);
-    // Never more than the file has.
-    if offset.checked_add(bytes).is_none_or(|end| file.bytes_len().is_ok_and(|have| end > have)) {
-        return Err(ends_too_soon());
-    }
-    let mut into = vec![0; usize::try_from(bytes).map_err(|_| ends_too_soon())?];
-    match file.read_at(offset, &mut into)? {
-        read if read == into.len() => Ok(into),
-        _ => Err(ends_too_soon()),
-    }
-}
-
-/// A file of chunks being written.
-struct Pack {
-    file: Arc<dyn DiskFile>,
-    /// Where the next byte goes, and what is gathered before that.
-    at: u64,
-    gathered: Vec<u8>,
-}
-
-impl Pack {
-    fn begin(file: Arc<dyn DiskFile>) -> io::Result<Pack> {
-        let mut pack = Pack { file, at: 0, gathered: Vec::new() };
-        pack.put(MAGIC)?;
-        pack.put(&FORMAT.to_le_bytes())?;
-        Ok(pack)
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.gathered.extend_from_slice(bytes);
-        self.at += bytes.len() as u64;
-        if self.gathered.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.write_at(self.at - self.gathered.len() as u64, &self.gathered)?;
-        self.gathered.clear();
-        Ok(())
-    }
-
-    /// Returns the file's length.
-    fn finish(&mut self, tail: &[u8]) -> io::Result<u64> {
-        self.put(tail)?;
-        self.put(&(tail.len() as u64).to_le_bytes())?;
-        self.put(&Digest::of(tail).0)?;
-        self.flush()?;
-        self.file.sync()?;
-        Ok(self.at)
     }
 }

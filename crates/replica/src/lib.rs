@@ -10,6 +10,7 @@
 //! * Expired relationships are absent to every judgement and every reading.
 
 mod backup;
+pub mod broken;
 mod error;
 mod filter;
 mod follow;

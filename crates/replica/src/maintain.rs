@@ -7,8 +7,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use idhini_changelog::Head;
 use idhini_model::{Revision, Timestamp};
 
+use crate::broken::{Variant, is_broken};
 use crate::images::ImageFileError;
 use crate::namespace::{in_place, locked};
 use crate::{FollowError, Namespace, ReplicaError, sweep};
@@ -97,35 +99,49 @@ impl Namespace {
         let seconds = i64::try_from(history_seconds).unwrap_or(i64::MAX);
         let horizon = Timestamp::from_seconds(self.now().seconds().saturating_sub(seconds));
         let head = self.log.head().await.map_err(|error| MaintainError::Trim(error.into()))?;
-        if head.oldest <= head.revision
-            && self.oldest_written_at(head.oldest).await.map_err(MaintainError::Trim)? > horizon
+        if let Some(next) = next_to_go(head)
+            && self.long_written_at(next).await.map_err(MaintainError::Trim)? > horizon
         {
             return Ok(());
         }
         let first = self.first_after(horizon, head.oldest).await.map_err(MaintainError::Trim)?;
+        let before = Revision(first.0.saturating_sub(1));
+        // The entry before the history says since when its oldest revision stands. The newest image says it too.
+        let unneeded = if first > head.revision { first } else { before };
         let below = match &self.images {
-            None => first,
+            None => unneeded,
             // Without an image the log is all there is.
-            Some(images) => match in_place(true, || images.retain(Revision(first.0.saturating_sub(1))))? {
-                Some(oldest) => first.min(oldest.next()),
+            Some(images) => match in_place(true, || images.retain(before))? {
+                Some(_) if is_broken(Variant::TrimsToNewestImage) => {
+                    images.facts().last().map_or(unneeded, |newest| newest.revision.next())
+                }
+                Some(oldest) => unneeded.min(oldest.next()),
                 None => return Ok(()),
             },
         };
+        let below =
+            if is_broken(Variant::TrimsOneTooMany) { below.next().min(head.revision.next()) } else { below };
         if below > head.oldest {
             self.log.trim(below).await.map_err(|error| MaintainError::Trim(error.into()))?;
         }
         Ok(())
     }
 
-    /// When the oldest entry was written; read once.
-    async fn oldest_written_at(&self, oldest: Revision) -> Result<Timestamp, FollowError> {
-        if let Some((revision, at)) = *locked(&self.oldest_written_at)
-            && revision == oldest
+    /// When an entry was written that is looked at again and again; read once.
+    async fn long_written_at(&self, entry: Revision) -> Result<Timestamp, FollowError> {
+        if let Some((revision, at)) = *locked(&self.next_to_go)
+            && revision == entry
         {
             return Ok(at);
         }
-        let at = self.written_at_revision(oldest).await?;
-        *locked(&self.oldest_written_at) = Some((oldest, at));
+        let at = self.written_at_revision(entry).await?;
+        *locked(&self.next_to_go) = Some((entry, at));
         Ok(at)
     }
+}
+
+/// The entry that must be older than the history before any can be trimmed: the second, since the first stays as long as
+/// it says since when the history's oldest revision stands.
+pub(crate) fn next_to_go(head: Head) -> Option<Revision> {
+    (head.oldest <= head.revision).then(|| head.oldest.next().min(head.revision))
 }

@@ -14,6 +14,7 @@ use idhini_changelog::Changelog;
 use idhini_graph::Root;
 use idhini_model::{Relationship, Revision, Timestamp};
 
+use crate::broken::{Variant, is_broken};
 use crate::follow::{self, READ_BYTES};
 use crate::history::{History, Kept, Rebuilt};
 use crate::images::Images;
@@ -126,8 +127,8 @@ pub struct Namespace {
     /// Batches handed to the log so far.
     pub(crate) batches: AtomicU64,
     pub(crate) last_written_at: Mutex<Timestamp>,
-    /// The oldest entry of the log, and when it was written, once that is known.
-    pub(crate) oldest_written_at: Mutex<Option<(Revision, Timestamp)>>,
+    /// The entry whose age decides whether the log can be trimmed, and when it was written, once that is known.
+    pub(crate) next_to_go: Mutex<Option<(Revision, Timestamp)>>,
     /// What is changed and not in an image yet.
     pub(crate) changes_since_image: AtomicU64,
     pub(crate) imaged_at: Mutex<Timestamp>,
@@ -172,14 +173,16 @@ impl Namespace {
             is_suspect: AtomicBool::new(true),
             batches: AtomicU64::new(0),
             last_written_at: Mutex::new(last_written_at),
-            oldest_written_at: Mutex::new(None),
+            next_to_go: Mutex::new(None),
             changes_since_image: AtomicU64::new(0),
             imaged_at: Mutex::new(last_written_at),
             announcer: Arc::default(),
             clock,
             options,
         });
-        namespace.catch_up().await?;
+        if !(is_imaged && is_broken(Variant::IgnoresTail)) {
+            namespace.catch_up().await?;
+        }
         if !is_imaged {
             // What is in no image is as old as the log says at least.
             *locked(&namespace.imaged_at) = *locked(&namespace.last_written_at);

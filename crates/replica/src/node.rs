@@ -20,6 +20,7 @@ use idhini_model::Revision;
 use tokio::sync::OnceCell;
 
 use crate::images::{ImageFileError, Images, Report};
+use crate::maintain::next_to_go;
 use crate::namespace::locked;
 use crate::{Clock, FollowError, Namespace, Options};
 
@@ -216,9 +217,8 @@ impl Node {
                 continue;
             }
             let head = self.parts.store.log(id).head().await?;
-            if head.oldest <= head.revision
-                && head.revision > Revision(0)
-                && self.has_aged(id, head.oldest).await
+            if let Some(next) = next_to_go(head)
+                && self.has_aged(id, next).await
             {
                 found.push(id);
             }
@@ -226,10 +226,10 @@ impl Node {
         Ok(found)
     }
 
-    /// Whether the oldest entry of a log is older than the history.
-    async fn has_aged(&self, id: LogId, oldest: Revision) -> bool {
+    /// Whether an entry of a log is older than the history.
+    async fn has_aged(&self, id: LogId, entry: Revision) -> bool {
         let Some(history_seconds) = self.options.namespace.history_seconds else { return false };
-        let read = self.parts.store.log(id).read(Revision(oldest.0 - 1), 1).await;
+        let read = self.parts.store.log(id).read(Revision(entry.0 - 1), 1).await;
         let Some(first) = read.ok().and_then(|read| read.into_iter().next()) else { return false };
         let written_at = idhini_model::Logged::written_at_of(&first.record.chunks);
         let now = (self.parts.clock)().seconds();

@@ -23,6 +23,7 @@ use idhini_model::{
 use idhini_schema::Schema;
 use tokio::sync::oneshot;
 
+use crate::broken::{Variant, is_broken};
 use crate::judge::{self, Bounds};
 use crate::namespace::{in_place, locked, still};
 use crate::{Delete, Namespace, Published, ReplicaError, Wanted, Write, schema_change, sweep};
@@ -202,6 +203,12 @@ impl Namespace {
         let records = in_place(working.changes > LIGHT_UPDATES_MAX as u64, || {
             working.entries.iter().map(record).collect()
         });
+        if is_broken(Variant::PublishesBeforeAppend) {
+            drop(self.publish(Arc::new(working.newest), working.changes));
+            judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
+            let _ = self.log.append(head, Batch { writer, records }).await;
+            return;
+        }
         let failed = match self.log.append(head, Batch { writer, records }).await {
             Ok(_) => {
                 let dropped = self.publish(Arc::new(working.newest), working.changes);
@@ -212,6 +219,9 @@ impl Namespace {
             Err(AppendError::HeadMoved { .. }) => {
                 self.is_suspect.store(true, Ordering::Release);
                 return put_back(taken, judged, working);
+            }
+            Err(AppendError::Unknown { source }) if is_broken(Variant::TakesUnknownForRefused) => {
+                ReplicaError::LogUnavailable(source)
             }
             Err(AppendError::Unknown { source }) => {
                 self.is_suspect.store(true, Ordering::Release);

@@ -217,6 +217,92 @@ fn a_past_that_is_far_from_the_newest_is_rebuilt_from_an_image() {
 }
 
 #[test]
+fn every_moment_of_the_history_can_be_asked_about_however_much_is_trimmed() {
+    let left = Left::new(Options { history_seconds: Some(100), ..Options::default() });
+    let namespace = left.furnished(3);
+    let pass = |seconds| left.seconds.fetch_add(seconds, Ordering::SeqCst);
+    let look_after = || {
+        left.runtime.block_on(namespace.image()).unwrap();
+        left.maintain(&namespace);
+    };
+    // Revision 4 stands for long, so that all entries are trimmed; then some are written.
+    pass(1_000);
+    look_after();
+    assert_eq!(left.oldest(), Revision(5));
+    for n in 5..9 {
+        left.touch(&namespace, &[viewer(n)]);
+        look_after();
+        pass(30);
+    }
+    let at = |ago: i64| {
+        let moment = Timestamp::from_seconds(left.seconds.load(Ordering::SeqCst) - ago);
+        left.runtime.block_on(namespace.at_moment(moment)).map(|found| found.revision().0)
+    };
+    // Written 120, 90, 60 and 30 seconds ago.
+    left.maintain(&namespace);
+    assert_eq!([100, 91, 90, 70, 60, 30, 0].map(|ago| at(ago).unwrap()), [5, 5, 6, 6, 7, 8, 8]);
+    pass(75);
+    look_after();
+    assert_eq!([100, 50, 0].map(|ago| at(ago).unwrap()), [8, 8, 8]);
+    pass(200);
+    look_after();
+    left.touch(&namespace, &[viewer(9)]);
+    look_after();
+    assert_eq!([100, 50, 1, 0].map(|ago| at(ago).unwrap()), [8, 8, 8, 9]);
+    assert!(at(400).is_err(), "before the history");
+}
+
+#[test]
+fn a_past_that_the_newest_image_cannot_undo_is_rebuilt_from_another() {
+    let left = Left::new(Options { kept_revisions_max: 1, ..Options::default() });
+    let namespace = left.furnished(10);
+    // As a backup has it: the newest image knows what its own log had, and the backup's log goes further back.
+    let root = namespace.head();
+    left.images().write(root.root(), Revision(11), Timestamp::from_seconds(1_000)).unwrap();
+    let again = left.open();
+    assert_eq!(again.head().root().undoable_from(), Revision(11));
+    let at = |namespace: &Arc<Namespace>, revision| {
+        left.runtime.block_on(namespace.at(Revision(revision))).map(|found| found.root().relationship_count())
+    };
+    assert_eq!([1, 5, 10, 11].map(|revision| at(&again, revision).unwrap()), [0, 4, 9, 10]);
+    let verified = left.runtime.block_on(crate::verify(&*left.log(), &left.images())).unwrap();
+    assert_eq!((verified.oldest, verified.images), (Revision(0), 1));
+    // Where nothing leads there, it is said.
+    left.runtime.block_on(left.log().trim(Revision(5))).unwrap();
+    let again = left.open();
+    assert!(matches!(at(&again, 6), Err(crate::ReplicaError::Expired { oldest: Revision(10), .. })));
+    assert_eq!(at(&again, 10).unwrap(), 9);
+    let verified = left.runtime.block_on(crate::verify(&*left.log(), &left.images())).unwrap();
+    assert_eq!(verified.oldest, Revision(10));
+}
+
+#[test]
+fn an_image_that_the_log_does_not_lead_on_from_is_no_way_into_the_past() {
+    let left = Left::new(Options { kept_revisions_max: 1, ..Options::default() });
+    let namespace = left.furnished(5);
+    left.runtime.block_on(namespace.image()).unwrap();
+    for n in 5..40 {
+        left.touch(&namespace, &[viewer(n)]);
+    }
+    left.runtime.block_on(namespace.image()).unwrap();
+    left.runtime.block_on(left.log().trim(Revision(8))).unwrap();
+    // Nearer than the newest, but for what was trimmed.
+    let past = left.runtime.block_on(namespace.at(Revision(9))).unwrap();
+    assert_eq!(past.root().relationship_count(), 8);
+}
+
+#[test]
+fn a_backup_whose_last_entries_were_not_copied_is_good_up_to_there() {
+    let left = Left::new(Options::default());
+    let namespace = left.furnished(5);
+    let ahead = Left::new(Options::default());
+    let further = ahead.furnished(9);
+    left.images().write(further.head().root(), Revision(1), Timestamp::from_seconds(1_000)).unwrap();
+    let verified = left.runtime.block_on(crate::verify(&*left.log(), &left.images())).unwrap();
+    assert_eq!(verified.newest, namespace.head().revision());
+}
+
+#[test]
 fn the_past_forever_is_kept_whole() {
     let options =
         Options { history_seconds: None, image_changes: 5, kept_revisions_max: 1, ..Options::default() };

@@ -6,6 +6,8 @@
 //! * **Power cuts** ([`FaultDisk::cut_power_at`], [`FaultDisk::after_power_cut`]). Of all that was not durable, each write,
 //!   change of length, creation, rename and removal is kept or lost, on its own: so later ones may be there without
 //!   earlier ones. A write may be torn: a prefix of it is there, or any of its sectors of 512 bytes.
+//! * **Both at every change of one run** ([`FaultDisk::keep_forks`]): a fork is the disk as it was in the middle of a
+//!   change, while the run goes on.
 //! * **Killed processes** ([`FaultDisk::after_kill`]): everything written is seen by the next process, and is as durable as
 //!   it was.
 //! * **Failed syncs.** What was to be synced is never made durable by a later sync, although it is still read: the
@@ -20,6 +22,7 @@
 //!
 //! Paths are any paths: nothing here knows what the files are for.
 
+mod forks;
 mod state;
 
 use std::fmt;
@@ -28,6 +31,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use idhini_changelog::disk::{Disk, DiskFile};
 
+pub use self::forks::Fork;
+use self::forks::Forks;
 use self::state::{FileId, State};
 use crate::rng::Rng;
 
@@ -112,6 +117,7 @@ struct Machine {
     is_off: bool,
     faults: Vec<Fault>,
     failing: Option<(std::ops::Range<u64>, io::ErrorKind)>,
+    forks: Option<Forks>,
     held: Option<Kind>,
     /// Operations that wait for their release.
     waiting: usize,
@@ -152,6 +158,7 @@ impl FaultDisk {
             is_off: false,
             faults: Vec::new(),
             failing: None,
+            forks: None,
             held: None,
             waiting: 0,
             capacity: u64::MAX,
@@ -198,6 +205,18 @@ impl FaultDisk {
     #[must_use]
     pub fn is_off(&self) -> bool {
         self.machine().is_off
+    }
+
+    /// From now on, keeps what the power going during a change would leave, for each change that `is_wanted`: in so
+    /// many ways each.
+    pub fn keep_forks(&self, ways: u64, is_wanted: impl Fn(u64) -> bool + Send + 'static) {
+        self.machine().forks = Some(Forks::new(ways, is_wanted));
+    }
+
+    /// Gives what was kept since this was last asked.
+    #[must_use]
+    pub fn take_forks(&self) -> Vec<Fork> {
+        self.machine().forks.as_mut().map(Forks::take).unwrap_or_default()
     }
 
     /// What is there when the power is back: another disk, with what was durable and what the seed keeps of the rest.
@@ -295,7 +314,7 @@ impl FaultDisk {
         &self,
         (kind, path, offset, bytes): (Kind, &str, u64, u64),
         work: impl FnOnce(&mut State) -> io::Result<T>,
-        interrupted: impl FnOnce(&mut State, &mut Rng),
+        interrupted: impl Fn(&mut State, &mut Rng),
     ) -> io::Result<T> {
         let mut machine = self.machine();
         if machine.held == Some(kind) {
@@ -308,7 +327,12 @@ impl FaultDisk {
         }
         let machine = &mut *machine;
         let done = match machine.judge(kind, path, offset, bytes) {
-            Ok(()) => work(&mut machine.state),
+            Ok(()) => {
+                if let Some(forks) = machine.forks.as_mut().filter(|_| kind.is_change()) {
+                    forks.keep(machine.changes, &machine.state, &interrupted);
+                }
+                work(&mut machine.state)
+            }
             Err((error, is_under_way)) => {
                 if kind.is_change() {
                     machine.last_failed_change = machine.changes;

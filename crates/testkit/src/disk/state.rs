@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use crate::rng::Rng;
 
@@ -11,10 +12,10 @@ const SECTOR_BYTES: u64 = 512;
 /// A file, whatever it is called and even if it has no name any more.
 pub(super) type FileId = usize;
 
-/// All files and names.
+/// All files and names. A copy shares the files that neither changes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
-    files: Vec<File>,
+    files: Vec<Arc<File>>,
     names: BTreeMap<String, FileId>,
     durable_names: BTreeMap<String, FileId>,
     /// Changes of names that are not durable, in order.
@@ -76,7 +77,7 @@ impl State {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let id = self.files.len();
-        self.files.push(File::default());
+        self.files.push(Arc::default());
         self.names.insert(path.to_owned(), id);
         self.renamings.push(Renaming { from: None, to: Some((path.to_owned(), id)) });
         Ok(id)
@@ -165,14 +166,18 @@ impl State {
         self.change(id, Change::SetLength(bytes_len));
     }
 
+    fn file_mut(&mut self, id: FileId) -> Option<&mut File> {
+        self.files.get_mut(id).map(Arc::make_mut)
+    }
+
     fn change(&mut self, id: FileId, change: Change) {
-        let Some(file) = self.files.get_mut(id) else { return };
+        let Some(file) = self.file_mut(id) else { return };
         change.apply(&mut file.bytes);
         file.waiting.push(Waiting { change, is_lost: false });
     }
 
     pub(super) fn sync(&mut self, id: FileId) {
-        let Some(file) = self.files.get_mut(id) else { return };
+        let Some(file) = self.file_mut(id) else { return };
         let (mut lost, synced): (Vec<_>, Vec<_>) =
             std::mem::take(&mut file.waiting).into_iter().partition(|waiting| waiting.is_lost);
         for waiting in synced {
@@ -187,12 +192,12 @@ impl State {
 
     /// The system takes all of it for written, and it may be anywhere.
     pub(super) fn sync_failed(&mut self, id: FileId) {
-        let Some(file) = self.files.get_mut(id) else { return };
+        let Some(file) = self.file_mut(id) else { return };
         file.waiting.iter_mut().for_each(|waiting| waiting.is_lost = true);
     }
 
     pub(super) fn flip(&mut self, path: &str, bit: u64) {
-        let Some(file) = self.names.get(path).and_then(|id| self.files.get_mut(*id)) else { return };
+        let Some(file) = self.names.get(path).copied().and_then(|id| self.file_mut(id)) else { return };
         for bytes in [&mut file.bytes, &mut file.durable] {
             if let Some(byte) = bytes.get_mut(index(bit / 8)) {
                 *byte ^= 1 << (bit % 8);
@@ -202,7 +207,7 @@ impl State {
 
     pub(super) fn put(&mut self, path: &str, bytes: Vec<u8>) {
         let id = self.files.len();
-        self.files.push(File { durable: bytes.clone(), bytes, waiting: Vec::new() });
+        self.files.push(Arc::new(File { durable: bytes.clone(), bytes, waiting: Vec::new() }));
         self.names.insert(path.to_owned(), id);
         self.durable_names.insert(path.to_owned(), id);
         self.renamings.retain(|renaming| !renaming.touches(path));

@@ -182,3 +182,23 @@ fn a_history_says_what_was_asked_for_and_what_came_of_it() {
     assert_eq!((history[0].kind, history[0].offset, history[0].bytes), (Kind::Write, 3, 2));
     assert_eq!((history[1].kind, history[1].error), (Kind::Sync, Some(io::ErrorKind::Other)));
 }
+
+#[test]
+fn a_fork_is_the_disk_in_the_middle_of_a_change_and_the_run_goes_on() {
+    let (disk, file) = with_file("a/b", b"old");
+    disk.keep_forks(4, |_| true);
+    file.write_at(0, b"new").unwrap();
+    file.sync().unwrap();
+    file.write_at(0, b"end").unwrap();
+    file.sync().unwrap();
+    let forks = disk.take_forks();
+    assert_eq!(forks.iter().map(|fork| fork.change).collect::<Vec<_>>(), [6, 7, 8, 9]);
+    let found = |fork: usize| -> Vec<Vec<u8>> {
+        (0..SEEDS).filter_map(|seed| forks[fork].after_power_cut(seed).bytes("a/b")).collect()
+    };
+    assert!(found(0).contains(&b"old".to_vec()) && found(0).contains(&b"new".to_vec()));
+    assert!(found(1).contains(&b"old".to_vec()) && found(1).contains(&b"new".to_vec()));
+    assert!(!found(2).contains(&b"old".to_vec()) && found(2).contains(&b"end".to_vec()));
+    assert_eq!(forks[1].after_kill(1).bytes("a/b").unwrap(), b"new");
+    assert!(disk.take_forks().is_empty() && disk.bytes("a/b").unwrap() == b"end");
+}

@@ -11,3 +11,4 @@ mod log_acceptance;
 mod log_store;
 mod log_sweep;
 mod log_workload;
+mod node;
