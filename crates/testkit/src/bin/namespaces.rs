@@ -49,7 +49,9 @@ async fn main() -> ExitCode {
         },
         ["--start", directory, asked, budget_bytes] => start(directory, asked, budget_bytes).await,
         _ => {
-            eprintln!("usage: namespaces DIRECTORY [NAMESPACES] (the directory is made, and removed at the end)");
+            eprintln!(
+                "usage: namespaces DIRECTORY [NAMESPACES] (the directory is made, and removed at the end)"
+            );
             return ExitCode::from(2);
         }
     };
@@ -79,8 +81,9 @@ async fn measure(directory: &str, count: u64) -> Result<(), Failure> {
         [("1", &no_budget), (&count.to_string(), &no_budget), (&count.to_string(), &BUDGET_BYTES.to_string())]
     {
         // A process of its own, so that nothing is there but what it opened.
-        let status =
-            Command::new(std::env::current_exe()?).args(["--start", directory, asked, budget_bytes]).status()?;
+        let status = Command::new(std::env::current_exe()?)
+            .args(["--start", directory, asked, budget_bytes])
+            .status()?;
         if !status.success() {
             return Err("a start failed".into());
         }
@@ -158,7 +161,8 @@ async fn start(directory: &str, asked: &str, budget_bytes: &str) -> Result<(), F
     let (node, store) = node(directory, budget_bytes.parse()?)?;
     for id in 1..=asked {
         let namespace = node.namespace(LogId(id)).await?;
-        let (own, other) = (may(&namespace, &format!("of{id}-2"))?, may(&namespace, &format!("of{}-2", id + 1))?);
+        let (own, other) =
+            (may(&namespace, &format!("of{id}-2"))?, may(&namespace, &format!("of{}-2", id + 1))?);
         if (own, other) != (true, false) {
             return Err(format!("namespace {id} answers {own} and {other}").into());
         }
