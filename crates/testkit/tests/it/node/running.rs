@@ -80,7 +80,7 @@ pub fn runtime() -> Runtime {
 
 /// Polls jobs in their order, then lets the stores take steps, until all are done.
 ///
-/// An image is written on the thread for what blocks; where there may be one, it is waited for before each step.
+/// An image is written on the thread for what blocks; where there may be one, it is waited for before anything else goes on.
 pub fn drive<T>(
     runtime: &Runtime,
     mut steps: Vec<&mut Steps>,
@@ -90,25 +90,22 @@ pub fn drive<T>(
     let mut done: Vec<Option<T>> = jobs.iter().map(|_| None).collect();
     runtime.block_on(async {
         for _ in 0..STEPS_MAX {
-            let poll = |context: &mut Context<'_>| {
-                for (job, done) in jobs.iter_mut().zip(&mut done) {
-                    if done.is_none()
-                        && let Poll::Ready(output) = job.as_mut().poll(context)
-                    {
-                        *done = Some(output);
-                    }
+            for (job, done) in jobs.iter_mut().zip(&mut done).filter(|(_, done)| done.is_none()) {
+                let poll = |context: &mut Context<'_>| match job.as_mut().poll(context) {
+                    Poll::Ready(output) => Poll::Ready(Some(output)),
+                    Poll::Pending => Poll::Ready(None),
+                };
+                *done = std::future::poll_fn(poll).await;
+                if may_image {
+                    // That thread does one thing after the other.
+                    tokio::task::spawn_blocking(|| ()).await.unwrap();
                 }
-                Poll::Ready(done.iter().all(Option::is_some))
-            };
-            if std::future::poll_fn(poll).await {
+            }
+            if done.iter().all(Option::is_some) {
                 return done.into_iter().flatten().collect();
             }
             // The namespaces' writers are tasks.
             tokio::task::yield_now().await;
-            if may_image {
-                // That thread does one thing after the other.
-                tokio::task::spawn_blocking(|| ()).await.unwrap();
-            }
             for steps in &mut steps {
                 steps.step();
             }

@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use idhini_testkit::disk::Fork;
+use idhini_testkit::disk::{Fork, Kind};
 use idhini_testkit::rng::Rng;
 use tokio::runtime::Runtime;
 
@@ -101,6 +101,7 @@ pub fn sweep(extent: Extent) -> Result<(World, u64, u64), String> {
     let only = number_of("IDHINI_SWEEP_CHANGE", 0) as u64;
     let is_wanted = move |change: u64| change.is_multiple_of(extent.step) && (only == 0 || only == change);
     world.disk.keep_forks(2, is_wanted);
+    world.disk.record();
     let (sender, receiver) = sync_channel::<Work>(4);
     let receiver = Arc::new(Mutex::new(receiver));
     let workers: Vec<_> = (0..2)
@@ -182,8 +183,10 @@ fn a_power_cut_at_any_change_of_a_node_loses_nothing_that_was_acknowledged() {
         ways: number_of("IDHINI_SWEEP_SEEDS", 1) as u64,
     };
     let (world, points, cuts) = sweep(extent).unwrap_or_else(|what| panic!("{what}"));
-    let (acts, changes) = (extent.acts, world.disk.changes());
-    println!("seed 1: {acts} acts, {:?}", world.counts);
+    let (acts, changes, history) = (extent.acts, world.disk.changes(), world.disk.history());
+    let count = |kind| history.iter().filter(|operation| operation.kind == kind).count();
+    let (writes, syncs) = (count(Kind::Write), count(Kind::Sync) + count(Kind::SyncDirectory));
+    println!("seed 1: {acts} acts, {writes} writes, {syncs} syncs, {:?}", world.counts);
     println!(
         "{acts} acts, {changes} changes, {points} points, {cuts} cuts and as many second ones, 0 violations"
     );
