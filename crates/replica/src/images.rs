@@ -15,6 +15,7 @@
 //! # Invariants
 //! * Only durable revisions are imaged, and an image has its name only when it is durable.
 //! * A file stays as long as an image that is kept needs one of its chunks.
+//! * As soon as there are two images, the newest and another one that is kept share no file.
 //!
 //! Cost: writing an image O(what changed since the last), opening one O(its bytes).
 
@@ -32,7 +33,7 @@ use idhini_graph::{Digest, Image, Manifest, Root, Written};
 use idhini_model::{Revision, Timestamp};
 
 pub use self::facts::ImageFacts;
-use self::facts::facts;
+use self::facts::{facts, fallback};
 use self::pack::{Pack, read_exactly};
 use crate::namespace::locked;
 
@@ -46,10 +47,8 @@ const UNFINISHED: &str = ".unfinished";
 const WHOLE_BYTES: u64 = 64 * 1024;
 /// An image whose chunks are in more files than this, or in files so many times as long as its chunks, is written whole
 /// the next time, so that the files before it can go.
-const FILES_MAX: usize = 32;
+const FILES_MAX: usize = 8;
 const FILES_SHARE_MAX: u64 = 3;
-/// Images that are kept whatever the history says: the newest, and one to fall back to.
-const KEPT_MIN: usize = 2;
 
 /// Tells the operator what cannot be told to a caller.
 pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
@@ -398,7 +397,9 @@ impl Images {
     /// Whether the next image leaves chunks where they are.
     fn is_continued(&self) -> bool {
         let state = locked(&self.state);
-        let Some(newest) = state.known.values().flatten().next_back() else { return false };
+        let good: Vec<&ImageFacts> = state.known.values().flatten().collect();
+        // Until there is one to fall back to, whatever is damaged, nothing is shared.
+        let (Some(newest), Some(_)) = (good.last(), fallback(&good)) else { return false };
         let files: u64 = newest
             .files
             .iter()
@@ -464,8 +465,8 @@ impl Images {
         Ok(facts(manifest, places, file_bytes, written_at))
     }
 
-    /// Lets go of images from which nothing is rebuilt any more: those before `floor`, but for the newest two. Returns
-    /// the revision from which on the log is needed for those that stay.
+    /// Lets go of images from which nothing is rebuilt any more: those before `floor`, but for the newest and one to fall
+    /// back to. Returns the revision from which on the log is needed for those that stay.
     ///
     /// # Errors
     /// [`ImageFileError::Disk`].
@@ -473,13 +474,12 @@ impl Images {
         let (gone, oldest) = {
             let state = locked(&self.state);
             let good: Vec<&ImageFacts> = state.known.values().flatten().collect();
-            let sure = good.len().saturating_sub(KEPT_MIN);
-            let kept: Vec<&&ImageFacts> = good
-                .iter()
-                .enumerate()
-                .filter(|(at, f)| *at >= sure || f.revision >= floor)
-                .map(|(_, f)| f)
-                .collect();
+            let newest = good.last().map(|newest| newest.revision);
+            let sure = fallback(&good).map(|fallback| fallback.revision).or(newest);
+            let is_kept = |f: &&&ImageFacts| {
+                f.revision >= floor || Some(f.revision) == sure || Some(f.revision) == newest
+            };
+            let kept: Vec<&&ImageFacts> = good.iter().filter(is_kept).collect();
             let needed: BTreeSet<Revision> = kept.iter().flat_map(|f| f.files.iter().copied()).collect();
             let gone: Vec<Revision> = match kept.is_empty() {
                 true => Vec::new(),

@@ -44,3 +44,10 @@ pub(super) fn facts(
         chunks_bytes: manifest.chunks().map(|chunk| chunk.bytes).sum(),
     }
 }
+
+/// Of these images, oldest first, the newest that shares no file with the last: whatever is damaged, one of the two is
+/// good.
+pub(super) fn fallback<'f>(images: &[&'f ImageFacts]) -> Option<&'f ImageFacts> {
+    let (newest, before) = images.split_last()?;
+    before.iter().rev().find(|image| image.files.is_disjoint(&newest.files)).copied()
+}

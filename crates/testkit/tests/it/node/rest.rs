@@ -1,19 +1,22 @@
 //! Bits that change while nothing runs: whatever is damaged, no reader gets a wrong answer.
 //!
-//! An image that is damaged is reported, and the one before is used. Two images may share a file, and the log may be
-//! trimmed to the older of them: what is damaged there is refused, as a damaged log is.
+//! An image that is damaged is reported, and one that shares no file with it is used. Where there is no other, and the log
+//! is trimmed to it, what is damaged is refused, as a damaged log is.
 
 #![allow(clippy::print_stdout, reason = "a long run says how long it was")]
 
 use std::rc::Rc;
+use std::sync::Arc;
 
+use idhini_changelog::LogId;
+use idhini_replica::Images;
 use idhini_testkit::disk::FaultDisk;
 use idhini_testkit::rng::Rng;
 use tokio::runtime::Runtime;
 
-use super::running::runtime;
+use super::running::{Within, runtime};
 use super::sweep::number_of;
-use super::world::{LOGS, Model, World};
+use super::world::{DATA, LOGS, Model, World};
 
 /// What became of flipped bits.
 #[derive(Debug, Default)]
@@ -56,8 +59,11 @@ fn with_flip(
     for log in 1..=LOGS {
         match world.namespace(log) {
             Ok(Some(namespace)) => world.verify_namespace(log, &namespace)?,
-            // The one before is needed, and the log does not go back to it.
-            Err(what) if path.contains("images") && what.contains("no entry at revision") => {
+            Err(what)
+                if path.contains("images")
+                    && what.contains("no entry at revision")
+                    && !has_fallback(rest, log) =>
+            {
                 is_refused = true
             }
             Ok(None) => return Err("the disk does nothing".to_owned()),
@@ -73,6 +79,13 @@ fn with_flip(
         (false, false) => seen.harmless += 1,
     }
     Ok(())
+}
+
+/// Whether the newest image of a log is not the only one on which nothing of it can be damaged too.
+fn has_fallback(disk: &FaultDisk, log: u64) -> bool {
+    let images = Images::look(Within::of(disk, DATA), LogId(log), Arc::new(|_: &str| ())).unwrap().facts();
+    let Some((newest, before)) = images.split_last() else { return false };
+    before.iter().any(|image| image.files.is_disjoint(&newest.files))
 }
 
 /// A node's disk at rest, with what must be there and what had to be there before the last act.
