@@ -62,7 +62,7 @@ fn with_flip(
             Err(what)
                 if path.contains("images")
                     && what.contains("no entry at revision")
-                    && !has_fallback(rest, log) =>
+                    && !has_fallback(&rest.after_kill(1), log) =>
             {
                 is_refused = true
             }
