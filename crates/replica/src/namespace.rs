@@ -91,7 +91,7 @@ impl Default for Options {
             writer_id: 0,
             history_seconds: Some(24 * 60 * 60),
             kept_revisions_max: 4096,
-            kept_changes_max: 100_000,
+            kept_changes_max: 10_000,
             image_changes: 50_000,
             image_seconds: 600,
             rebuild_changes_max: 2_000_000,
