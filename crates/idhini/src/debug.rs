@@ -88,8 +88,10 @@ fn segments(disk: &FileDisk, is_json: bool) -> Result<(), Failure> {
 
 /// Each entry of each log, in a line, also as JSON: there may be too many for one array.
 async fn entries(disk: Arc<FileDisk>, is_json: bool) -> Result<(), Failure> {
-    // An open that is followed by no write writes nothing.
-    let store = EmbeddedStore::open(disk as Arc<dyn Disk>, &LogOptions::new(0))?;
+    // An open that is followed by no write writes nothing. A server that holds the directory may let go of a segment
+    // between its being listed and its being read.
+    let open = || EmbeddedStore::open(Arc::clone(&disk) as Arc<dyn Disk>, &LogOptions::new(0));
+    let store = open().or_else(|_| open()).or_else(|_| open())?;
     for id in store.logs().await.map_err(Failure::Read)? {
         let log = store.log(id);
         let head = log.head().await.map_err(Failure::Read)?;

@@ -42,7 +42,7 @@ pub(crate) enum Failure {
     #[error("`{}`, line {line}: {source}", path.display())]
     Inadmissible { path: PathBuf, line: usize, source: idhini_schema::RelationshipError },
     /// A line of a file says what an earlier one said.
-    #[error("`{}`, line {line}: `{relationship}` is there already, in line {first}", path.display())]
+    #[error("`{}`, line {line}: `{relationship}` exists already, in line {first}", path.display())]
     Twice { path: PathBuf, line: usize, first: usize, relationship: Box<Relationship> },
     /// What the server was to start with does not fit.
     #[error("`{}`: {source}", path.display())]
@@ -151,8 +151,6 @@ impl Failure {
             Failure::File { .. }
             | Failure::Schema(_)
             | Failure::Line { .. }
-            | Failure::Inadmissible { .. }
-            | Failure::Twice { .. }
             | Failure::Relationship(_)
             | Failure::Address { .. } => STATUS_MALFORMED,
             Failure::Refused(status) => match status.code() {
@@ -175,6 +173,8 @@ impl Failure {
             Failure::Connect { .. } | Failure::Answer { .. } => STATUS_UNREACHABLE,
             Failure::Key
             | Failure::Bootstrap { .. }
+            | Failure::Inadmissible { .. }
+            | Failure::Twice { .. }
             | Failure::Listen(_)
             | Failure::Open(_)
             | Failure::Log(_)

@@ -13,6 +13,7 @@ use idhini_changelog::{EmbeddedStore, FileDisk, LogId, Store as _};
 use idhini_replica::{Identity, Images, Restored, Target};
 use serde_json::json;
 
+use super::facts::State;
 use super::{Directory, is_empty};
 use crate::arguments::{Restore, To};
 use crate::entropy::random;
@@ -22,6 +23,12 @@ use crate::output::{self, Style};
 /// Restores a backup.
 pub(super) async fn run(restore: &Restore, is_json: bool, style: Style) -> Result<(), Failure> {
     let from = Directory::look(&restore.directory, style)?;
+    if from.facts.state == State::Begun {
+        output::notice(
+            "the backup was begun and never finished: the newest in it is not what the server had",
+            style,
+        );
+    }
     let logs = from.store.logs().await.map_err(Failure::Read)?;
     let target = target(restore, &from, &logs, style)?;
     if !matches!(target, Target::Revision(_)) {

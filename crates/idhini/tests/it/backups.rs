@@ -379,6 +379,13 @@ async fn a_backup_says_how_far_it_reaches_and_is_only_looked_at() {
     let old = json(&["backup", "verify", text(&backup)]);
     assert_eq!((&old["logs"][0]["newest"], &old["taken"]), (&2.into(), &serde_json::Value::Null));
     done(&["restore", text(&backup), "--data-dir", text(&path("old")), "--to", "2999-01-01T00:00:00Z"]);
+    // One that was never finished is not good, and restored with a word about it.
+    let lines = format!("idhini backup 2\n{}\n", &lines["idhini backup 1\n".len()..].trim_end());
+    let checksum = idhini_graph::Digest::of(lines.as_bytes());
+    std::fs::write(backup.join("backup"), format!("{lines}checksum {checksum}\n")).unwrap();
+    refused(&["backup", "verify", text(&backup)], "never finished");
+    let begun = run(&["restore", text(&backup), "--data-dir", text(&path("begun"))]);
+    assert!(begun.status == 0 && begun.stderr.contains("never finished"), "{}", begun.stderr);
     // Entries are one JSON value a line.
     let printed = done(&["debug", "log", "--data-dir", text(&data), "--entries", "--json"]);
     let revisions: Vec<u64> = printed
