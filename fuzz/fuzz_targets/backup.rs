@@ -79,7 +79,7 @@ async fn restored(log: &Arc<dyn Changelog>, disk: &FaultDisk, target: Target) ->
     let from = (Arc::clone(log), look(disk));
     let last = restore(from, target, (begin, &*new_log, &new_images), 2).await.expect("it is good");
     let found = verify(&*new_log, &look(&new)).await.expect("what was restored is good");
-    assert_eq!(found.newest, last);
+    assert_eq!(found.newest, last.revision);
     found
 }
 

@@ -4,6 +4,8 @@
 //! directory, and without the key that seals tokens. Taking one again adds what has come since.
 
 mod facts;
+mod restore;
+mod verify;
 
 use std::io;
 use std::path::Path;
@@ -16,13 +18,13 @@ use idhini_changelog::embedded::Options as LogOptions;
 use idhini_changelog::{Batch, Changelog, EmbeddedStore, FileDisk, LogId, Record, Store, Writer};
 use idhini_graph::Manifest;
 use idhini_model::{Revision, Timestamp};
-use idhini_replica::{Identity, Images, Report, Target, Verified};
+use idhini_replica::{Images, Report};
 use idhini_wire::idhini::admin::v1;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use self::facts::{FACTS_UNFINISHED, Facts};
-use crate::arguments::{Backup, BackupCommand, Connection, Restore, To};
+use self::facts::{Contents, FACTS_UNFINISHED, Facts, State};
+use crate::arguments::{Backup, BackupCommand, Connection, Restore};
 use crate::client::Server;
 use crate::entropy::random;
 use crate::failure::Failure;
@@ -47,7 +49,9 @@ struct Directory {
 pub(crate) fn run(connection: &Connection, backup: &Backup, style: Style) -> Result<(), Failure> {
     runtime()?.block_on(async {
         match (&backup.command, &backup.directory) {
-            (Some(BackupCommand::Verify { directory }), _) => verify(directory, connection.json, style).await,
+            (Some(BackupCommand::Verify { directory }), _) => {
+                verify::run(directory, connection.json, style).await
+            }
             (None, Some(directory)) => take(connection, directory, style).await,
             // The command line asks for one of them.
             (None, None) => Ok(()),
@@ -57,7 +61,7 @@ pub(crate) fn run(connection: &Connection, backup: &Backup, style: Style) -> Res
 
 /// Restores a backup to a new data directory.
 pub(crate) fn restore(restore: &Restore, json: bool, style: Style) -> Result<(), Failure> {
-    runtime()?.block_on(restored(restore, json, style))
+    runtime()?.block_on(restore::run(restore, json, style))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -68,29 +72,60 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 impl Directory {
-    /// Opens a backup; `new` makes one of an empty directory.
-    fn open(path: &Path, new: Option<Facts>, style: Style) -> Result<Directory, Failure> {
+    /// Looks at a backup; nothing of it is changed.
+    fn look(path: &Path, style: Style) -> Result<Directory, Failure> {
+        let disk: Arc<dyn Disk> = Arc::new(FileDisk::look(path));
+        let unusable = |source| Failure::Backup { path: path.to_owned(), source };
+        let found = if path.is_dir() { Facts::read(&*disk).map_err(unusable)? } else { None };
+        let facts = found.ok_or_else(|| Failure::NoBackup { path: path.to_owned() })?;
+        Directory::of(disk, facts, style)
+    }
+
+    /// Opens a backup of this store and timeline to add to it, or begins one in an empty directory.
+    fn open(path: &Path, new: Facts, style: Style) -> Result<Directory, Failure> {
         let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(path)?);
         let unusable = |source| Failure::Backup { path: path.to_owned(), source };
-        let found = Facts::read(&*disk).map_err(unusable)?;
-        let facts = match (found, new) {
-            (Some(found), Some(new)) if found != new => {
+        let facts = match Facts::read(&*disk).map_err(unusable)? {
+            Some(found) if (found.store, found.timeline) != (new.store, new.timeline) => {
                 return Err(Failure::OtherBackup { path: path.to_owned() });
             }
-            (Some(found), _) => found,
-            (None, Some(new)) if is_empty(&*disk).map_err(unusable)? => {
+            Some(found) => found,
+            None if is_empty(&*disk).map_err(unusable)? => {
                 new.write(&*disk).map_err(unusable)?;
                 new
             }
-            (None, _) => return Err(Failure::NoBackup { path: path.to_owned() }),
+            None => return Err(Failure::NoBackup { path: path.to_owned() }),
         };
+        Directory::of(disk, facts, style)
+    }
+
+    fn of(disk: Arc<dyn Disk>, facts: Facts, style: Style) -> Result<Directory, Failure> {
+        // An open that is followed by no write writes nothing.
         let store = Arc::new(EmbeddedStore::open(Arc::clone(&disk), &LogOptions::new(facts.store))?);
         let report: Report = Arc::new(move |text| output::notice(text, style));
         Ok(Directory { disk, store, facts, report })
     }
 
+    /// The images of a log, to be added to.
     fn images(&self, log: LogId) -> Result<Images, Failure> {
         Ok(Images::open(Arc::clone(&self.disk), log, Arc::clone(&self.report))?)
+    }
+
+    /// Says in the backup what is in it now, and was before: what is lost in the meantime stays missing.
+    async fn finish(mut self, taken: Timestamp, path: &Path) -> Result<(), Failure> {
+        let (mut logs, mut images) = match self.facts.contents() {
+            Some(before) => (before.logs.clone(), before.images.clone()),
+            None => Default::default(),
+        };
+        for id in self.store.logs().await.map_err(Failure::Read)? {
+            let head = self.store.log(id).head().await.map_err(Failure::Read)?;
+            let (oldest, newest) = logs.entry(id).or_insert((head.oldest, head.revision));
+            (*oldest, *newest) = ((*oldest).min(head.oldest), (*newest).max(head.revision));
+            images.extend(self.images(id)?.facts().iter().map(|facts| (id, facts.revision)));
+        }
+        self.store.close().await.map_err(Failure::Read)?;
+        self.facts.state = State::Finished(Contents { taken, logs, images });
+        self.facts.write(&*self.disk).map_err(|source| Failure::Backup { path: path.to_owned(), source })
     }
 }
 
@@ -113,8 +148,11 @@ fn bar(length: u64, style: Style) -> ProgressBar {
 async fn take(connection: &Connection, path: &Path, style: Style) -> Result<(), Failure> {
     let server = Server::connect(connection, style).await?;
     let described = server.admin().describe(server.request(v1::DescribeRequest {})).await?.into_inner();
-    let facts = Facts { store: described.store, timeline: described.timeline };
-    let directory = Directory::open(path, Some(facts), style)?;
+    let moment = Timestamp::new(described.now_seconds, i64::from(described.now_nanos))
+        .map_err(|_| Failure::Answer { missing: "moment" })?;
+    let facts = Facts { store: described.store, timeline: described.timeline, state: State::Begun };
+    let directory = Directory::open(path, facts, style)?;
+    refuse_other_history(&server, &directory, &described.logs, path).await?;
     let mut taken = Vec::new();
     for log in &described.logs {
         let (entries, image_bytes) = take_log(&server, &directory, log, path, style).await?;
@@ -128,11 +166,53 @@ async fn take(connection: &Connection, path: &Path, style: Style) -> Result<(), 
             ));
         }
     }
-    directory.store.close().await.map_err(Failure::Read)?;
+    directory.finish(moment, path).await?;
     if connection.json {
-        output::json(&json!({ "logs": taken }));
+        output::json(&json!({ "logs": taken, "taken": moment.to_string() }));
     }
     Ok(())
+}
+
+/// Nothing is added to a backup whose end the server does not have: a server's directory may have been copied, or put
+/// back to an earlier state, without a restore that begins another timeline.
+async fn refuse_other_history(
+    server: &Server,
+    directory: &Directory,
+    there: &[v1::Log],
+    path: &Path,
+) -> Result<(), Failure> {
+    for id in directory.store.logs().await.map_err(Failure::Read)? {
+        let log = directory.store.log(id);
+        let head = log.head().await.map_err(Failure::Read)?;
+        let there = there.iter().find(|log| log.id == id.0);
+        let (oldest, last) = there.map_or((1, 0), |log| (log.oldest, log.head));
+        if last < head.revision.0 {
+            let (path, has) = (path.to_owned(), head.revision);
+            return Err(Failure::BackupAhead { path, has, head: Revision(last) });
+        }
+        // Where either of them has the entry no more, there is nothing to compare.
+        if head.oldest > head.revision || oldest > head.revision.0 {
+            continue;
+        }
+        let before = Revision(head.revision.0 - 1);
+        let own = log.read(before, 1).await.map_err(Failure::Read)?;
+        let own = own.first().map(|stored| &stored.record.chunks);
+        if own != Some(&entry_of(server, id, head.revision).await?) {
+            return Err(Failure::OtherHistory { path: path.to_owned(), at: head.revision });
+        }
+    }
+    Ok(())
+}
+
+/// The chunks of an entry that the server has.
+async fn entry_of(server: &Server, id: LogId, revision: Revision) -> Result<Vec<Bytes>, Failure> {
+    let request = v1::ReadEntriesRequest { log: id.0, after: revision.0 - 1, last: revision.0 };
+    let mut answers = server.admin().read_entries(server.request(request)).await?.into_inner();
+    let mut chunks = Vec::new();
+    while let Some(message) = answers.message().await? {
+        chunks.extend(message.chunks.into_iter().map(|chunk| Bytes::from(chunk.bytes)));
+    }
+    Ok(chunks)
 }
 
 async fn take_log(
@@ -268,78 +348,4 @@ async fn take_image(
     adopting.await.map_err(|_| Failure::Answer { missing: "image" })??;
     progress.finish_and_clear();
     Ok((bytes, revision))
-}
-
-async fn verify(path: &Path, is_json: bool, style: Style) -> Result<(), Failure> {
-    let directory = Directory::open(path, None, style)?;
-    let mut all = Vec::new();
-    for id in directory.store.logs().await.map_err(Failure::Read)? {
-        let images = directory.images(id)?;
-        let Verified { oldest, newest, written_at, entries, images, relationships } =
-            idhini_replica::verify(&*directory.store.log(id), &images).await?;
-        all.push(json!({
-            "log": id.0, "oldest": oldest.0, "newest": newest.0, "writtenAt": written_at.to_string(),
-            "entries": entries, "images": images, "relationships": relationships,
-        }));
-        if !is_json {
-            output::line(&format!(
-                "log {}  good from revision {oldest} to {newest} of {written_at}: {entries} entries, {images} images, {relationships} relationships",
-                id.0
-            ));
-        }
-    }
-    if is_json {
-        output::json(&json!({ "logs": all }));
-    } else if all.is_empty() {
-        output::line("good, and empty");
-    }
-    Ok(())
-}
-
-async fn restored(restore: &Restore, is_json: bool, style: Style) -> Result<(), Failure> {
-    let from = Directory::open(&restore.directory, None, style)?;
-    let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(&restore.data_dir)?);
-    let unusable = |source| Failure::Backup { path: restore.data_dir.clone(), source };
-    if !is_empty(&*disk).map_err(unusable)? {
-        return Err(Failure::NotEmpty { path: restore.data_dir.clone() });
-    }
-    let logs = from.store.logs().await.map_err(Failure::Read)?;
-    let target = match restore.to {
-        None => Target::Newest,
-        Some(To::Moment(moment)) => Target::Moment(moment),
-        Some(To::Revision(revision)) if logs.len() <= 1 => Target::Revision(revision),
-        Some(To::Revision(_)) => return Err(Failure::RevisionOfMany { logs: logs.len() }),
-    };
-    let store = EmbeddedStore::open(Arc::clone(&disk), &LogOptions::new(from.facts.store))?;
-    let mut all = Vec::new();
-    for id in logs {
-        let images = Images::open(Arc::clone(&disk), id, Arc::clone(&from.report))?;
-        let new_log = store.log(id);
-        let revision = idhini_replica::restore(
-            (from.store.log(id), from.images(id)?),
-            target,
-            (async |head| store.begin(id, head).await, &*new_log, &images),
-            u64::from_be_bytes(random()?),
-        )
-        .await?;
-        all.push(json!({ "log": id.0, "revision": revision.0 }));
-        if !is_json {
-            output::line(&format!("log {}  restored to revision {revision}", id.0));
-        }
-    }
-    store.close().await.map_err(Failure::Read)?;
-    // Last, so that what was restored in part is no data directory. Another history: revisions after this one will mean
-    // something else than in the old one, and tokens of that one are told apart.
-    let used_up = || unusable(io::Error::other("timelines are used up"));
-    let identity = Identity {
-        store: from.facts.store,
-        timeline: from.facts.timeline.checked_add(1).ok_or_else(used_up)?,
-        key_id: u32::from_be_bytes(random()?),
-        key: random()?,
-    };
-    identity.write(&*disk)?;
-    if is_json {
-        output::json(&json!({ "logs": all, "timeline": identity.timeline }));
-    }
-    Ok(())
 }

@@ -8,18 +8,19 @@ use idhini_changelog::disk::Disk;
 use idhini_changelog::embedded::{Kind, Listed, Options as LogOptions, list};
 use idhini_changelog::{EmbeddedStore, FileDisk, LogId, Store};
 use idhini_model::{Cause, Change, EntryKind, Logged, Revision};
-use idhini_replica::{Images, Report};
+use idhini_replica::{ImageFacts, Images, Report};
 use serde_json::{Value, json};
 
 use crate::arguments::Debug;
 use crate::failure::Failure;
-use crate::output::{self, Style};
+use crate::files::{image_names, imaged_logs};
+use crate::output;
 
 /// Bytes of entries read at a time.
 const READ_BYTES: usize = 1 << 20;
 
 /// Prints what is there.
-pub(crate) fn run(debug: &Debug, is_json: bool, style: Style) -> Result<(), Failure> {
+pub(crate) fn run(debug: &Debug, is_json: bool) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|source| Failure::System { what: "a runtime", source })?;
@@ -28,7 +29,7 @@ pub(crate) fn run(debug: &Debug, is_json: bool, style: Style) -> Result<(), Fail
         Debug::Log { data_dir, entries: true } => {
             runtime.block_on(entries(Arc::new(looked_at(data_dir)?), is_json))
         }
-        Debug::Images { data_dir } => images(&Arc::new(looked_at(data_dir)?), is_json, style),
+        Debug::Images { data_dir } => images(&Arc::new(looked_at(data_dir)?), is_json),
     }
 }
 
@@ -85,10 +86,12 @@ fn segments(disk: &FileDisk, is_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Each entry of each log, in a line.
+/// Each entry of each log, in a line, also as JSON: there may be too many for one array.
 async fn entries(disk: Arc<FileDisk>, is_json: bool) -> Result<(), Failure> {
-    // An open that is followed by no write writes nothing.
-    let store = EmbeddedStore::open(disk as Arc<dyn Disk>, &LogOptions::new(0))?;
+    // An open that is followed by no write writes nothing. A server that holds the directory may let go of a segment
+    // between its being listed and its being read.
+    let open = || EmbeddedStore::open(Arc::clone(&disk) as Arc<dyn Disk>, &LogOptions::new(0));
+    let store = open().or_else(|_| open()).or_else(|_| open())?;
     for id in store.logs().await.map_err(Failure::Read)? {
         let log = store.log(id);
         let head = log.head().await.map_err(Failure::Read)?;
@@ -101,6 +104,9 @@ async fn entries(disk: Arc<FileDisk>, is_json: bool) -> Result<(), Failure> {
                 let bytes = stored.record.bytes();
                 match Logged::from_chunks(stored.revision, &stored.record.chunks) {
                     Ok(logged) => entry(id, &logged, bytes, is_json),
+                    Err(error) if is_json => output::json_line(&json!({
+                        "log": id.0, "revision": stored.revision.0, "bytes": bytes, "error": error.to_string(),
+                    })),
                     Err(error) => output::line(&format!("log {}  {}  {error}", id.0, stored.revision)),
                 }
             }
@@ -129,7 +135,7 @@ fn entry(id: LogId, logged: &Logged, bytes: usize, is_json: bool) {
         Cause::Sweep => "sweep",
     };
     if is_json {
-        output::json(&json!({
+        output::json_line(&json!({
             "log": id.0, "revision": entry.revision.0, "writtenAt": origin.written_at.to_string(),
             "cause": cause, "kind": what, "created": created, "replaced": replaced, "deleted": deleted,
             "bytes": bytes, "metadata": origin.metadata.to_string(),
@@ -145,40 +151,71 @@ fn entry(id: LogId, logged: &Logged, bytes: usize, is_json: bool) {
     ));
 }
 
-/// Each image of each log.
-fn images(disk: &Arc<FileDisk>, is_json: bool, style: Style) -> Result<(), Failure> {
+/// Each image of each log, also those that cannot be used.
+fn images(disk: &Arc<FileDisk>, is_json: bool) -> Result<(), Failure> {
     let unreadable = |source| Failure::Backup { path: disk.directory().to_owned(), source };
-    let mut all = Vec::new();
-    for name in disk.list("images").map_err(unreadable)? {
-        let Ok(id) = u64::from_str_radix(&name, 16) else { continue };
-        let report: Report = Arc::new(move |text| output::notice(text, style));
-        let images = Images::look(Arc::clone(disk) as Arc<dyn Disk>, LogId(id), report)?;
-        for facts in images.facts() {
-            let good = images.verify(facts.revision).map(|_| ());
-            let verdict = good.as_ref().map_or_else(ToString::to_string, |()| "good".to_owned());
-            if is_json {
-                all.push(json!({
-                    "log": id, "revision": facts.revision.0, "writtenAt": facts.written_at.to_string(),
-                    "relationships": facts.relationships, "fileBytes": facts.file_bytes,
-                    "chunksBytes": facts.chunks_bytes, "patches": facts.patches, "files": facts.files.len(),
-                    "verdict": verdict,
-                }));
+    let (mut all, mut bad) = (Vec::new(), 0);
+    for id in imaged_logs(&**disk).map_err(unreadable)? {
+        // What cannot be used is in the list.
+        let silent: Report = Arc::new(|_| {});
+        let images = Images::look(Arc::clone(disk) as Arc<dyn Disk>, id, silent)?;
+        let known = images.facts();
+        for (name, revision) in image_names(&**disk, id).map_err(unreadable)? {
+            let verdict = match revision {
+                Some(revision) => images.verify(revision).map(drop).map_err(|error| error.to_string()),
+                None => Err(format!("{name} has no revision for a name")),
+            };
+            // A server that holds the directory may have let go of it in the meantime.
+            let is_there = |(there, _): &(String, Option<Revision>)| *there == name;
+            if verdict.is_err() && !image_names(&**disk, id).map_err(unreadable)?.iter().any(is_there) {
                 continue;
             }
-            output::line(&format!(
-                "log {id}  {:>8}  {:30}  {:>10} relationships  file {:>11} bytes, image {:>11} bytes in {} files, {} patches  {verdict}",
-                facts.revision,
-                facts.written_at.to_string(),
-                facts.relationships,
-                facts.file_bytes,
-                facts.chunks_bytes,
-                facts.files.len(),
-                facts.patches,
-            ));
+            bad += usize::from(verdict.is_err());
+            let verdict = verdict.err().unwrap_or_else(|| "good".to_owned());
+            let facts = known.iter().find(|facts| Some(facts.revision) == revision);
+            match is_json {
+                true => all.push(image_json(id, &name, facts, &verdict)),
+                false => output::line(&image_text(id, &name, facts, &verdict)),
+            }
         }
     }
     if is_json {
         output::json(&Value::from(all));
     }
-    Ok(())
+    match bad {
+        0 => Ok(()),
+        count => Err(Failure::DamagedImages { path: disk.directory().to_owned(), count }),
+    }
+}
+
+fn image_json(id: LogId, name: &str, facts: Option<&ImageFacts>, verdict: &str) -> Value {
+    let Some(facts) = facts else {
+        return json!({ "log": id.0, "file": name, "verdict": verdict });
+    };
+    json!({
+        "log": id.0, "file": name, "revision": facts.revision.0, "writtenAt": facts.written_at.to_string(),
+        "relationships": facts.relationships, "fileBytes": facts.file_bytes,
+        "chunksBytes": facts.chunks_bytes, "patches": facts.patches, "files": facts.files.len(),
+        "verdict": verdict,
+    })
+}
+
+fn image_text(id: LogId, name: &str, facts: Option<&ImageFacts>, verdict: &str) -> String {
+    let Some(facts) = facts else {
+        return match verdict.starts_with(name) {
+            true => format!("log {}  {verdict}", id.0),
+            false => format!("log {}  {name}: {verdict}", id.0),
+        };
+    };
+    format!(
+        "log {}  {:>8}  {:30}  {:>10} relationships  file {:>11} bytes, image {:>11} bytes in {} files, {} patches  {verdict}",
+        id.0,
+        facts.revision,
+        facts.written_at.to_string(),
+        facts.relationships,
+        facts.file_bytes,
+        facts.chunks_bytes,
+        facts.files.len(),
+        facts.patches,
+    )
 }

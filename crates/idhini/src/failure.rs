@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use idhini_changelog::{AppendError, DirectoryError, LogError};
-use idhini_model::Revision;
+use idhini_model::{Relationship, Revision, Timestamp};
 use idhini_replica::{BackupError, IdentityError, ImageFileError, OpenError, ReplicaError};
 use idhini_server::ListenError;
 use idhini_wire::google;
@@ -38,6 +38,12 @@ pub(crate) enum Failure {
     /// An argument is not a relationship.
     #[error("the arguments are not a relationship: {0}")]
     Relationship(#[from] idhini_model::ParseError),
+    /// A line of a file is a relationship that its schema does not admit.
+    #[error("`{}`, line {line}: {source}", path.display())]
+    Inadmissible { path: PathBuf, line: usize, source: idhini_schema::RelationshipError },
+    /// A line of a file says what an earlier one said.
+    #[error("`{}`, line {line}: `{relationship}` exists already, in line {first}", path.display())]
+    Twice { path: PathBuf, line: usize, first: usize, relationship: Box<Relationship> },
     /// What the server was to start with does not fit.
     #[error("`{}`: {source}", path.display())]
     Bootstrap { path: PathBuf, source: ReplicaError },
@@ -94,6 +100,24 @@ pub(crate) enum Failure {
     /// A backup that cannot be continued.
     #[error("{} ends at revision {has}, and the server has nothing before revision {oldest} any more", path.display())]
     BackupTooOld { path: PathBuf, has: Revision, oldest: Revision },
+    /// A backup with more than the server has.
+    #[error(
+        "{} is a backup of another history: it ends at revision {has}, and the server at revision {head}",
+        path.display()
+    )]
+    BackupAhead { path: PathBuf, has: Revision, head: Revision },
+    /// A backup of the same store and timeline, but of other entries.
+    #[error("{} is a backup of another history: the server has another entry at revision {at}", path.display())]
+    OtherHistory { path: PathBuf, at: Revision },
+    /// A backup with something in it that is not good.
+    #[error("{} is not good: {first}{}", path.display(), more_faults(*more))]
+    Faulty { path: PathBuf, first: String, more: usize },
+    /// A backup that has lost its end.
+    #[error("{}: log {log} ends at revision {has}, but the backup was made up to revision {had}", path.display())]
+    CutShort { path: PathBuf, log: u64, has: Revision, had: Revision },
+    /// A moment that the backup knows nothing of.
+    #[error("{} reaches to {taken}; {asked} is after it", path.display())]
+    AfterBackup { path: PathBuf, asked: Timestamp, taken: Timestamp },
     /// A directory with something in it.
     #[error("{} is not empty", path.display())]
     NotEmpty { path: PathBuf },
@@ -103,6 +127,9 @@ pub(crate) enum Failure {
     /// A backup is not good, or cannot be restored.
     #[error(transparent)]
     NotGood(#[from] BackupError),
+    /// Images that are not good, named already.
+    #[error("{} has {count} images that are not good", path.display())]
+    DamagedImages { path: PathBuf, count: usize },
     /// An image is not good.
     #[error(transparent)]
     Image(#[from] ImageFileError),
@@ -138,11 +165,16 @@ impl Failure {
             | Failure::NoBackup { .. }
             | Failure::OtherBackup { .. }
             | Failure::BackupTooOld { .. }
+            | Failure::BackupAhead { .. }
+            | Failure::OtherHistory { .. }
+            | Failure::AfterBackup { .. }
             | Failure::NotEmpty { .. }
             | Failure::RevisionOfMany { .. } => STATUS_MALFORMED,
             Failure::Connect { .. } | Failure::Answer { .. } => STATUS_UNREACHABLE,
             Failure::Key
             | Failure::Bootstrap { .. }
+            | Failure::Inadmissible { .. }
+            | Failure::Twice { .. }
             | Failure::Listen(_)
             | Failure::Open(_)
             | Failure::Log(_)
@@ -150,6 +182,9 @@ impl Failure {
             | Failure::Identity(_)
             | Failure::Backup { .. }
             | Failure::NotGood(_)
+            | Failure::Faulty { .. }
+            | Failure::CutShort { .. }
+            | Failure::DamagedImages { .. }
             | Failure::Image(_)
             | Failure::Read(_)
             | Failure::Append(_)
@@ -168,7 +203,7 @@ impl Failure {
             Failure::Relationship(_) => {
                 "idhini relationship create document:readme viewer user:tom".to_owned()
             }
-            Failure::Bootstrap { .. } => "correct the file and start again".to_owned(),
+            Failure::Bootstrap { .. } | Failure::Inadmissible { .. } | Failure::Twice { .. } => "correct the file and start again".to_owned(),
             Failure::Address { .. } => "set --addr or IDHINI_ADDR to HOST:PORT".to_owned(),
             Failure::Plaintext { .. } => {
                 "run the command on the server's machine, or through a tunnel such as ssh -L".to_owned()
@@ -205,12 +240,25 @@ impl Failure {
             Failure::OtherBackup { .. } | Failure::BackupTooOld { .. } => {
                 "take the backup to an empty directory".to_owned()
             }
+            Failure::BackupAhead { .. } | Failure::OtherHistory { .. } => {
+                "take the backup to an empty directory, and keep this one as long as its history may be wanted"
+                    .to_owned()
+            }
+            Failure::AfterBackup { .. } => {
+                "name an earlier moment, or leave --to out for the newest there is".to_owned()
+            }
+            Failure::CutShort { .. } => {
+                "use another copy of the backup, or go back to what is left with --to REVISION".to_owned()
+            }
+            Failure::DamagedImages { .. } => {
+                "keep a copy of the directory; what is damaged is not used while one before it is good".to_owned()
+            }
             Failure::NotEmpty { .. } => "name a directory that is empty or not there".to_owned(),
             Failure::RevisionOfMany { .. } => "name a moment, such as --to 2026-01-31T12:00:00Z".to_owned(),
             Failure::NotGood(BackupError::NotThere(_)) => {
                 "see what it has with `idhini backup verify DIR`".to_owned()
             }
-            Failure::NotGood(_) | Failure::Image(_) | Failure::Read(_) => {
+            Failure::NotGood(_) | Failure::Faulty { .. } | Failure::Image(_) | Failure::Read(_) => {
                 "use another copy of the backup, or take it again to an empty directory".to_owned()
             }
             Failure::Append(_) => "see whether the disk is full; then run the command again".to_owned(),
@@ -220,6 +268,10 @@ impl Failure {
             Failure::System { .. } => "look at the machine's limits and logs".to_owned(),
         }
     }
+}
+
+fn more_faults(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(", and {more} more") }
 }
 
 fn refused_next_step(status: &Status) -> &'static str {

@@ -48,7 +48,7 @@ fn run(arguments: Arguments, style: output::Style) -> Result<u8, Failure> {
         Command::Serve(options) => serve::run(&options, style).map(|()| 0),
         Command::Backup(backup) => backup::run(&arguments.connection, &backup, style).map(|()| 0),
         Command::Restore(restore) => backup::restore(&restore, arguments.connection.json, style).map(|()| 0),
-        Command::Debug(debug) => debug::run(&debug, arguments.connection.json, style).map(|()| 0),
+        Command::Debug(debug) => debug::run(&debug, arguments.connection.json).map(|()| 0),
         command => client::run(&arguments.connection, command, style),
     }
 }

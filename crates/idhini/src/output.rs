@@ -108,6 +108,11 @@ pub(crate) fn json(value: &Value) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
+/// Prints JSON in a line of its own, one of many.
+pub(crate) fn json_line(value: &Value) {
+    let _ = writeln!(std::io::stdout().lock(), "{value}");
+}
+
 /// Prints a failure and its next step.
 pub(crate) fn failure(failure: &Failure, style: Style) {
     let (red, bold, plain) = if style.err { (RED, BOLD, PLAIN) } else { ("", "", "") };

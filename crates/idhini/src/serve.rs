@@ -1,22 +1,22 @@
 //! Running a server: the real clock, real randomness, the real disk.
 
+mod bootstrap;
+
 use std::ffi::OsString;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use idhini_changelog::disk::Disk;
 use idhini_changelog::embedded::Options as LogOptions;
 use idhini_changelog::{EmbeddedStore, FileDisk, LogId, MemoryStore, Store};
-use idhini_model::{Relationship, Revision, Timestamp};
-use idhini_replica::{Clock, Identity, Namespace, Node, NodeOptions, Parts, Report, Wanted};
+use idhini_model::Timestamp;
+use idhini_replica::{Clock, Identity, Node, NodeOptions, Parts, Report};
 use idhini_server::{Keys, Limits, ListenError, Listener, Options, SealOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::arguments::{History, Serve};
 use crate::entropy::random;
 use crate::failure::Failure;
-use crate::files::{read_schema, read_text};
 use crate::output::{self, Style};
 
 /// The namespace of a server that has one.
@@ -47,7 +47,7 @@ pub(crate) fn run(serve: &Serve, style: Style) -> Result<(), Failure> {
         let stored = stored(serve, style)?;
         let options = Options { keys, limits: Limits::default(), seal: seal(&stored.identity) };
         let namespace = stored.node.namespace(ROOT).await?;
-        load(&namespace, serve).await?;
+        bootstrap::load(&namespace, serve, style).await?;
         let signals = |kind| signal(kind).map_err(|source| Failure::System { what: "signals", source });
         let stop = stopped(signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
         let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
@@ -149,32 +149,6 @@ async fn stopped(mut interrupt: Signal, mut terminate: Signal) {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-}
-
-/// What the server starts with.
-async fn load(namespace: &Arc<Namespace>, serve: &Serve) -> Result<(), Failure> {
-    if namespace.head().revision() > Revision(0) {
-        return Ok(());
-    }
-    let fits = |path: &Path, loaded: Result<_, _>| {
-        loaded.map(|_| ()).map_err(|source| Failure::Bootstrap { path: path.to_owned(), source })
-    };
-    if let Some(path) = &serve.schema {
-        fits(path, namespace.write_schema(read_schema(path)?, Wanted::always()).await)?;
-    }
-    if let Some(path) = &serve.relationships {
-        let mut relationships = Vec::new();
-        for (at, line) in read_text(path)?.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with("//") {
-                continue;
-            }
-            let malformed = |source| Failure::Line { path: path.clone(), line: at + 1, source };
-            relationships.push(line.parse::<Relationship>().map_err(malformed)?);
-        }
-        fits(path, namespace.import(relationships, Wanted::always()).await)?;
-    }
-    Ok(())
 }
 
 /// A store that was not there before.

@@ -47,6 +47,15 @@ pub enum Target {
     Moment(Timestamp),
 }
 
+/// What was restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    /// The revision.
+    pub revision: Revision,
+    /// When it was written, or by when, if only what came after it is known; `None` of revision 0, which nobody wrote.
+    pub written_at: Option<Timestamp>,
+}
+
 /// Why a backup is not good, or cannot be restored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -72,6 +81,12 @@ pub enum BackupError {
     /// The revision that is wanted is not there.
     #[error("what is wanted is not in the backup: {0}")]
     NotThere(ReplicaError),
+    /// Whoever asks by moments would be answered wrongly.
+    #[error("nothing says when revision {revision} was written")]
+    NoMoment {
+        /// The revision that is wanted.
+        revision: Revision,
+    },
     /// The new log cannot be written.
     #[error("the new log cannot be written: {0}")]
     Append(#[from] AppendError),
@@ -151,7 +166,7 @@ fn says_the_same(image: &Root, root: &Root) -> bool {
     content(image) == content(root)
 }
 
-/// Copies to a new log, which has no past, and its images what leads up to `target`; returns the revision.
+/// Copies to a new log, which has no past, and its images what leads up to `target`.
 ///
 /// # Errors
 /// [`BackupError`]; what was written of the new log is of no use.
@@ -164,7 +179,7 @@ pub async fn restore(
         &Images,
     ),
     writer_id: u64,
-) -> Result<Revision, BackupError> {
+) -> Result<Restored, BackupError> {
     let options = Options { rebuild_changes_max: u64::MAX, ..Options::default() };
     // Nothing expires here: what is stored is copied as it is.
     let clock: Clock = Arc::new(|| Timestamp::from_seconds(0));
@@ -180,22 +195,43 @@ pub async fn restore(
     let last = if is_broken(Variant::RestoresOneTooFew) { Revision(last.0.max(1) - 1) } else { last };
     let mut at = Revision(head.oldest.0.saturating_sub(1)).min(last);
     begin(at).await.map_err(BackupError::Begin)?;
-    let mut written_at = Timestamp::from_seconds(0);
+    let mut written_at = None;
     let mut sequence = 0;
     while at < last {
         let read = log.read(at, READ_BYTES).await.map_err(FollowError::from)?;
         let read: Vec<_> = read.into_iter().take_while(|stored| stored.revision <= last).collect();
         if let Some(stored) = read.last() {
-            written_at = idhini_model::Logged::written_at_of(&stored.record.chunks)
+            let moment = idhini_model::Logged::written_at_of(&stored.record.chunks)
                 .map_err(|source| FollowError::Undecodable { revision: stored.revision, source })?;
+            written_at = Some(moment);
         }
         let records: Vec<Record> = read.into_iter().map(|stored| stored.record).collect();
         sequence += 1;
         at = new_log.append(at, Batch { writer: Writer { id: writer_id, sequence }, records }).await?;
     }
     if last > Revision(0) {
+        let moment = match written_at.or_else(|| imaged_at(&namespace, last)) {
+            Some(moment) => moment,
+            None => at_the_latest(&*log, last).await?,
+        };
         let floor = new_log.head().await.map_err(FollowError::from)?.oldest;
-        new_images.write(wanted.root(), floor, written_at)?;
+        new_images.write(wanted.root(), floor, moment)?;
+        written_at = Some(moment);
     }
-    Ok(last)
+    Ok(Restored { revision: last, written_at })
+}
+
+/// When the last entry of the image of a revision was written, if there is one.
+fn imaged_at(namespace: &Namespace, revision: Revision) -> Option<Timestamp> {
+    let images = namespace.images()?.facts();
+    images.iter().find(|image| image.revision == revision).map(|image| image.written_at)
+}
+
+/// By when a revision was written of which there is neither the entry nor an image: before the entry after it. Whoever
+/// asks about an earlier moment is then told that it is not known.
+async fn at_the_latest(log: &dyn Changelog, revision: Revision) -> Result<Timestamp, BackupError> {
+    let read = log.read(revision, 1).await.map_err(FollowError::from)?;
+    let next = read.first().ok_or(BackupError::NoMoment { revision })?;
+    let moment = idhini_model::Logged::written_at_of(&next.record.chunks);
+    Ok(moment.map_err(|source| FollowError::Undecodable { revision: next.revision, source })?)
 }

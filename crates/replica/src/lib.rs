@@ -28,7 +28,7 @@ mod sweep;
 mod watch;
 mod writer;
 
-pub use backup::{BackupError, Target, Verified, restore, verify};
+pub use backup::{BackupError, Restored, Target, Verified, restore, verify};
 pub use error::{FollowError, ReplicaError, SchemaChange};
 pub use filter::{Filter, IdFilter, RelationFilter, SubjectFilter};
 pub use identity::{DIRECTORY_FORMAT, Identity, IdentityError};

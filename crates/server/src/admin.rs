@@ -27,13 +27,15 @@ const MESSAGES_WAITING: usize = 4;
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
     node: Arc<Node>,
+    /// Has the clock.
+    root: Arc<Namespace>,
     store: u64,
     timeline: u32,
 }
 
 impl Admin {
-    pub(crate) fn new(node: Arc<Node>, seal: &SealOptions) -> Admin {
-        Admin { node, store: seal.store, timeline: seal.timeline }
+    pub(crate) fn new((node, root): (Arc<Node>, Arc<Namespace>), seal: &SealOptions) -> Admin {
+        Admin { node, root, store: seal.store, timeline: seal.timeline }
     }
 
     async fn namespace(&self, log: u64) -> Result<Arc<Namespace>, Status> {
@@ -59,12 +61,20 @@ impl AdminService for Admin {
         &self,
         _request: Request<v1::DescribeRequest>,
     ) -> Result<Response<v1::DescribeResponse>, Status> {
+        // First: an entry that is in none of the logs yet is acknowledged later.
+        let now = self.root.now();
         let mut logs = Vec::new();
         for id in self.node.store().logs().await.map_err(|error| log_status(&error))? {
             let head = self.node.store().log(id).head().await.map_err(|error| log_status(&error))?;
             logs.push(v1::Log { id: id.0, oldest: head.oldest.0, head: head.revision.0 });
         }
-        Ok(Response::new(v1::DescribeResponse { store: self.store, timeline: self.timeline, logs }))
+        Ok(Response::new(v1::DescribeResponse {
+            store: self.store,
+            timeline: self.timeline,
+            logs,
+            now_seconds: now.seconds(),
+            now_nanos: now.nanos(),
+        }))
     }
 
     async fn read_entries(

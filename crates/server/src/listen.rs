@@ -110,6 +110,7 @@ impl Listener {
         if options.keys.is_empty() {
             return Err(ListenError::NeedsKey);
         }
+        let admin = Admin::new((node, Arc::clone(&namespace)), &options.seal);
         let shared = Shared::new(namespace, options);
         let guard = InterceptorLayer::new(guard(options.keys.clone()));
         let permissions = PermissionsServiceServer::new(Permissions(shared.clone()))
@@ -120,7 +121,7 @@ impl Listener {
         let watches =
             WatchServiceServer::new(Watches(shared, stopping)).max_decoding_message_size(MESSAGE_BYTES_MAX);
         // Clients of this one are ours and take what an entry needs.
-        let admin = AdminServiceServer::new(Admin::new(node, &options.seal));
+        let admin = AdminServiceServer::new(admin);
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<PermissionsServiceServer<Permissions>>().await;
         reporter.set_serving::<SchemaServiceServer<Schemas>>().await;

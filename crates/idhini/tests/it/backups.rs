@@ -68,7 +68,7 @@ async fn a_backup_is_added_to_and_gone_back_to() {
         let restored = path(name);
         let mut arguments = vec!["restore", text(&backup), "--data-dir", text(&restored)];
         arguments.extend(to.iter().flat_map(|to| ["--to", to]));
-        done(&arguments);
+        let printed = done(&arguments);
         let server = Server::durable(&["--data-dir", text(&restored)]);
         assert_eq!(viewers(&server, Requirement::FullyConsistent(true)).await, wanted, "{name}");
         // Tokens of the history that ended ask for what is as fresh as can be; a snapshot of it is no more.
@@ -89,6 +89,9 @@ async fn a_backup_is_added_to_and_gone_back_to() {
         let token = write(&server, &["document:new#viewer@user:ann"]).await;
         let now = viewers(&server, Requirement::AtExactSnapshot(token)).await;
         assert_eq!(now.len(), wanted.len() + 1);
+        // What was restored is said, and when it was written.
+        let said = verified["logs"][0]["writtenAt"].as_str().unwrap();
+        assert!(name != "newest" || printed.contains(&format!("revision 3 of {said}")), "{printed}");
         // A backup of another history goes to a directory of its own.
         refused(&["--addr", &server.address, "backup", text(&backup)], "a restore ended");
         server.stop();
@@ -146,6 +149,17 @@ async fn a_backup_begins_with_an_image_when_the_log_was_trimmed() {
     let server = Server::durable(&["--data-dir", text(&path("restored"))]);
     assert_eq!(viewers(&server, Requirement::FullyConsistent(true)).await.len(), count);
     server.stop();
+    // The first revision has no entry, only an image: what was before it is not known, and is not made up.
+    let first = verified["logs"][0]["oldest"].to_string();
+    done(&["restore", text(&backup), "--data-dir", text(&path("first")), "--to", &first]);
+    let server = Server::durable(&["--data-dir", text(&path("first"))]);
+    let request =
+        v1::ReadRelationshipsRequest { relationship_filter: Some(of_type("document")), ..Default::default() };
+    let mut request = tonic::Request::new(request);
+    request.metadata_mut().insert("idhini-as-of", "1980-01-01T00:00:00Z".parse().unwrap());
+    let refused_moment = server.permissions().await.read_relationships(request).await.unwrap_err();
+    assert_eq!(refused_moment.code(), tonic::Code::OutOfRange, "{refused_moment:?}");
+    server.stop();
     // Damage is found, or harms nothing: there may be files that are not needed any more.
     let whole = done(&["backup", "verify", text(&backup)]);
     let mut found = [0, 0];
@@ -171,4 +185,212 @@ async fn a_backup_begins_with_an_image_when_the_log_was_trimmed() {
     let segments = done(&["debug", "log", "--data-dir", text(&data)]);
     assert!(segments.contains("segment"), "{segments}");
     refused(&["debug", "log", "--data-dir", text(&path("nowhere"))], "is not a directory");
+}
+
+/// Copies a directory, as an operator might.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let into = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &into),
+            false => drop(std::fs::copy(entry.path(), into).unwrap()),
+        }
+    }
+}
+
+/// All that is in a directory.
+fn files(directory: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for path in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push((path.clone(), std::fs::read(&path).unwrap())),
+        }
+    }
+    found.sort();
+    found
+}
+
+fn images(directory: &Path) -> Vec<std::path::PathBuf> {
+    let images = files(&directory.join("images")).into_iter().map(|(path, _)| path);
+    images.filter(|path| path.extension().is_some_and(|extension| extension == "image")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_restores_of_a_backup_are_two_histories() {
+    let folder = folder(&[("s.zed", SCHEMA)]);
+    let path = |name: &str| folder.join(name);
+    let (data, backup, schema) = (path("data"), path("backup"), path("s.zed"));
+    let server = Server::durable(&["--data-dir", text(&data), "--schema", text(&schema)]);
+    write(&server, &["document:a#viewer@user:ann"]).await;
+    done(&["--addr", &server.address, "backup", text(&backup)]);
+    server.stop();
+    let mut timelines = Vec::new();
+    for name in ["one", "two"] {
+        let printed = json(&["restore", text(&backup), "--data-dir", text(&path(name))]);
+        timelines.push(printed["timeline"].as_u64().unwrap());
+    }
+    assert!(timelines[0] != timelines[1] && !timelines.contains(&1), "{timelines:?}");
+    // The first is backed up; the second is behind that backup and then beyond it.
+    let of_one = path("backup of one");
+    let one = Server::durable(&["--data-dir", text(&path("one"))]);
+    write(&one, &["document:one#viewer@user:ann"]).await;
+    done(&["--addr", &one.address, "backup", text(&of_one)]);
+    let two = Server::durable(&["--data-dir", text(&path("two"))]);
+    for n in 0..2 {
+        refused(&["--addr", &two.address, "backup", text(&of_one)], "a restore ended");
+        write(&two, &[&format!("document:two{n}#viewer@user:ann")]).await;
+    }
+    refused(&["--addr", &two.address, "backup", text(&of_one)], "a restore ended");
+    one.stop();
+    two.stop();
+    // A copy of a data directory has the same timeline, and is still told apart: behind the backup, and beyond it.
+    copy(&path("one"), &path("copy"));
+    let one = Server::durable(&["--data-dir", text(&path("one"))]);
+    write(&one, &["document:more#viewer@user:ann"]).await;
+    done(&["--addr", &one.address, "backup", text(&of_one)]);
+    one.stop();
+    let before = files(&of_one);
+    let copied = Server::durable(&["--data-dir", text(&path("copy"))]);
+    let take = ["--addr", &copied.address, "backup", text(&of_one)];
+    refused(&take, "another history: it ends at revision 4, and the server at revision 3");
+    write(&copied, &["document:other#viewer@user:ann"]).await;
+    refused(&take, "another history: the server has another entry at revision 4");
+    write(&copied, &["document:others#viewer@user:ann"]).await;
+    refused(&take, "take the backup to an empty directory");
+    copied.stop();
+    let unlocked = |files: Vec<(std::path::PathBuf, Vec<u8>)>| -> Vec<_> {
+        files.into_iter().filter(|(path, _)| !path.ends_with("lock")).collect()
+    };
+    assert!(unlocked(before) == unlocked(files(&of_one)), "nothing is added to it");
+    done(&["backup", "verify", text(&of_one)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_backup_has_lost_is_named() {
+    let folder = folder(&[("s.zed", SCHEMA)]);
+    let path = |name: &str| folder.join(name);
+    let (data, backup, schema) = (path("data"), path("backup"), path("s.zed"));
+    let options = ["--data-dir", text(&data), "--schema", text(&schema)];
+    for n in 0..2 {
+        let server = Server::durable(&options);
+        write(&server, &[&format!("document:d{n}#viewer@user:ann")]).await;
+        // Each stop has written an image.
+        server.stop();
+        let server = Server::durable(&options);
+        done(&["--addr", &server.address, "backup", text(&backup)]);
+        server.stop();
+    }
+    done(&["backup", "verify", text(&backup)]);
+    let of_backup = images(&backup);
+    assert!(of_backup.len() >= 2, "{of_backup:?}");
+    for file in &of_backup {
+        let (name, good) = (file.file_name().unwrap().to_str().unwrap(), std::fs::read(file).unwrap());
+        let bent = |at: usize| {
+            let mut bent = good.clone();
+            bent[at] ^= 4;
+            Some(bent)
+        };
+        let revision = name.split('.').next().unwrap().trim_start_matches('0');
+        let missing = format!("the image of revision {revision} is missing");
+        for (bytes, says) in [
+            (bent(good.len() - 1), name),
+            (bent(14), name),
+            (Some(good[..good.len() / 2].to_vec()), name),
+            (Some(Vec::new()), name),
+            (None, missing.as_str()),
+        ] {
+            match &bytes {
+                Some(bytes) => std::fs::write(file, bytes).unwrap(),
+                None => std::fs::remove_file(file).unwrap(),
+            }
+            refused(&["backup", "verify", text(&backup)], "is not good");
+            let printed = run(&["backup", "verify", text(&backup), "--json"]);
+            let printed: serde_json::Value = serde_json::from_str(&printed.stdout).unwrap();
+            assert!(printed["faults"].to_string().contains(says), "{says}: {printed}");
+        }
+        std::fs::write(file, good).unwrap();
+    }
+    done(&["backup", "verify", text(&backup)]);
+    // A log that has lost its end is not whole, and not the newest.
+    let log = path("backup").join("log");
+    let kept: Vec<_> = files(&log);
+    for (file, _) in &kept {
+        std::fs::remove_file(file).unwrap();
+    }
+    let lost = "the backup was made";
+    assert!(run(&["backup", "verify", text(&backup)]).status != 0);
+    refused(&["restore", text(&backup), "--data-dir", text(&path("short"))], lost);
+    assert!(!path("short").exists());
+    for (file, bytes) in kept {
+        std::fs::write(file, bytes).unwrap();
+    }
+    // What is damaged is in the list of images too.
+    let file = images(&data).pop().unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 4;
+    std::fs::write(&file, bytes).unwrap();
+    let look = ["debug", "images", "--data-dir", text(&data)];
+    let Outcome { status, stdout, stderr } = run(&look);
+    assert!(status != 0 && stdout.contains("damaged") && stderr.contains("not good"), "{stdout}{stderr}");
+    let printed = run(&[&look[..], &["--json"]].concat());
+    let printed: serde_json::Value = serde_json::from_str(&printed.stdout).unwrap();
+    let verdicts: Vec<bool> =
+        printed.as_array().unwrap().iter().map(|image| image["verdict"] == "good").collect();
+    assert!(verdicts.contains(&false), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_says_how_far_it_reaches_and_is_only_looked_at() {
+    let folder = folder(&[("s.zed", SCHEMA)]);
+    let path = |name: &str| folder.join(name);
+    let (data, backup, schema) = (path("data"), path("backup"), path("s.zed"));
+    let server = Server::durable(&["--data-dir", text(&data), "--schema", text(&schema)]);
+    write(&server, &["document:a#viewer@user:ann"]).await;
+    let taken = json(&["--addr", &server.address, "backup", text(&backup)])["taken"].clone();
+    write(&server, &["document:b#viewer@user:ann"]).await;
+    server.kill();
+    let taken = taken.as_str().unwrap();
+    let later = path("later");
+    let to = |moment| ["restore", text(&backup), "--data-dir", text(&later), "--to", moment];
+    let (soon, mut after) = (now(), now());
+    while after == soon {
+        after = now();
+    }
+    refused(&to(&after), &format!("reaches to {taken}"));
+    refused(&to("2999-01-01T00:00:00Z"), &format!("reaches to {taken}"));
+    assert!(!later.exists());
+    // Nothing in it changes, or is made: it may be on a medium that cannot be written.
+    std::fs::remove_file(backup.join("lock")).unwrap();
+    let before = files(&backup);
+    assert!(done(&["backup", "verify", text(&backup)]).contains(taken));
+    assert!(done(&to(taken)).contains("restored to revision 2 of "));
+    assert!(files(&backup) == before, "it was changed");
+    refused(&["backup", "verify", text(&path("typo"))], "is not a backup");
+    refused(&["restore", text(&path("typo")), "--data-dir", text(&path("new"))], "is not a backup");
+    assert!(!path("typo").exists() && !path("new").exists());
+    // One of a release that did not say what is in it is verified and restored all the same.
+    let facts = std::fs::read_to_string(backup.join("backup")).unwrap();
+    let lines: Vec<&str> = facts.lines().collect();
+    let lines = format!("idhini backup 1\n{}\n{}\n", lines[1], lines[2]);
+    let checksum = idhini_graph::Digest::of(lines.as_bytes());
+    std::fs::write(backup.join("backup"), format!("{lines}checksum {checksum}\n")).unwrap();
+    let old = json(&["backup", "verify", text(&backup)]);
+    assert_eq!((&old["logs"][0]["newest"], &old["taken"]), (&2.into(), &serde_json::Value::Null));
+    done(&["restore", text(&backup), "--data-dir", text(&path("old")), "--to", "2999-01-01T00:00:00Z"]);
+    // One that was never finished is not good, and restored with a word about it.
+    let lines = format!("idhini backup 2\n{}\n", &lines["idhini backup 1\n".len()..].trim_end());
+    let checksum = idhini_graph::Digest::of(lines.as_bytes());
+    std::fs::write(backup.join("backup"), format!("{lines}checksum {checksum}\n")).unwrap();
+    refused(&["backup", "verify", text(&backup)], "never finished");
+    let begun = run(&["restore", text(&backup), "--data-dir", text(&path("begun"))]);
+    assert!(begun.status == 0 && begun.stderr.contains("never finished"), "{}", begun.stderr);
+    // Entries are one JSON value a line.
+    let printed = done(&["debug", "log", "--data-dir", text(&data), "--entries", "--json"]);
+    let revisions: Vec<u64> = printed
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["revision"].as_u64().unwrap())
+        .collect();
+    assert_eq!(revisions, [1, 2, 3]);
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backups;
+mod bootstrap;
 mod calls;
 mod command_line;
 mod durable;

@@ -118,8 +118,8 @@ async fn restore(
         let begin = async |head| to.0.begin(id, head).await;
         let restored =
             idhini_replica::restore((from.0.log(id), old), target, (begin, &*new_log, &new), writer_id).await;
-        let revision = restored.map_err(|error| format!("log {log} to {target:?}: {error}"))?;
-        heads.insert(log, revision.0);
+        let restored = restored.map_err(|error| format!("log {log} to {target:?}: {error}"))?;
+        heads.insert(log, restored.revision.0);
     }
     to.0.close().await.map_err(|error| error.to_string())?;
     IDENTITY.write(&*to.1).map_err(|error| error.to_string())?;
