@@ -22,6 +22,7 @@ mod maintain;
 mod namespace;
 mod node;
 mod published;
+mod rebuild;
 mod request;
 mod schema_change;
 mod sweep;

@@ -5,7 +5,6 @@
 //! * A write that is no longer wanted when its turn comes changes nothing.
 //! * What is read is durable: a revision is published after its entry was appended, never before.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -16,8 +15,9 @@ use idhini_model::{Relationship, Revision, Timestamp};
 
 use crate::broken::{Variant, is_broken};
 use crate::follow::{self, READ_BYTES};
-use crate::history::{History, Kept, Rebuilt};
+use crate::history::{History, Kept};
 use crate::images::Images;
+use crate::rebuild::Rebuilt;
 use crate::watch::Announcer;
 use crate::writer::{Queue, Request};
 use crate::{Delete, Deleted, FollowError, Published, ReplicaError, Write};
@@ -30,7 +30,7 @@ pub const PRECONDITION_EDGES_MAX: u64 = 10_000_000;
 
 /// About what an open namespace takes without relationships (schema, plans, history), and each of these on top.
 const NAMESPACE_BYTES: u64 = 64 * 1024;
-const RELATIONSHIP_BYTES: u64 = 40;
+pub(crate) const RELATIONSHIP_BYTES: u64 = 40;
 
 /// Whether a write is still wanted: asked when its turn comes and until it is handed to the log.
 #[derive(Clone, Default)]
@@ -120,7 +120,7 @@ pub struct Namespace {
     pub(crate) log: Arc<dyn Changelog>,
     pub(crate) images: Option<Images>,
     pub(crate) history: RwLock<History>,
-    pub(crate) rebuilt: Mutex<VecDeque<Rebuilt>>,
+    pub(crate) rebuilt: Rebuilt,
     pub(crate) queue: Mutex<Queue>,
     /// Whether the log may have entries that are not applied here.
     pub(crate) is_suspect: AtomicBool,
@@ -168,7 +168,7 @@ impl Namespace {
             log,
             images,
             history: RwLock::new(History::new(first)),
-            rebuilt: Mutex::new(VecDeque::new()),
+            rebuilt: Rebuilt::default(),
             queue: Mutex::new(Queue::default()),
             is_suspect: AtomicBool::new(true),
             batches: AtomicU64::new(0),
@@ -208,9 +208,11 @@ impl Namespace {
         Arc::clone(&self.history.read().unwrap_or_else(PoisonError::into_inner).newest)
     }
 
-    /// About what the newest revision takes, in bytes: from its counts, since counting exactly walks the graph.
+    /// About what the newest revision and the rebuilt ones take, in bytes: from their counts, since counting exactly walks
+    /// the graph.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        NAMESPACE_BYTES + self.head().root().relationship_count() * RELATIONSHIP_BYTES
+        let newest = self.head().root().relationship_count() * RELATIONSHIP_BYTES;
+        NAMESPACE_BYTES + newest + self.rebuilt.memory_bytes()
     }
 
     /// The newest revision, if it is this one or later.

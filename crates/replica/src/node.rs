@@ -201,6 +201,7 @@ impl Node {
         if let Err(error) = namespace.maintain().await {
             (self.parts.report)(&format!("log {}: {error}", id.0));
         }
+        namespace.forget_rebuilt(namespace.now());
         self.count(id, namespace);
     }
 

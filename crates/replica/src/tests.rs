@@ -1,5 +1,7 @@
+mod limits;
 mod on_disk;
 mod reading;
+mod rebuilding;
 mod schemas;
 mod watching;
 mod writing;
