@@ -1,5 +1,5 @@
-mod limits;
 mod on_disk;
+mod opening;
 mod reading;
 mod rebuilding;
 mod schemas;
