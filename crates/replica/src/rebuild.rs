@@ -8,7 +8,7 @@
 //! # Invariants
 //! * A rebuilt revision is what its readers would have seen then: undoing an entry gives the root that was before it.
 //! * At most [`TURNS`] revisions are rebuilt at a time, so at most as many images are open that nobody has yet.
-//! * What is held of rebuilt revisions takes no more than the newest one, or is a single one.
+//! * What is held of rebuilt revisions takes no more than the newest one, or is of a single image.
 //!
 //! Cost: the distance in changes, at most [`crate::Options::rebuild_changes_max`] by each way that is tried, once for all who
 //! ask at the same time; O(its bytes) for an image.
@@ -97,7 +97,7 @@ impl Rebuilt {
             gone.extend(old);
             loop {
                 let count = asked.iter().filter(|asked| asked.cell.get().is_some()).count();
-                if count <= REBUILT_MAX && (count <= 1 || bytes_of(&asked) <= bytes_max) {
+                if count <= REBUILT_MAX && (count <= 1 || !are_too_large(&asked, bytes_max)) {
                     break;
                 }
                 let first = asked.iter().position(|asked| asked.cell.get().is_some());
@@ -125,13 +125,24 @@ impl Rebuilt {
     }
 }
 
-/// What was opened counts once, however many were rebuilt from it.
-fn bytes_of(asked: &VecDeque<Asked>) -> u64 {
+/// What was opened, each once however many were rebuilt from it, and what was changed from there.
+fn parts_of(asked: &VecDeque<Asked>) -> (Vec<u64>, u64) {
     let found = || asked.iter().filter_map(|asked| asked.cell.get());
     let mut opened: Vec<&Arc<u64>> = found().filter_map(|start| start.opened_bytes.as_ref()).collect();
     opened.sort_by_key(|bytes| Arc::as_ptr(bytes));
     opened.dedup_by_key(|bytes| Arc::as_ptr(bytes));
-    found().map(|start| start.own_bytes).sum::<u64>() + opened.into_iter().map(|bytes| **bytes).sum::<u64>()
+    (opened.into_iter().map(|bytes| **bytes).collect(), found().map(|start| start.own_bytes).sum())
+}
+
+fn bytes_of(asked: &VecDeque<Asked>) -> u64 {
+    let (opened, own) = parts_of(asked);
+    opened.into_iter().sum::<u64>() + own
+}
+
+/// One that was opened, and what little others change of it, is never too much.
+fn are_too_large(asked: &VecDeque<Asked>, bytes_max: u64) -> bool {
+    let (opened, own) = parts_of(asked);
+    own > bytes_max || (opened.len() > 1 && opened.into_iter().sum::<u64>() + own > bytes_max)
 }
 
 impl Start {
