@@ -25,6 +25,7 @@ mod published;
 mod rebuild;
 mod request;
 mod schema_change;
+mod size;
 mod sweep;
 mod watch;
 mod writer;

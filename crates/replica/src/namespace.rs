@@ -19,7 +19,7 @@ use crate::history::{History, Kept};
 use crate::images::Images;
 use crate::rebuild::Rebuilt;
 use crate::watch::Announcer;
-use crate::writer::{Queue, Request};
+use crate::writer::{ENTRY_BYTES_MAX, Queue, Request};
 use crate::{Delete, Deleted, FollowError, Published, ReplicaError, Write};
 
 /// Tells the time.
@@ -82,6 +82,10 @@ pub struct Options {
     pub rebuild_changes_max: u64,
     /// Edges that the preconditions of one request may look at.
     pub precondition_edges_max: u64,
+    /// Bytes of the entries that one request makes; never more than the log takes.
+    pub entry_bytes_max: u64,
+    /// Bytes of the requests that wait for the writer, about.
+    pub waiting_bytes_max: u64,
 }
 
 impl Default for Options {
@@ -96,6 +100,8 @@ impl Default for Options {
             image_seconds: 600,
             rebuild_changes_max: 2_000_000,
             precondition_edges_max: PRECONDITION_EDGES_MAX,
+            entry_bytes_max: ENTRY_BYTES_MAX,
+            waiting_bytes_max: 256 << 20,
         }
     }
 }
@@ -111,6 +117,8 @@ impl fmt::Debug for Options {
             .field("image_seconds", &self.image_seconds)
             .field("rebuild_changes_max", &self.rebuild_changes_max)
             .field("precondition_edges_max", &self.precondition_edges_max)
+            .field("entry_bytes_max", &self.entry_bytes_max)
+            .field("waiting_bytes_max", &self.waiting_bytes_max)
             .finish_non_exhaustive()
     }
 }

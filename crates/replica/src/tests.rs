@@ -1,3 +1,4 @@
+mod batches;
 mod on_disk;
 mod opening;
 mod reading;
