@@ -181,8 +181,8 @@ impl Namespace {
         found
     }
 
-    /// Lets go of rebuilt revisions that nobody has asked for of late.
-    pub(crate) fn forget_rebuilt(&self, now: Timestamp) {
+    /// Lets go of rebuilt revisions that nobody has asked for in the minute before `now`.
+    pub fn forget_rebuilt(&self, now: Timestamp) {
         let since = Timestamp::from_seconds(now.seconds().saturating_sub(REBUILT_SECONDS));
         self.rebuilt.tidy(self.rebuilt_bytes_max(), since);
     }
