@@ -134,6 +134,22 @@ pub enum ReplicaError {
         /// How many may wait.
         waiting: usize,
     },
+    /// The writes that wait already take too much memory.
+    #[error("writes of about {bytes_max} bytes are waiting already; try again later, with less at a time")]
+    BusyBytes {
+        /// What they may take.
+        bytes_max: u64,
+    },
+    /// What the request changes is too much for one entry of the log.
+    #[error(
+        "the request changes too much at once: its entry would take {bytes} bytes, and may take {bytes_max}; send it as several, or delete with a limit"
+    )]
+    TooLarge {
+        /// What it would take at least.
+        bytes: u64,
+        /// What it may take.
+        bytes_max: u64,
+    },
     /// The log does not write at present; nothing has changed.
     #[error("nothing was written: the log cannot be written at present: {0}; try again later")]
     LogUnavailable(Arc<io::Error>),

@@ -2,32 +2,22 @@
 //!
 //! The last roots are kept in memory, as many as the budget of [`Options`] allows: those that a batch of the writer
 //! ended with, since a root for each of its entries would cost more than the entries themselves. Any other revision is
-//! rebuilt: forward from the nearest image before it, or backward from the root after it, with the log's entries in
-//! between.
+//! rebuilt.
 //!
 //! # Invariants
 //! * Kept revisions increase, oldest first, and the newest is always among them: whatever a reader has pinned was kept.
-//! * A rebuilt revision is what its readers would have seen then: undoing an entry gives the root that was before it.
 //!
-//! Cost: pinning a kept revision is a shared lock and a reference count; a rebuilt one costs its distance in changes,
-//! at most [`Options::rebuild_changes_max`], once for all who ask at the same time.
+//! Cost: pinning a kept revision is a shared lock and a reference count.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use idhini_changelog::LogError;
-use idhini_graph::Root;
+use idhini_changelog::{Head, LogError};
 use idhini_model::{Logged, Revision, Timestamp};
-use tokio::sync::OnceCell;
 
-use crate::broken::{Variant, is_broken};
-use crate::follow::{self, READ_BYTES};
 use crate::images::ImageFacts;
-use crate::namespace::{in_place, locked};
+use crate::namespace::locked;
 use crate::{FollowError, Namespace, Options, Published, ReplicaError};
-
-/// Rebuilt revisions that are kept for whoever asks next.
-const REBUILT_MAX: usize = 8;
 
 /// A revision in memory, and the number of changes that led to it from the one before.
 pub(crate) type Kept = (Arc<Published>, u64);
@@ -38,9 +28,6 @@ pub(crate) struct History {
     pub(crate) newest: Arc<Published>,
     changes: u64,
 }
-
-/// A revision that is being rebuilt, or was.
-pub(crate) type Rebuilt = (Revision, Arc<OnceCell<Arc<Published>>>);
 
 impl History {
     pub(crate) fn new(newest: Arc<Published>) -> History {
@@ -64,75 +51,59 @@ impl History {
         dropped
     }
 
+    /// The last kept revision before this one.
+    pub(crate) fn before(&self, asked: Revision) -> Option<&Arc<Published>> {
+        let at = self.kept.partition_point(|(published, _)| published.revision() < asked);
+        self.kept.get(at.checked_sub(1)?).map(|(published, _)| published)
+    }
+
     /// This revision or else the first kept one after it; `None` if it is beyond the newest.
-    fn from(&self, asked: Revision) -> Option<&Arc<Published>> {
+    pub(crate) fn from(&self, asked: Revision) -> Option<&Arc<Published>> {
         let at = self.kept.partition_point(|(published, _)| published.revision() < asked);
         self.kept.get(at).map(|(published, _)| published)
     }
 }
 
 impl Namespace {
-    /// Exactly this revision, rebuilt if need be.
-    ///
-    /// # Errors
-    /// [`ReplicaError::Expired`] if it is no longer kept, [`ReplicaError::NotYet`] if it is still to come,
-    /// [`ReplicaError::TooFar`], [`ReplicaError::PastUnreadable`].
-    pub async fn at(&self, asked: Revision) -> Result<Arc<Published>, ReplicaError> {
-        let above = {
-            let history = self.history.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let applied = history.newest.revision();
-            let Some(above) = history.from(asked) else {
-                return Err(ReplicaError::NotYet { asked, applied });
-            };
-            if above.revision() == asked {
-                return Ok(Arc::clone(above));
-            }
-            Arc::clone(above)
-        };
-        let cell = {
-            let mut rebuilt = locked(&self.rebuilt);
-            match rebuilt.iter().find(|(revision, _)| *revision == asked) {
-                Some((_, cell)) => Arc::clone(cell),
-                None => {
-                    let cell = Arc::new(OnceCell::new());
-                    rebuilt.push_back((asked, Arc::clone(&cell)));
-                    if rebuilt.len() > REBUILT_MAX {
-                        rebuilt.pop_front();
-                    }
-                    cell
-                }
-            }
-        };
-        cell.get_or_try_init(|| self.rebuild(asked, above)).await.map(Arc::clone)
-    }
-
     /// The revision that was the newest at this moment.
     ///
     /// # Errors
     /// [`ReplicaError::BeforeHistory`], and as [`Namespace::at`].
     pub async fn at_moment(&self, asked: Timestamp) -> Result<Arc<Published>, ReplicaError> {
         let unreadable = |error: FollowError| ReplicaError::PastUnreadable(Arc::new(error));
-        let log_head = self.log.head().await.map_err(|error| unreadable(error.into()))?;
+        loop {
+            let log_head = self.log.head().await.map_err(|error| unreadable(error.into()))?;
+            match self.revision_at(asked, log_head).await {
+                Ok(Ok(found)) => return self.at(found).await,
+                Ok(Err(oldest)) => return Err(ReplicaError::BeforeHistory { asked, oldest }),
+                // The log was trimmed meanwhile: it begins later now, and so does what is looked for.
+                Err(FollowError::Log(LogError::Trimmed { oldest, .. })) if oldest > log_head.oldest => {}
+                Err(error) => return Err(unreadable(error)),
+            }
+        }
+    }
+
+    /// The revision that was the newest at this moment; otherwise since when the oldest one stands.
+    async fn revision_at(
+        &self,
+        asked: Timestamp,
+        log_head: Head,
+    ) -> Result<Result<Revision, Timestamp>, FollowError> {
         let newest = self.head().revision();
         if log_head.oldest > newest {
             // All entries are trimmed: the newest revision stands since some moment before now.
             let oldest = *locked(&self.last_written_at);
-            return if asked >= oldest {
-                Ok(self.head())
-            } else {
-                Err(ReplicaError::BeforeHistory { asked, oldest })
-            };
+            return Ok(if asked >= oldest { Ok(newest) } else { Err(oldest) });
         }
-        let first = self.first_after(asked, log_head.oldest).await.map_err(unreadable)?;
+        let first = self.first_after(asked, log_head.oldest).await?;
         let found = Revision(first.0 - 1);
         // The log does not say since when the revision before its first entry stands; an image of it does.
         let stood = |image: &ImageFacts| image.revision == found && image.written_at <= asked;
         let is_imaged = || self.images.as_ref().is_some_and(|images| images.facts().iter().any(stood));
         if found < log_head.oldest && found > Revision(0) && !is_imaged() {
-            let oldest = self.written_at_revision(log_head.oldest).await.map_err(unreadable)?;
-            return Err(ReplicaError::BeforeHistory { asked, oldest });
+            return Ok(Err(self.written_at_revision(log_head.oldest).await?));
         }
-        self.at(found).await
+        Ok(Ok(found))
     }
 
     /// The first entry from `oldest` on that was written after this moment, or the one after the newest.
@@ -160,107 +131,5 @@ impl Namespace {
         };
         Logged::written_at_of(&stored.record.chunks)
             .map_err(|source| FollowError::Undecodable { revision, source })
-    }
-
-    async fn rebuild(&self, asked: Revision, above: Arc<Published>) -> Result<Arc<Published>, ReplicaError> {
-        let unreadable = |error: FollowError| ReplicaError::PastUnreadable(Arc::new(error));
-        let oldest = self.oldest().await.map_err(unreadable)?;
-        if asked < oldest {
-            return Err(ReplicaError::Expired { asked, oldest });
-        }
-        let changes_max = self.options.rebuild_changes_max;
-        let too_far = ReplicaError::TooFar { asked, changes_max };
-        let root = match in_place(true, || self.start_of(asked, &above, oldest)) {
-            Some(root) if root.revision() <= asked => self.redo(root, asked, changes_max).await,
-            Some(root) => self.undo(root, asked, changes_max).await,
-            None => {
-                let oldest = Revision(above.root().undoable_from().0.saturating_sub(1));
-                return Err(ReplicaError::Expired { asked, oldest });
-            }
-        };
-        let root = root.map_err(|error| match error {
-            // It went while it was looked for.
-            FollowError::Log(LogError::Trimmed { oldest, .. }) => {
-                ReplicaError::Expired { asked, oldest: Revision(oldest.0.saturating_sub(1)) }
-            }
-            error => unreadable(error),
-        });
-        match root? {
-            Some(root) => Ok(Arc::new(Published::new(root, Some(&above)))),
-            None => Err(too_far),
-        }
-    }
-
-    /// A root from which the entries lead to `asked`, forward or back: the nearest image, or the oldest root in memory.
-    fn start_of(&self, asked: Revision, above: &Published, oldest: Revision) -> Option<Root> {
-        let can_be_undone = above.root().undoable_from() <= asked.next();
-        // However far away, if there is no other way.
-        let reach = if can_be_undone { above.revision() } else { Revision(u64::MAX) };
-        let images = self.images.as_ref();
-        let below = images.and_then(|images| images.nearest(asked, (oldest, reach), self.options.seed));
-        if below.is_some() {
-            return below;
-        }
-        if can_be_undone {
-            return Some(above.root().clone());
-        }
-        // An image has what it takes to undo the entries that its log had, and no others: an older one goes further back.
-        let older = images.and_then(|images| images.undoable_to(asked, self.options.seed));
-        older.or_else(|| (oldest == Revision(0)).then(|| Root::empty_seeded(self.options.seed)))
-    }
-
-    /// Applies the entries after `root` up to `asked`; `None` if they are too many.
-    async fn redo(
-        &self,
-        mut root: Root,
-        asked: Revision,
-        changes_max: u64,
-    ) -> Result<Option<Root>, FollowError> {
-        let mut changes = 0;
-        while root.revision() < asked {
-            let read = self.log.read(root.revision(), READ_BYTES).await?;
-            let is_near = in_place(true, || {
-                for logged in follow::decoded(read, root.revision(), asked)? {
-                    changes += logged.entry.kind.weight();
-                    if changes > changes_max {
-                        return Ok(false);
-                    }
-                    follow::apply(&mut root, &logged)?;
-                }
-                Ok::<_, FollowError>(true)
-            });
-            if !is_near? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(root))
-    }
-
-    /// Takes the entries above `asked` back; `None` if they are too many.
-    async fn undo(
-        &self,
-        mut root: Root,
-        asked: Revision,
-        changes_max: u64,
-    ) -> Result<Option<Root>, FollowError> {
-        let mut changes = 0;
-        let mut above: Vec<Logged> = Vec::new();
-        let mut read_to = asked;
-        while read_to < root.revision() {
-            let read = self.log.read(read_to, READ_BYTES).await?;
-            for logged in in_place(true, || follow::decoded(read, read_to, root.revision()))? {
-                changes += logged.entry.kind.weight();
-                if changes > changes_max {
-                    return Ok(None);
-                }
-                read_to = logged.entry.revision;
-                above.push(logged);
-            }
-        }
-        if is_broken(Variant::UndoesNothing) {
-            above.clear();
-        }
-        in_place(true, || above.iter().rev().try_for_each(|logged| follow::undo(&mut root, logged)))?;
-        Ok(Some(root))
     }
 }

@@ -179,23 +179,14 @@ impl Images {
         None
     }
 
-    /// The root of the nearest image at or before `asked`, if it is nearer than `above` and not before `oldest`: an image
-    /// may be there, or be there again, of which the log no longer leads on.
-    pub(crate) fn nearest(
-        &self,
-        asked: Revision,
-        (oldest, above): (Revision, Revision),
-        seed: u64,
-    ) -> Option<Root> {
-        let near = |facts: &&ImageFacts| {
-            let at = facts.revision;
-            oldest <= at && at <= asked && asked.0 - at.0 <= above.0 - asked.0
-        };
+    /// The root of the nearest image at or before `asked` that is not before `oldest`: an image may be there, or be there
+    /// again, of which the log no longer leads on.
+    pub(crate) fn nearest(&self, asked: Revision, oldest: Revision, seed: u64) -> Option<Root> {
         let facts = self.facts();
         facts
             .iter()
             .rev()
-            .filter(near)
+            .filter(|facts| oldest <= facts.revision && facts.revision <= asked)
             .find_map(|facts| self.root(facts.revision, seed))
             .map(|(root, ..)| root)
     }

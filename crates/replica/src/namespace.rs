@@ -5,7 +5,6 @@
 //! * A write that is no longer wanted when its turn comes changes nothing.
 //! * What is read is durable: a revision is published after its entry was appended, never before.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -16,10 +15,11 @@ use idhini_model::{Relationship, Revision, Timestamp};
 
 use crate::broken::{Variant, is_broken};
 use crate::follow::{self, READ_BYTES};
-use crate::history::{History, Kept, Rebuilt};
+use crate::history::{History, Kept};
 use crate::images::Images;
+use crate::rebuild::Rebuilt;
 use crate::watch::Announcer;
-use crate::writer::{Queue, Request};
+use crate::writer::{ENTRY_BYTES_MAX, Queue, Request};
 use crate::{Delete, Deleted, FollowError, Published, ReplicaError, Write};
 
 /// Tells the time.
@@ -30,7 +30,7 @@ pub const PRECONDITION_EDGES_MAX: u64 = 10_000_000;
 
 /// About what an open namespace takes without relationships (schema, plans, history), and each of these on top.
 const NAMESPACE_BYTES: u64 = 64 * 1024;
-const RELATIONSHIP_BYTES: u64 = 40;
+pub(crate) const RELATIONSHIP_BYTES: u64 = 40;
 
 /// Whether a write is still wanted: asked when its turn comes and until it is handed to the log.
 #[derive(Clone, Default)]
@@ -82,6 +82,10 @@ pub struct Options {
     pub rebuild_changes_max: u64,
     /// Edges that the preconditions of one request may look at.
     pub precondition_edges_max: u64,
+    /// Bytes of the entries that one request makes; never more than the log takes.
+    pub entry_bytes_max: u64,
+    /// Bytes of the requests that wait for the writer, about.
+    pub waiting_bytes_max: u64,
 }
 
 impl Default for Options {
@@ -96,6 +100,8 @@ impl Default for Options {
             image_seconds: 600,
             rebuild_changes_max: 2_000_000,
             precondition_edges_max: PRECONDITION_EDGES_MAX,
+            entry_bytes_max: ENTRY_BYTES_MAX,
+            waiting_bytes_max: 256 << 20,
         }
     }
 }
@@ -111,6 +117,8 @@ impl fmt::Debug for Options {
             .field("image_seconds", &self.image_seconds)
             .field("rebuild_changes_max", &self.rebuild_changes_max)
             .field("precondition_edges_max", &self.precondition_edges_max)
+            .field("entry_bytes_max", &self.entry_bytes_max)
+            .field("waiting_bytes_max", &self.waiting_bytes_max)
             .finish_non_exhaustive()
     }
 }
@@ -120,7 +128,7 @@ pub struct Namespace {
     pub(crate) log: Arc<dyn Changelog>,
     pub(crate) images: Option<Images>,
     pub(crate) history: RwLock<History>,
-    pub(crate) rebuilt: Mutex<VecDeque<Rebuilt>>,
+    pub(crate) rebuilt: Rebuilt,
     pub(crate) queue: Mutex<Queue>,
     /// Whether the log may have entries that are not applied here.
     pub(crate) is_suspect: AtomicBool,
@@ -168,7 +176,7 @@ impl Namespace {
             log,
             images,
             history: RwLock::new(History::new(first)),
-            rebuilt: Mutex::new(VecDeque::new()),
+            rebuilt: Rebuilt::default(),
             queue: Mutex::new(Queue::default()),
             is_suspect: AtomicBool::new(true),
             batches: AtomicU64::new(0),
@@ -208,9 +216,11 @@ impl Namespace {
         Arc::clone(&self.history.read().unwrap_or_else(PoisonError::into_inner).newest)
     }
 
-    /// About what the newest revision takes, in bytes: from its counts, since counting exactly walks the graph.
+    /// About what the newest revision and the rebuilt ones take, in bytes: from their counts, since counting exactly walks
+    /// the graph.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        NAMESPACE_BYTES + self.head().root().relationship_count() * RELATIONSHIP_BYTES
+        let newest = self.head().root().relationship_count() * RELATIONSHIP_BYTES;
+        NAMESPACE_BYTES + newest + self.rebuilt.memory_bytes()
     }
 
     /// The newest revision, if it is this one or later.

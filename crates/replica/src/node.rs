@@ -91,6 +91,28 @@ impl fmt::Debug for Node {
     }
 }
 
+/// Somebody who waits until a namespace is open.
+struct Opening<'n> {
+    node: &'n Node,
+    id: LogId,
+    slot: Slot,
+}
+
+impl Drop for Opening<'_> {
+    /// The last one who waited in vain, or left, takes the slot with it. As long as others wait for it, it stays, since one
+    /// of them opens the namespace in it.
+    fn drop(&mut self) {
+        let mut state = locked(&self.node.state);
+        // Given up under the lock, as it was given out, so that the last one to leave sees that it is.
+        let slot = std::mem::take(&mut self.slot);
+        let is_listed = state.open.get(&self.id).is_some_and(|(listed, ..)| Arc::ptr_eq(listed, &slot));
+        if is_listed && slot.get().is_none() && Arc::strong_count(&slot) == 2 {
+            state.open.remove(&self.id);
+        }
+        drop(slot);
+    }
+}
+
 impl Node {
     /// With no namespace open.
     #[must_use]
@@ -114,13 +136,10 @@ impl Node {
         if let Some(open) = slot.get() {
             return Ok(Arc::clone(open));
         }
-        let opened = slot.get_or_try_init(|| self.open(id)).await.map(Arc::clone);
-        match &opened {
-            Ok(namespace) => self.count(id, namespace),
-            // Whoever asks next tries anew.
-            Err(_) => drop(locked(&self.state).open.remove(&id)),
-        }
-        opened
+        let opening = Opening { node: self, id, slot };
+        let opened = opening.slot.get_or_try_init(|| self.open(id)).await.map(Arc::clone)?;
+        self.count(id, &opened);
+        Ok(opened)
     }
 
     async fn open(&self, id: LogId) -> Result<Arc<Namespace>, OpenError> {
@@ -201,6 +220,7 @@ impl Node {
         if let Err(error) = namespace.maintain().await {
             (self.parts.report)(&format!("log {}: {error}", id.0));
         }
+        namespace.forget_rebuilt(namespace.now());
         self.count(id, namespace);
     }
 

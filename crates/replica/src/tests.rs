@@ -1,5 +1,8 @@
+mod batches;
 mod on_disk;
+mod opening;
 mod reading;
+mod rebuilding;
 mod schemas;
 mod watching;
 mod writing;

@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use bytes::Bytes;
 use idhini_changelog::{LogError, Stored};
@@ -41,7 +41,9 @@ impl Announcer {
     /// To be called after publishing. Followers are woken by a task of its own, so that whoever publishes does not wait
     /// for it, and one task tells all that was published before it ran.
     pub(crate) fn announce(self: &Arc<Self>) {
-        // Whoever begins to follow after this looks at the newest revision first.
+        // Whoever begins to follow after this looks at the newest revision first: with a fence on both sides, either that
+        // revision is seen there or the receiver here.
+        fence(Ordering::SeqCst);
         if self.told.receiver_count() == 0 || self.is_telling.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -94,6 +96,7 @@ impl Namespace {
     /// [`ReplicaError::PastUnreadable`].
     pub async fn changes(self: &Arc<Self>, after: Revision) -> Result<Changes, ReplicaError> {
         let told = self.announcer.told.subscribe();
+        fence(Ordering::SeqCst);
         let applied = self.head().revision();
         if after > applied {
             return Err(ReplicaError::NotYet { asked: after, applied });

@@ -13,10 +13,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use idhini_changelog::{AppendError, Batch, Record};
+use idhini_changelog::{AppendError, BATCH_BYTES_MAX, Batch, Record};
 use idhini_model::{
     Cause, Change, Context, Entry, EntryKind, Logged, Origin, Relationship, Revision, Timestamp,
 };
@@ -26,13 +26,16 @@ use tokio::sync::oneshot;
 use crate::broken::{Variant, is_broken};
 use crate::judge::{self, Bounds};
 use crate::namespace::{in_place, locked, still};
-use crate::{Delete, Namespace, Published, ReplicaError, Wanted, Write, schema_change, sweep};
+use crate::{Delete, Namespace, Published, ReplicaError, Wanted, Write, schema_change, size, sweep};
 
 /// Requests that may wait for the writer; more are refused, so that a log that hangs does not fill the memory.
 const WAITING_MAX: usize = 10_000;
-/// Requests judged for one append, and changes after which no further one is taken.
+/// Requests judged for one append, and changes and bytes after which no further one is taken.
 const BATCH_REQUESTS_MAX: usize = 1_000;
 const BATCH_CHANGES_MAX: u64 = 100_000;
+const BATCH_BYTES_SOFT_MAX: u64 = 8 << 20;
+/// Bytes of one request's entries, so that the log takes them with what else is in their batch.
+pub(crate) const ENTRY_BYTES_MAX: u64 = BATCH_BYTES_MAX as u64 - BATCH_BYTES_SOFT_MAX;
 /// About how long the chunks of an entry are.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// A request of more updates than this is judged where waiting is free.
@@ -62,6 +65,19 @@ struct Waiting {
     request: Request,
     wanted: Wanted,
     reply: oneshot::Sender<Result<Done, ReplicaError>>,
+    _held: Held,
+}
+
+/// The bytes of a request, counted until it is answered or called off.
+struct Held {
+    bytes: u64,
+    all: Arc<AtomicU64>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Waiting {
@@ -76,6 +92,8 @@ impl Waiting {
 pub(crate) struct Queue {
     waiting: VecDeque<Waiting>,
     is_driven: bool,
+    /// Of all requests that are not answered.
+    bytes: Arc<AtomicU64>,
 }
 
 /// One request's answer, to be given when the batch is durable.
@@ -95,6 +113,9 @@ struct Working {
     /// As all entries make it. Nobody else holds it, so that what one entry has copied the next one changes in place.
     newest: Published,
     entries: Vec<Logged>,
+    /// The same as the log has them, and their bytes.
+    records: Vec<Record>,
+    bytes: u64,
     changes: u64,
 }
 
@@ -102,23 +123,38 @@ struct Working {
 type Kinds = Vec<(EntryKind, Cause, Context)>;
 
 impl Working {
-    /// All of these, or, failing, none.
-    fn push(&mut self, kinds: Kinds, written_at: Timestamp) -> Result<(), ReplicaError> {
+    /// All of these, or, failing, none: then they are given back.
+    fn push(
+        &mut self,
+        kinds: Kinds,
+        written_at: Timestamp,
+        bytes_max: u64,
+    ) -> Result<(), (ReplicaError, Vec<Logged>)> {
         // One entry is applied whole or not at all; to go back behind several, the root before them is kept.
         let before = (kinds.len() > 1).then(|| self.newest.clone());
         let count = self.entries.len();
+        let mut bytes = 0;
         for (kind, cause, metadata) in kinds {
             let entry = Entry { revision: self.newest.revision().next(), kind };
-            if let Err(error) = self.newest.apply(&entry) {
-                self.entries.truncate(count);
+            let origin = Origin { written_at, cause, actor: String::new(), metadata };
+            let logged = Logged { entry, origin };
+            let record = record(&logged);
+            bytes += record.chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+            let applied = match bytes > bytes_max {
+                true => Err(ReplicaError::TooLarge { bytes, bytes_max }),
+                false => self.newest.apply(&logged.entry).map_err(ReplicaError::from),
+            };
+            self.entries.push(logged);
+            self.records.push(record);
+            if let Err(error) = applied {
+                self.records.truncate(count);
                 if let Some(before) = before {
                     self.newest = before;
                 }
-                return Err(error.into());
+                return Err((error, self.entries.split_off(count)));
             }
-            let actor = String::new();
-            self.entries.push(Logged { entry, origin: Origin { written_at, cause, actor, metadata } });
         }
+        self.bytes += bytes;
         self.changes += self.entries.iter().skip(count).map(|logged| logged.entry.kind.weight()).sum::<u64>();
         Ok(())
     }
@@ -150,12 +186,21 @@ impl Namespace {
         wanted: Wanted,
     ) -> Result<Done, ReplicaError> {
         let (reply, answer) = oneshot::channel();
+        let is_long = matches!(&request, Request::Import(all) if all.len() > LIGHT_UPDATES_MAX);
+        let bytes = in_place(is_long, || size::of_request(&request));
         let is_idle = {
             let mut queue = locked(&self.queue);
             if queue.waiting.len() >= WAITING_MAX {
                 return Err(ReplicaError::Busy { waiting: WAITING_MAX });
             }
-            queue.waiting.push_back(Waiting { request, wanted, reply });
+            // Grows under this lock only. Whoever comes alone is let in, however large.
+            let (waiting, bytes_max) = (queue.bytes.load(Ordering::Relaxed), self.options.waiting_bytes_max);
+            if waiting > 0 && waiting.saturating_add(bytes) > bytes_max {
+                return Err(ReplicaError::BusyBytes { bytes_max });
+            }
+            queue.bytes.fetch_add(bytes, Ordering::Relaxed);
+            let held = Held { bytes, all: Arc::clone(&queue.bytes) };
+            queue.waiting.push_back(Waiting { request, wanted, reply, _held: held });
             !std::mem::replace(&mut queue.is_driven, true)
         };
         if is_idle {
@@ -193,16 +238,14 @@ impl Namespace {
             let error = ReplicaError::LogUnreadable(Arc::new(error));
             return taken.drain(..).for_each(|waiting| answer(waiting, Err(error.again())));
         }
-        let working = self.judge(taken, judged);
+        let mut working = self.judge(taken, judged);
         if working.entries.is_empty() {
             return judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
         }
         let head = working.head;
         let sequence = self.batches.fetch_add(1, Ordering::Relaxed) + 1;
         let writer = idhini_changelog::Writer { id: self.options.writer_id, sequence };
-        let records = in_place(working.changes > LIGHT_UPDATES_MAX as u64, || {
-            working.entries.iter().map(record).collect()
-        });
+        let records = std::mem::take(&mut working.records);
         if is_broken(Variant::PublishesBeforeAppend) {
             drop(self.publish(Arc::new(working.newest), working.changes));
             judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
@@ -255,8 +298,11 @@ impl Namespace {
     /// Judges requests in order until the batch is full.
     fn judge(&self, taken: &mut VecDeque<Waiting>, judged: &mut Vec<Judged>) -> Working {
         let newest = Published::clone(&self.head());
-        let mut working = Working { head: newest.revision(), newest, entries: Vec::new(), changes: 0 };
+        let head = newest.revision();
+        let (entries, records) = (Vec::new(), Vec::new());
+        let mut working = Working { head, newest, entries, records, bytes: 0, changes: 0 };
         while working.changes < BATCH_CHANGES_MAX
+            && working.bytes < BATCH_BYTES_SOFT_MAX
             && judged.len() < BATCH_REQUESTS_MAX
             && let Some(mut waiting) = taken.pop_front()
         {
@@ -280,7 +326,12 @@ impl Namespace {
         let (kinds, is_partial) = judged?;
         let before = working.changes;
         if !kinds.is_empty() {
-            working.push(kinds, self.written_at(now))?;
+            let bytes_max = self.options.entry_bytes_max.min(ENTRY_BYTES_MAX);
+            let pushed = working.push(kinds, self.written_at(now), bytes_max);
+            pushed.map_err(|(error, entries)| {
+                give_back(&mut waiting.request, entries);
+                error
+            })?;
         }
         let count = working.changes - before;
         Ok(Done { revision: working.newest.revision(), count, is_partial })
@@ -356,16 +407,19 @@ fn record(logged: &Logged) -> Record {
 fn put_back(taken: &mut VecDeque<Waiting>, judged: &mut Vec<Judged>, working: Working) {
     let mut entries: Vec<Option<Logged>> = working.entries.into_iter().map(Some).collect();
     for mut judged in judged.drain(..).rev() {
-        if let Request::Import(relationships) = &mut judged.waiting.request {
-            // What an import would create was moved into its entry.
-            let own = entries.get_mut(judged.entries.0).filter(|_| judged.entries.0 < judged.entries.1);
-            if let Some(Logged { entry: Entry { kind: EntryKind::Relationships(changes), .. }, .. }) =
-                own.and_then(Option::take)
-            {
-                relationships.extend(changes.into_iter().map(relationship_of));
-            }
-        }
+        let own = entries.get_mut(judged.entries.0..judged.entries.1).unwrap_or_default();
+        give_back(&mut judged.waiting.request, own.iter_mut().filter_map(Option::take));
         taken.push_front(judged.waiting);
+    }
+}
+
+/// What an import would create was moved into its entry: it has it again, to be judged once more.
+fn give_back(request: &mut Request, entries: impl IntoIterator<Item = Logged>) {
+    let Request::Import(relationships) = request else { return };
+    for logged in entries {
+        if let EntryKind::Relationships(changes) = logged.entry.kind {
+            relationships.extend(changes.into_iter().map(relationship_of));
+        }
     }
 }
 

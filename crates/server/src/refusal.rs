@@ -220,9 +220,11 @@ impl From<ReplicaError> for Refusal {
             ReplicaError::Expired { .. } | ReplicaError::BeforeHistory { .. } => {
                 Refusal::new(Code::OutOfRange, format!("invalid revision: {text}"))
             }
-            ReplicaError::TooFar { .. } | ReplicaError::Busy { .. } => {
+            ReplicaError::TooFar { .. } | ReplicaError::Busy { .. } | ReplicaError::BusyBytes { .. } => {
                 Refusal::new(Code::ResourceExhausted, text)
             }
+            // Sent again as it is, it would never do.
+            ReplicaError::TooLarge { bytes_max, .. } => Refusal::invalid(text).with("limit_bytes", bytes_max),
             // What the disk said stays in the server.
             ReplicaError::LogUnavailable(_) => Refusal::new(
                 Code::Unavailable,
@@ -331,3 +333,6 @@ fn orphans(text: String, change: SchemaChange, example: &Relationship, count: u6
             .with("parameter_name", parameter),
     }
 }
+
+#[cfg(test)]
+mod tests;

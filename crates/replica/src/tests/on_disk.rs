@@ -33,20 +33,20 @@ impl Drop for Folder {
 }
 
 /// A log in memory and a disk for images: what a process leaves behind.
-struct Left {
+pub(super) struct Left {
     folder: Folder,
-    disk: Arc<dyn Disk>,
-    store: MemoryStore,
-    seconds: Arc<AtomicI64>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) store: MemoryStore,
+    pub(super) seconds: Arc<AtomicI64>,
     reports: Arc<Mutex<Vec<String>>>,
-    runtime: tokio::runtime::Runtime,
-    options: Options,
+    pub(super) runtime: tokio::runtime::Runtime,
+    pub(super) options: Options,
 }
 
-const LOG: LogId = LogId(1);
+pub(super) const LOG: LogId = LogId(1);
 
 impl Left {
-    fn new(options: Options) -> Left {
+    pub(super) fn new(options: Options) -> Left {
         let folder = Folder::new();
         let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(&folder.0).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -54,21 +54,21 @@ impl Left {
         Left { folder, disk, store: MemoryStore::new(), seconds, reports: Arc::default(), runtime, options }
     }
 
-    fn clock(&self) -> Clock {
+    pub(super) fn clock(&self) -> Clock {
         let seconds = Arc::clone(&self.seconds);
         Arc::new(move || Timestamp::from_seconds(seconds.load(Ordering::SeqCst)))
     }
 
-    fn report(&self) -> crate::Report {
+    pub(super) fn report(&self) -> crate::Report {
         let reports = Arc::clone(&self.reports);
         Arc::new(move |text| reports.lock().unwrap().push(text.to_owned()))
     }
 
-    fn images(&self) -> Images {
+    pub(super) fn images(&self) -> Images {
         Images::open(Arc::clone(&self.disk), LOG, self.report()).unwrap()
     }
 
-    fn log(&self) -> Arc<dyn Changelog> {
+    pub(super) fn log(&self) -> Arc<dyn Changelog> {
         self.store.log(LOG)
     }
 
@@ -78,12 +78,12 @@ impl Left {
         self.runtime.block_on(opened).unwrap()
     }
 
-    fn touch(&self, namespace: &Arc<Namespace>, texts: &[String]) {
+    pub(super) fn touch(&self, namespace: &Arc<Namespace>, texts: &[String]) {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         self.runtime.block_on(namespace.write(write(Operation::Touch, &texts), ALWAYS)).unwrap();
     }
 
-    fn furnished(&self, count: usize) -> Arc<Namespace> {
+    pub(super) fn furnished(&self, count: usize) -> Arc<Namespace> {
         let namespace = self.open();
         self.runtime.block_on(namespace.write_schema(SCHEMA.to_owned(), ALWAYS)).unwrap();
         for n in 0..count {
@@ -108,12 +108,12 @@ impl Left {
     }
 }
 
-fn viewer(n: usize) -> String {
+pub(super) fn viewer(n: usize) -> String {
     format!("document:d{n}#viewer@user:u{}", n % 7)
 }
 
 /// All that answers rest on. When numbers were given is needed to undo entries only, so what was trimmed may lack it.
-fn content(root: &Root) -> idhini_graph::Content {
+pub(super) fn content(root: &Root) -> idhini_graph::Content {
     let mut content = root.content();
     content.types.iter_mut().for_each(|of_type| of_type.births.clear());
     content
@@ -211,9 +211,9 @@ fn a_past_that_is_far_from_the_newest_is_rebuilt_from_an_image() {
     for n in 10..40 {
         left.touch(&namespace, &[viewer(n)]);
     }
+    assert!(left.runtime.block_on(namespace.at(Revision(25))).is_err(), "12 changes from neither");
     let past = left.runtime.block_on(namespace.at(Revision(15))).unwrap();
     assert_eq!((past.revision(), past.root().relationship_count()), (Revision(15), 14));
-    assert!(left.runtime.block_on(namespace.at(Revision(25))).is_err(), "12 changes from neither");
 }
 
 #[test]

@@ -300,12 +300,15 @@ mod history {
     fn rebuilding_walks_no_further_than_allowed() {
         let options = Options { kept_revisions_max: 1, rebuild_changes_max: 3, ..Options::default() };
         let world = World::with(options);
-        for n in 0..5 {
+        for n in 0..9 {
             world.touch(&[&format!("document:d{n}#viewer@user:tom")]);
         }
-        assert_eq!(world.namespace.at(Revision(3)).unwrap().root().relationship_count(), 2);
-        let refused = world.namespace.at(Revision(2));
+        let refused = world.namespace.at(Revision(5)).map(|found| found.revision());
         assert!(matches!(refused, Err(ReplicaError::TooFar { changes_max: 3, .. })), "{refused:?}");
+        assert_eq!(world.namespace.at(Revision(3)).unwrap().root().relationship_count(), 2);
+        assert_eq!(world.namespace.at(Revision(7)).unwrap().root().relationship_count(), 6);
+        // From what was just rebuilt.
+        assert_eq!(world.namespace.at(Revision(5)).unwrap().root().relationship_count(), 4);
     }
 }
 

@@ -1,0 +1,59 @@
+//! About how many bytes does a request hold while it waits?
+//!
+//! Cost: O(relationships); a request of one adds up a dozen lengths.
+
+use idhini_model::{Context, ContextValue, Relationship};
+
+use crate::writer::Request;
+use crate::{Delete, Filter, Precondition, Write};
+
+/// What a value takes beside its text.
+const VALUE_BYTES: usize = 32;
+
+pub(crate) fn of_request(request: &Request) -> u64 {
+    let bytes = match request {
+        Request::Write(Write { updates, preconditions, metadata }) => {
+            let updates = updates.iter().map(|update| of_relationship(&update.relationship));
+            updates.sum::<usize>() + of_preconditions(preconditions) + of_context(metadata)
+        }
+        Request::Import(relationships) => relationships.iter().map(of_relationship).sum(),
+        Request::Delete(Delete { preconditions, metadata, .. }) => {
+            size_of::<Filter>() + of_preconditions(preconditions) + of_context(metadata)
+        }
+        Request::Schema(text) => text.len(),
+        Request::Sweep(_) => 0,
+    };
+    bytes as u64
+}
+
+fn of_relationship(relationship: &Relationship) -> usize {
+    let Relationship { resource, relation, subject, caveat, .. } = relationship;
+    let resource = resource.object_type.len() + resource.object_id.len();
+    let subject = subject.object_type.len()
+        + subject.object_id.len()
+        + subject.relation.as_ref().map_or(0, String::len);
+    let caveat = caveat.as_ref().map_or(0, |caveat| caveat.name.len() + of_context(&caveat.context));
+    size_of::<Relationship>() + resource + relation.len() + subject + caveat
+}
+
+/// Their texts are short.
+fn of_preconditions(preconditions: &[Precondition]) -> usize {
+    size_of_val(preconditions)
+}
+
+fn of_context(context: &Context) -> usize {
+    context.0.iter().map(|(name, value)| name.len() + of_value(value)).sum()
+}
+
+/// No deeper than a context may be.
+fn of_value(value: &ContextValue) -> usize {
+    VALUE_BYTES
+        + match value {
+            ContextValue::Null | ContextValue::Bool(_) | ContextValue::Number(_) => 0,
+            ContextValue::String(text) => text.len(),
+            ContextValue::List(values) => values.iter().map(of_value).sum(),
+            ContextValue::Map(values) => {
+                values.iter().map(|(name, value)| name.len() + of_value(value)).sum()
+            }
+        }
+}
