@@ -132,6 +132,8 @@ pub struct Namespace {
     /// What is changed and not in an image yet.
     pub(crate) changes_since_image: AtomicU64,
     pub(crate) imaged_at: Mutex<Timestamp>,
+    /// Held by whoever writes images or lets them go.
+    pub(crate) imaging: Arc<tokio::sync::Mutex<()>>,
     pub(crate) announcer: Arc<Announcer>,
     clock: Clock,
     pub(crate) options: Options,
@@ -176,6 +178,7 @@ impl Namespace {
             next_to_go: Mutex::new(None),
             changes_since_image: AtomicU64::new(0),
             imaged_at: Mutex::new(last_written_at),
+            imaging: Arc::default(),
             announcer: Arc::default(),
             clock,
             options,

@@ -14,6 +14,8 @@ use crate::{
     Clock, Identity, IdentityError, Images, Namespace, Node, NodeOptions, Operation, Options, Parts,
 };
 
+mod damage;
+
 /// A directory that goes with the test.
 struct Folder(PathBuf);
 
@@ -47,8 +49,12 @@ const LOG: LogId = LogId(1);
 
 impl Left {
     fn new(options: Options) -> Left {
+        Left::with(options, |disk| Arc::new(disk))
+    }
+
+    fn with(options: Options, disk: impl FnOnce(FileDisk) -> Arc<dyn Disk>) -> Left {
         let folder = Folder::new();
-        let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(&folder.0).unwrap());
+        let disk = disk(FileDisk::open(&folder.0).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let seconds = Arc::new(AtomicI64::new(1_000));
         Left { folder, disk, store: MemoryStore::new(), seconds, reports: Arc::default(), runtime, options }
