@@ -16,7 +16,7 @@ use idhini_model::{Revision, Timestamp};
 
 use crate::broken::{Variant, is_broken};
 use crate::follow::{self, READ_BYTES};
-use crate::images::{ImageFileError, Images};
+use crate::images::{ImageFileError, Images, LastEntry};
 use crate::{Clock, FollowError, Namespace, Options, ReplicaError};
 
 /// What verifying a log and its images found good.
@@ -169,7 +169,8 @@ pub async fn restore(
     // Nothing expires here: what is stored is copied as it is.
     let clock: Clock = Arc::new(|| Timestamp::from_seconds(0));
     let head = log.head().await.map_err(FollowError::from)?;
-    let namespace = Namespace::open(Arc::clone(&log), Some(images), clock, options).await?;
+    let namespace =
+        Namespace::open(Arc::clone(&log), Some(images.up_to(head.revision)), clock, options).await?;
     let wanted = match target {
         Target::Newest => Ok(namespace.head()),
         Target::Revision(revision) => namespace.at(revision).await,
@@ -194,8 +195,9 @@ pub async fn restore(
         at = new_log.append(at, Batch { writer: Writer { id: writer_id, sequence }, records }).await?;
     }
     if last > Revision(0) {
-        let floor = new_log.head().await.map_err(FollowError::from)?.oldest;
-        new_images.write(wanted.root(), floor, written_at)?;
+        let head = new_log.head().await.map_err(FollowError::from)?;
+        let last_entry = LastEntry { written_at, writer: head.writer };
+        new_images.write(wanted.root(), head.oldest, last_entry)?;
     }
     Ok(last)
 }

@@ -36,6 +36,8 @@ pub(crate) type Kept = (Arc<Published>, u64);
 pub(crate) struct History {
     kept: VecDeque<Kept>,
     pub(crate) newest: Arc<Published>,
+    /// When the newest one's entry was written.
+    pub(crate) written_at: Timestamp,
     changes: u64,
 }
 
@@ -43,13 +45,19 @@ pub(crate) struct History {
 pub(crate) type Rebuilt = (Revision, Arc<OnceCell<Arc<Published>>>);
 
 impl History {
-    pub(crate) fn new(newest: Arc<Published>) -> History {
-        History { kept: VecDeque::from([(Arc::clone(&newest), 0)]), newest, changes: 0 }
+    pub(crate) fn new(newest: Arc<Published>, written_at: Timestamp) -> History {
+        History { kept: VecDeque::from([(Arc::clone(&newest), 0)]), newest, written_at, changes: 0 }
     }
 
     /// Takes a later revision in; returns what is no longer kept, to be freed where nobody waits.
-    pub(crate) fn push(&mut self, newest: Arc<Published>, changes: u64, options: &Options) -> Vec<Kept> {
+    pub(crate) fn push(
+        &mut self,
+        (newest, written_at): (Arc<Published>, Timestamp),
+        changes: u64,
+        options: &Options,
+    ) -> Vec<Kept> {
         self.newest = Arc::clone(&newest);
+        self.written_at = written_at;
         self.kept.push_back((newest, changes));
         self.changes += changes;
         let mut dropped = Vec::new();
@@ -113,12 +121,12 @@ impl Namespace {
     pub async fn at_moment(&self, asked: Timestamp) -> Result<Arc<Published>, ReplicaError> {
         let unreadable = |error: FollowError| ReplicaError::PastUnreadable(Arc::new(error));
         let log_head = self.log.head().await.map_err(|error| unreadable(error.into()))?;
-        let newest = self.head().revision();
-        if log_head.oldest > newest {
+        let (newest, written_at) = self.head_and_moment();
+        if log_head.oldest > newest.revision() {
             // All entries are trimmed: the newest revision stands since some moment before now.
-            let oldest = *locked(&self.last_written_at);
+            let oldest = written_at;
             return if asked >= oldest {
-                Ok(self.head())
+                Ok(newest)
             } else {
                 Err(ReplicaError::BeforeHistory { asked, oldest })
             };

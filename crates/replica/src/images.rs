@@ -6,10 +6,11 @@
 //! ```text
 //! images/LOG/REVISION.image
 //! file    "IDHIPACK" | format 4 | chunks … | tail | tail's length 8 | BLAKE3 of the tail 32
-//! tail    log 8 | written at: seconds 8, nanos 4 | manifest's length 8 | manifest
+//! tail    log 8 | written at: seconds 8, nanos 4 | writer: id 8, sequence 8 | manifest's length 8 | manifest
 //!         | for each of the manifest's chunks: the revision of the file that holds it 8 | offset 8
 //! ```
-//! Numbers are little-endian. An image is a cache of the log: one that is damaged is reported, and the one before it
+//! Numbers are little-endian. The format is 2; files of format 1 have no writer. The writer is who appended the entry at
+//! the image's revision, of sequence 0 if that is not known: an image of another log's past is told by it. An image is a cache of the log: one that is damaged is reported, and the one before it
 //! used.
 //!
 //! # Invariants
@@ -40,11 +41,14 @@ pub use self::facts::ImageFacts;
 use self::facts::fallback;
 use self::keep::Standing;
 use self::pack::{Pack, read_exactly};
+pub(crate) use self::tail::LastEntry;
 use self::tail::Tail;
 use crate::namespace::locked;
 
 const MAGIC: &[u8; 8] = b"IDHIPACK";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The format before: its tail does not say who wrote the last entry.
+const WITHOUT_WRITER: u32 = 1;
 const HEAD_BYTES: u64 = 12;
 const END_BYTES: u64 = 40;
 const SUFFIX: &str = ".image";
@@ -168,6 +172,13 @@ impl Images {
     #[must_use]
     pub fn facts(&self) -> Vec<ImageFacts> {
         locked(&self.state).good().cloned().collect()
+    }
+
+    /// Leaves out what is beyond `head`: a backup may have an image whose entries were not copied yet.
+    #[must_use]
+    pub fn up_to(self, head: Revision) -> Images {
+        locked(&self.state).known.retain(|revision, _| *revision <= head);
+        self
     }
 
     /// The root of the newest good image that is not beyond `head`, and when its last entry was written.
@@ -328,6 +339,8 @@ impl Images {
     ) -> Result<(), ImageFileError> {
         let revision = manifest.revision();
         let have = self.own_places()?;
+        // Whoever copies the entries appends them anew.
+        let last = LastEntry { written_at, writer: None };
         self.put(revision, |pack| {
             let mut places = HashMap::new();
             for wanted in manifest.chunks() {
@@ -348,7 +361,7 @@ impl Images {
                 places.insert(wanted.digest, Place { file: revision, offset: pack.at });
                 pack.put(&bytes)?;
             }
-            self.finish(pack, manifest, &places, written_at).map(|facts| ((), places, facts))
+            self.finish(pack, manifest, &places, last).map(|facts| ((), places, facts))
         })
         .map(|_| ())
     }
@@ -395,7 +408,7 @@ impl Images {
         &self,
         root: &Root,
         floor: Revision,
-        written_at: Timestamp,
+        last: LastEntry,
     ) -> Result<Written, ImageFileError> {
         let is_continued = self.is_continued();
         let (before, damages) = {
@@ -407,7 +420,7 @@ impl Images {
         };
         let before = before.as_deref();
         let (image, places) =
-            self.put(root.revision(), |pack| self.write_file(pack, root, floor, written_at, before))?;
+            self.put(root.revision(), |pack| self.write_file(pack, root, floor, last, before))?;
         let written = image.written();
         let mut state = locked(&self.state);
         // What was found damaged meanwhile may be what this one continues.
@@ -435,7 +448,7 @@ impl Images {
         pack: &mut Pack,
         root: &Root,
         floor: Revision,
-        written_at: Timestamp,
+        last: LastEntry,
         before: Option<&(Image, HashMap<Digest, Place>)>,
     ) -> io::Result<(Image, HashMap<Digest, Place>, ImageFacts)> {
         let revision = root.revision();
@@ -454,7 +467,7 @@ impl Images {
             let place = new.get(&chunk.digest).or(old).copied();
             places.extend(place.map(|place| (chunk.digest, place)));
         }
-        let facts = self.finish(pack, image.manifest(), &places, written_at)?;
+        let facts = self.finish(pack, image.manifest(), &places, last)?;
         Ok((image, places, facts))
     }
 

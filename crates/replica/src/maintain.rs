@@ -11,9 +11,9 @@ use idhini_changelog::Head;
 use idhini_model::{Revision, Timestamp};
 
 use crate::broken::{Variant, is_broken};
-use crate::images::ImageFileError;
+use crate::images::{ImageFileError, LastEntry};
 use crate::namespace::{in_place, locked};
-use crate::{FollowError, Namespace, ReplicaError, sweep};
+use crate::{FollowError, Namespace, ReplicaError, follow, sweep};
 
 /// Relationships removed by one entry of a sweep.
 const SWEPT_ROWS: usize = 1_000;
@@ -79,16 +79,18 @@ impl Namespace {
         let alone = Arc::clone(&self.imaging).lock_owned().await;
         let namespace = Arc::clone(self);
         let changes = self.changes_since_image.load(Ordering::Relaxed);
-        let head = self.head();
-        let written_at = *locked(&self.last_written_at);
-        let floor = self.log.head().await.map_err(|error| MaintainError::Trim(error.into()))?.oldest;
+        let (head, written_at) = self.head_and_moment();
+        let log_head = self.log.head().await.map_err(|error| MaintainError::Trim(error.into()))?;
+        let writer = follow::writer_at(&*self.log, log_head, head.revision()).await;
+        // An image that does not say it is better than none.
+        let last = LastEntry { written_at, writer: writer.ok().flatten() };
         let writing = tokio::task::spawn_blocking(move || {
             let _alone = alone;
             let Some(images) = &namespace.images else { return Ok(()) };
             if images.reaches(head.revision())? {
                 return Ok(());
             }
-            images.write(head.root(), floor, written_at).map(|_| ())
+            images.write(head.root(), log_head.oldest, last).map(|_| ())
         });
         // The task can only have panicked: there is no image, and the next time it is tried anew.
         let Ok(written) = writing.await else { return Ok(()) };

@@ -10,11 +10,13 @@ use idhini_graph::Root;
 use idhini_model::{Revision, Timestamp};
 
 use super::{ALWAYS, SCHEMA, relationship, write};
+use crate::images::LastEntry;
 use crate::{
     Clock, Identity, IdentityError, Images, Namespace, Node, NodeOptions, Operation, Options, Parts,
 };
 
 mod damage;
+mod lineage;
 
 /// A directory that goes with the test.
 struct Folder(PathBuf);
@@ -46,6 +48,11 @@ struct Left {
 }
 
 const LOG: LogId = LogId(1);
+
+/// What an image says that a backup took over.
+fn taken_over() -> LastEntry {
+    LastEntry { written_at: Timestamp::from_seconds(1_000), writer: None }
+}
 
 impl Left {
     fn new(options: Options) -> Left {
@@ -264,7 +271,7 @@ fn a_past_that_the_newest_image_cannot_undo_is_rebuilt_from_another() {
     let namespace = left.furnished(10);
     // As a backup has it: the newest image knows what its own log had, and the backup's log goes further back.
     let root = namespace.head();
-    left.images().write(root.root(), Revision(11), Timestamp::from_seconds(1_000)).unwrap();
+    left.images().write(root.root(), Revision(11), taken_over()).unwrap();
     let again = left.open();
     assert_eq!(again.head().root().undoable_from(), Revision(11));
     let at = |namespace: &Arc<Namespace>, revision| {
@@ -303,7 +310,7 @@ fn a_backup_whose_last_entries_were_not_copied_is_good_up_to_there() {
     let namespace = left.furnished(5);
     let ahead = Left::new(Options::default());
     let further = ahead.furnished(9);
-    left.images().write(further.head().root(), Revision(1), Timestamp::from_seconds(1_000)).unwrap();
+    left.images().write(further.head().root(), Revision(1), taken_over()).unwrap();
     let verified = left.runtime.block_on(crate::verify(&*left.log(), &left.images())).unwrap();
     assert_eq!(verified.newest, namespace.head().revision());
 }

@@ -190,6 +190,38 @@ fn the_log_is_not_trimmed_to_an_image_that_was_not_read() {
 }
 
 #[test]
+fn the_log_stays_until_there_is_an_image_instead_of_a_damaged_one() {
+    let (left, _) = short();
+    let namespace = left.furnished(5);
+    image(&left, &namespace);
+    left.touch(&namespace, &[viewer(5)]);
+    image(&left, &namespace);
+    flip(&left, 7);
+    left.seconds.fetch_add(1_000, Ordering::SeqCst);
+    left.maintain(&namespace);
+    assert_eq!((left.oldest(), namespace.images().unwrap().facts().len()), (Revision(1), 1));
+    left.maintain(&namespace);
+    assert_eq!((left.oldest(), namespace.images().unwrap().facts().len()), (Revision(7), 2));
+}
+
+#[test]
+fn an_image_that_could_not_be_looked_at_on_a_start_stays() {
+    let (left, failures) = short();
+    continued(&left);
+    failures.store(1, Ordering::SeqCst);
+    let again = left.open();
+    assert_eq!(again.images().unwrap().facts().len(), 2);
+    left.seconds.fetch_add(1_000, Ordering::SeqCst);
+    failures.store(1, Ordering::SeqCst);
+    left.maintain(&again);
+    assert_eq!(failures.load(Ordering::SeqCst), 0);
+    assert_eq!((left.oldest(), left.image_files().len()), (Revision(1), 4));
+    left.maintain(&again);
+    assert!(left.oldest() > Revision(2));
+    assert_comes_back(&left, &again);
+}
+
+#[test]
 fn two_images_at_once_leave_one_and_nothing_unfinished() {
     let (left, _) = short();
     let namespace = left.furnished(20);
