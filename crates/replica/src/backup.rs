@@ -89,6 +89,7 @@ pub async fn verify(log: &dyn Changelog, images: &Images) -> Result<Verified, Ba
     let mut facts = images.facts();
     // One that was copied before its entries were is not used until they are there.
     facts.retain(|image| image.revision <= head.revision);
+    follow::same_past(log, head, &facts).await?;
     let first = facts.iter().find(|image| image.revision.next() >= head.oldest);
     let (mut root, mut opened) = match first {
         // An image may lack what it takes to undo entries that the log has.

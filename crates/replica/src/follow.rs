@@ -4,7 +4,7 @@ use idhini_changelog::{Changelog, Head, LogError, Stored, Writer};
 use idhini_graph::Root;
 use idhini_model::{Logged, Revision};
 
-use crate::{FollowError, Images};
+use crate::{FollowError, ImageFacts};
 
 /// Bytes of entries read at a time.
 pub(crate) const READ_BYTES: usize = 4 << 20;
@@ -37,8 +37,12 @@ pub(crate) fn decoded(
 }
 
 /// Refuses a log that is not the one that the images were made of.
-pub(crate) async fn same_past(log: &dyn Changelog, head: Head, images: &Images) -> Result<(), FollowError> {
-    for image in images.facts() {
+pub(crate) async fn same_past(
+    log: &dyn Changelog,
+    head: Head,
+    images: &[ImageFacts],
+) -> Result<(), FollowError> {
+    for image in images {
         let revision = image.revision;
         if revision > head.revision {
             return Err(FollowError::EndsTooSoon { head: head.revision, imaged: revision });

@@ -159,7 +159,7 @@ impl Namespace {
     ) -> Result<Arc<Namespace>, FollowError> {
         let head = log.head().await?;
         if let Some(images) = &images {
-            follow::same_past(&*log, head, images).await?;
+            follow::same_past(&*log, head, &images.facts()).await?;
         }
         let newest =
             in_place(true, || images.as_ref().and_then(|images| images.newest(options.seed, head.revision)));

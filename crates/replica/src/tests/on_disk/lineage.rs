@@ -3,7 +3,7 @@
 use idhini_changelog::Writer;
 
 use super::*;
-use crate::{FollowError, Target, verify};
+use crate::{BackupError, FollowError, Target, verify};
 
 const WRITER_ID: u64 = 77;
 
@@ -61,6 +61,8 @@ fn an_image_of_an_entry_that_the_log_does_not_have_is_refused() {
         assert!(opened(&one, one.images()).is_ok());
         let error = opened(&other, one.images()).unwrap_err();
         assert!(matches!(error, FollowError::Replaced { revision: Revision(7) }), "{error}");
+        let verified = other.runtime.block_on(verify(&*other.log(), &one.images()));
+        assert!(matches!(verified, Err(BackupError::Follow(FollowError::Replaced { .. }))));
         // Of what is trimmed nothing can be said.
         other.runtime.block_on(other.log().trim(Revision(8))).unwrap();
         assert_eq!(opened(&other, one.images()).is_ok(), further > 0);
