@@ -174,6 +174,11 @@ impl Images {
         locked(&self.state).good().cloned().collect()
     }
 
+    /// The last revision that was imaged, whether its image can be read or not: it has its name since it was durable.
+    pub(crate) fn last(&self) -> Option<Revision> {
+        locked(&self.state).known.last_key_value().map(|(revision, _)| *revision)
+    }
+
     /// Leaves out what is beyond `head`: a backup may have an image whose entries were not copied yet.
     #[must_use]
     pub fn up_to(self, head: Revision) -> Images {

@@ -159,6 +159,9 @@ impl Namespace {
     ) -> Result<Arc<Namespace>, FollowError> {
         let head = log.head().await?;
         if let Some(images) = &images {
+            if let Some(imaged) = images.last().filter(|imaged| *imaged > head.revision) {
+                return Err(FollowError::EndsTooSoon { head: head.revision, imaged });
+            }
             follow::same_past(&*log, head, &images.facts()).await?;
         }
         let newest =

@@ -47,6 +47,10 @@ fn a_log_that_ends_before_an_image_is_refused() {
         let error = opened(&shorter, longer.images()).unwrap_err();
         assert!(matches!(error, FollowError::EndsTooSoon { imaged: Revision(7), .. }), "{error}");
         assert!(error.to_string().contains("revision 7 was acknowledged"), "{error}");
+        // Its name says so too.
+        std::fs::write(longer.image_files().pop().unwrap(), "damaged").unwrap();
+        let error = opened(&shorter, longer.images()).unwrap_err();
+        assert!(matches!(error, FollowError::EndsTooSoon { imaged: Revision(7), .. }), "{error}");
     }
 }
 
