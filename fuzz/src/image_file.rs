@@ -41,7 +41,7 @@ pub fn path(revision: u64) -> String {
 impl Parts<'_> {
     /// The file's bytes; those that it may refer to are on the disk.
     pub fn file(&self, disk: &FaultDisk) -> Vec<u8> {
-        let mut file = [b"IDHIPACK".as_slice(), &1u32.to_le_bytes(), self.chunks].concat();
+        let mut file = [b"IDHIPACK".as_slice(), &2u32.to_le_bytes(), self.chunks].concat();
         let mut manifest = self.manifest.to_vec();
         manifest.truncate(manifest.len().saturating_sub(Digest::BYTES));
         manifest.extend(Digest::of(&manifest).0);
@@ -58,7 +58,7 @@ impl Parts<'_> {
         }
         let mut tail = LOG.0.to_le_bytes().to_vec();
         let mut moment = self.moment.to_vec();
-        moment.resize(12, 0);
+        moment.resize(28, 0);
         tail.extend(moment);
         tail.extend((manifest.len() as u64).to_le_bytes());
         tail.extend(manifest);

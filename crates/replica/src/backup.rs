@@ -16,7 +16,7 @@ use idhini_model::{Revision, Timestamp};
 
 use crate::broken::{Variant, is_broken};
 use crate::follow::{self, READ_BYTES};
-use crate::images::{ImageFileError, Images};
+use crate::images::{ImageFileError, Images, LastEntry};
 use crate::{Clock, FollowError, Namespace, Options, ReplicaError};
 
 /// What verifying a log and its images found good.
@@ -104,6 +104,7 @@ pub async fn verify(log: &dyn Changelog, images: &Images) -> Result<Verified, Ba
     let mut facts = images.facts();
     // One that was copied before its entries were is not used until they are there.
     facts.retain(|image| image.revision <= head.revision);
+    follow::same_past(log, head, &facts).await?;
     let first = facts.iter().find(|image| image.revision.next() >= head.oldest);
     let (mut root, mut opened) = match first {
         // An image may lack what it takes to undo entries that the log has.
@@ -184,7 +185,8 @@ pub async fn restore(
     // Nothing expires here: what is stored is copied as it is.
     let clock: Clock = Arc::new(|| Timestamp::from_seconds(0));
     let head = log.head().await.map_err(FollowError::from)?;
-    let namespace = Namespace::open(Arc::clone(&log), Some(images), clock, options).await?;
+    let namespace =
+        Namespace::open(Arc::clone(&log), Some(images.up_to(head.revision)), clock, options).await?;
     let wanted = match target {
         Target::Newest => Ok(namespace.head()),
         Target::Revision(revision) => namespace.at(revision).await,
@@ -214,8 +216,9 @@ pub async fn restore(
             Some(moment) => moment,
             None => at_the_latest(&*log, last).await?,
         };
-        let floor = new_log.head().await.map_err(FollowError::from)?.oldest;
-        new_images.write(wanted.root(), floor, moment)?;
+        let head = new_log.head().await.map_err(FollowError::from)?;
+        let last_entry = LastEntry { written_at: moment, writer: head.writer };
+        new_images.write(wanted.root(), head.oldest, last_entry)?;
         written_at = Some(moment);
     }
     Ok(Restored { revision: last, written_at })

@@ -208,6 +208,24 @@ pub enum FollowError {
         /// Where the log ends.
         head: Revision,
     },
+    /// An image is of an entry that the log does not have yet, though only durable ones are imaged.
+    #[error(
+        "the log ends at revision {head}, but an image says that revision {imaged} was acknowledged: part of the log is missing or was replaced; restore it, or restore a backup"
+    )]
+    EndsTooSoon {
+        /// Where the log ends.
+        head: Revision,
+        /// What there is an image of.
+        imaged: Revision,
+    },
+    /// An image is of another entry than the log has at its revision.
+    #[error(
+        "the log's entry at revision {revision} is not the one that an image says was acknowledged: part of the log was replaced; restore it, or restore a backup"
+    )]
+    Replaced {
+        /// What there is an image of.
+        revision: Revision,
+    },
 }
 
 impl ReplicaError {

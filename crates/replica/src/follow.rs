@@ -1,10 +1,10 @@
 //! Entries of the log into the graph: on a start, behind another writer, into the past.
 
-use idhini_changelog::Stored;
+use idhini_changelog::{Changelog, Head, LogError, Stored, Writer};
 use idhini_graph::Root;
 use idhini_model::{Logged, Revision};
 
-use crate::FollowError;
+use crate::{FollowError, ImageFacts};
 
 /// Bytes of entries read at a time.
 pub(crate) const READ_BYTES: usize = 4 << 20;
@@ -34,6 +34,43 @@ pub(crate) fn decoded(
         return Err(FollowError::Gap { missing: after.next(), head: last });
     }
     Ok(entries)
+}
+
+/// Refuses a log that is not the one that the images were made of.
+pub(crate) async fn same_past(
+    log: &dyn Changelog,
+    head: Head,
+    images: &[ImageFacts],
+) -> Result<(), FollowError> {
+    for image in images {
+        let revision = image.revision;
+        let Some(writer) = image.writer else { continue };
+        let is_another = writer_at(log, head, revision).await?.is_some_and(|found| found != writer);
+        if is_another {
+            return Err(FollowError::Replaced { revision });
+        }
+    }
+    Ok(())
+}
+
+/// Who appended an entry; `None` if the log no longer says.
+pub(crate) async fn writer_at(
+    log: &dyn Changelog,
+    head: Head,
+    revision: Revision,
+) -> Result<Option<Writer>, LogError> {
+    if revision == head.revision {
+        return Ok(head.writer);
+    }
+    if revision < head.oldest || revision > head.revision {
+        return Ok(None);
+    }
+    match log.read(Revision(revision.0 - 1), 1).await {
+        Ok(read) => Ok(read.first().filter(|stored| stored.revision == revision).map(|stored| stored.writer)),
+        // It went meanwhile.
+        Err(LogError::Trimmed { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Applies one entry.

@@ -16,7 +16,6 @@ use idhini_changelog::{Head, LogError};
 use idhini_model::{Logged, Revision, Timestamp};
 
 use crate::images::ImageFacts;
-use crate::namespace::locked;
 use crate::{FollowError, Namespace, Options, Published, ReplicaError};
 
 /// A revision in memory, and the number of changes that led to it from the one before.
@@ -26,17 +25,25 @@ pub(crate) type Kept = (Arc<Published>, u64);
 pub(crate) struct History {
     kept: VecDeque<Kept>,
     pub(crate) newest: Arc<Published>,
+    /// When the newest one's entry was written.
+    pub(crate) written_at: Timestamp,
     changes: u64,
 }
 
 impl History {
-    pub(crate) fn new(newest: Arc<Published>) -> History {
-        History { kept: VecDeque::from([(Arc::clone(&newest), 0)]), newest, changes: 0 }
+    pub(crate) fn new(newest: Arc<Published>, written_at: Timestamp) -> History {
+        History { kept: VecDeque::from([(Arc::clone(&newest), 0)]), newest, written_at, changes: 0 }
     }
 
     /// Takes a later revision in; returns what is no longer kept, to be freed where nobody waits.
-    pub(crate) fn push(&mut self, newest: Arc<Published>, changes: u64, options: &Options) -> Vec<Kept> {
+    pub(crate) fn push(
+        &mut self,
+        (newest, written_at): (Arc<Published>, Timestamp),
+        changes: u64,
+        options: &Options,
+    ) -> Vec<Kept> {
         self.newest = Arc::clone(&newest);
+        self.written_at = written_at;
         self.kept.push_back((newest, changes));
         self.changes += changes;
         let mut dropped = Vec::new();
@@ -89,11 +96,10 @@ impl Namespace {
         asked: Timestamp,
         log_head: Head,
     ) -> Result<Result<Revision, Timestamp>, FollowError> {
-        let newest = self.head().revision();
-        if log_head.oldest > newest {
+        let (newest, written_at) = self.head_and_moment();
+        if log_head.oldest > newest.revision() {
             // All entries are trimmed: the newest revision stands since some moment before now.
-            let oldest = *locked(&self.last_written_at);
-            return Ok(if asked >= oldest { Ok(newest) } else { Err(oldest) });
+            return Ok(if asked >= written_at { Ok(newest.revision()) } else { Err(written_at) });
         }
         let first = self.first_after(asked, log_head.oldest).await?;
         let found = Revision(first.0 - 1);

@@ -6,39 +6,49 @@
 //! ```text
 //! images/LOG/REVISION.image
 //! file    "IDHIPACK" | format 4 | chunks … | tail | tail's length 8 | BLAKE3 of the tail 32
-//! tail    log 8 | written at: seconds 8, nanos 4 | manifest's length 8 | manifest
+//! tail    log 8 | written at: seconds 8, nanos 4 | writer: id 8, sequence 8 | manifest's length 8 | manifest
 //!         | for each of the manifest's chunks: the revision of the file that holds it 8 | offset 8
 //! ```
-//! Numbers are little-endian. An image is a cache of the log: one that is damaged is reported, and the one before it
+//! Numbers are little-endian. The format is 2; files of format 1 have no writer. The writer is who appended the entry at
+//! the image's revision, of sequence 0 if that is not known: an image of another log's past is told by it. An image is a cache of the log: one that is damaged is reported, and the one before it
 //! used.
 //!
 //! # Invariants
 //! * Only durable revisions are imaged, and an image has its name only when it is durable.
 //! * A file stays as long as an image that is kept needs one of its chunks.
 //! * As soon as there are two images, the newest and another one that is kept share no file.
+//! * What is found damaged is neither counted nor continued, nor is what shares a file with it before it was read again.
+//! * That a file cannot be read now says nothing about what is in it.
 //!
 //! Cost: writing an image O(what changed since the last), opening one O(its bytes).
 
 mod facts;
+mod keep;
 mod pack;
+mod tail;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
 
 use idhini_changelog::LogId;
 use idhini_changelog::disk::{Disk, DiskFile};
-use idhini_graph::{Digest, Image, Manifest, Root, Written};
+use idhini_graph::{Digest, Image, Manifest, OpenError, Root, Written};
 use idhini_model::{Revision, Timestamp};
 
 pub use self::facts::ImageFacts;
-use self::facts::{facts, fallback};
+use self::facts::fallback;
+use self::keep::Standing;
 use self::pack::{Pack, read_exactly};
+pub(crate) use self::tail::LastEntry;
+use self::tail::Tail;
 use crate::namespace::locked;
 
 const MAGIC: &[u8; 8] = b"IDHIPACK";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The format before: its tail does not say who wrote the last entry.
+const WITHOUT_WRITER: u32 = 1;
 const HEAD_BYTES: u64 = 12;
 const END_BYTES: u64 = 40;
 const SUFFIX: &str = ".image";
@@ -101,23 +111,24 @@ pub struct Images {
 
 #[derive(Default)]
 struct State {
-    /// By revision; `None` for those that are not usable.
-    known: BTreeMap<Revision, Option<ImageFacts>>,
+    /// By revision.
+    known: BTreeMap<Revision, Standing>,
     /// The newest image, ready to be continued, and where its chunks are.
-    newest: Option<(Image, HashMap<Digest, Place>)>,
+    newest: Option<Arc<Continued>>,
+    /// Whether something was found damaged since the last image was written.
+    is_due: bool,
+    /// How often that was.
+    damages: u64,
+    /// What could not be removed of an image that could not be written.
+    unfinished: Option<String>,
 }
+
+type Continued = (Image, HashMap<Digest, Place>);
 
 impl fmt::Debug for Images {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Images").field("log", &self.log).finish_non_exhaustive()
     }
-}
-
-/// What an image's tail says.
-struct Tail {
-    manifest: Manifest,
-    places: HashMap<Digest, Place>,
-    facts: ImageFacts,
 }
 
 impl Images {
@@ -144,16 +155,11 @@ impl Images {
         let mut known = BTreeMap::new();
         for name in images.names()? {
             if let Some(revision) = name.strip_suffix(SUFFIX).and_then(|text| text.parse().ok()) {
-                known.insert(Revision(revision), None);
-            }
-        }
-        for (revision, facts) in &mut known {
-            match images.tail(*revision) {
-                Ok(tail) => *facts = Some(tail.facts),
-                Err(error) => (images.report)(&format!("an image cannot be used: {error}")),
+                known.insert(Revision(revision), Standing::Unread);
             }
         }
         locked(&images.state).known = known;
+        images.look_again();
         Ok(images)
     }
 
@@ -165,14 +171,26 @@ impl Images {
     /// The images that can be used, as far as is known, oldest first.
     #[must_use]
     pub fn facts(&self) -> Vec<ImageFacts> {
-        locked(&self.state).known.values().flatten().cloned().collect()
+        locked(&self.state).good().cloned().collect()
+    }
+
+    /// The last revision that was imaged, whether its image can be read or not: it has its name since it was durable.
+    pub(crate) fn last(&self) -> Option<Revision> {
+        locked(&self.state).known.last_key_value().map(|(revision, _)| *revision)
+    }
+
+    /// Leaves out what is beyond `head`: a backup may have an image whose entries were not copied yet.
+    #[must_use]
+    pub fn up_to(self, head: Revision) -> Images {
+        locked(&self.state).known.retain(|revision, _| *revision <= head);
+        self
     }
 
     /// The root of the newest good image that is not beyond `head`, and when its last entry was written.
     pub(crate) fn newest(&self, seed: u64, head: Revision) -> Option<(Root, Timestamp)> {
         for facts in self.facts().into_iter().rev().filter(|facts| facts.revision <= head) {
             if let Some((root, image, places)) = self.root(facts.revision, seed) {
-                locked(&self.state).newest = Some((image, places));
+                locked(&self.state).newest = Some(Arc::new((image, places)));
                 return Some((root, facts.written_at));
             }
         }
@@ -205,10 +223,12 @@ impl Images {
     /// Opens an image; reports why not.
     fn root(&self, revision: Revision, seed: u64) -> Option<(Root, Image, HashMap<Digest, Place>)> {
         match self.opened(revision, seed) {
-            Ok(opened) => Some(opened),
+            Ok(opened) => {
+                self.found_whole(revision);
+                Some(opened)
+            }
             Err(error) => {
-                (self.report)(&format!("an image cannot be used, the one before it is: {error}"));
-                locked(&self.state).known.insert(revision, None);
+                self.found(revision, &error);
                 None
             }
         }
@@ -223,16 +243,25 @@ impl Images {
         let mut files: HashMap<Revision, Arc<dyn DiskFile>> = HashMap::new();
         let opened = Image::open(manifest, seed, |chunk| {
             let Some(place) = places.get(&chunk.digest) else {
-                return Err(io::Error::from(io::ErrorKind::NotFound));
+                return Err((self.path(revision), io::Error::from(io::ErrorKind::NotFound)));
             };
+            let path = self.path(place.file);
             let file = match files.get(&place.file) {
                 Some(file) => file,
-                None => files.entry(place.file).or_insert(self.disk.open(&self.path(place.file))?),
+                None => match self.disk.open(&path) {
+                    Ok(file) => files.entry(place.file).or_insert(file),
+                    Err(source) => return Err((path, source)),
+                },
             };
-            read_exactly(&**file, place.offset, chunk.bytes)
+            read_exactly(&**file, place.offset, chunk.bytes).map_err(|source| (path, source))
         });
-        let (root, image) = opened.map_err(|error| self.damaged(revision, &error.to_string()))?;
-        Ok((root, image, places))
+        match opened {
+            Ok((root, image)) => Ok((root, image, places)),
+            Err(OpenError::Unreadable { source: (path, source), .. }) => {
+                Err(self.unreadable(revision, &path, source))
+            }
+            Err(error) => Err(self.damaged(revision, &error.to_string())),
+        }
     }
 
     /// Verifies every chunk of an image.
@@ -306,6 +335,8 @@ impl Images {
     ) -> Result<(), ImageFileError> {
         let revision = manifest.revision();
         let have = self.own_places()?;
+        // Whoever copies the entries appends them anew.
+        let last = LastEntry { written_at, writer: None };
         self.put(revision, |pack| {
             let mut places = HashMap::new();
             for wanted in manifest.chunks() {
@@ -326,7 +357,7 @@ impl Images {
                 places.insert(wanted.digest, Place { file: revision, offset: pack.at });
                 pack.put(&bytes)?;
             }
-            self.finish(pack, manifest, &places, written_at).map(|facts| ((), places, facts))
+            self.finish(pack, manifest, &places, last).map(|facts| ((), places, facts))
         })
         .map(|_| ())
     }
@@ -343,18 +374,25 @@ impl Images {
             let path = path.to_owned();
             move |source| ImageFileError::Disk { path, source }
         };
-        let written = self.disk.create(&unfinished).and_then(|file| write(&mut Pack::begin(file)?));
-        let (written, places, facts) = match written {
+        let left = locked(&self.state).unfinished.take_if(|left| *left == unfinished);
+        if let Some(left) = left {
+            self.disk.remove(&left).map_err(disk_error(&left))?;
+        }
+        // What is there already is another's.
+        let file = self.disk.create(&unfinished).map_err(disk_error(&unfinished))?;
+        let (written, places, facts) = match Pack::begin(file).and_then(|mut pack| write(&mut pack)) {
             Ok(written) => written,
             Err(source) => {
-                // What is left of it is removed now or when the images are opened.
-                let _ = self.disk.remove(&unfinished);
+                // What is left of it is removed now, before the next attempt, or when the images are opened.
+                if self.disk.remove(&unfinished).is_err() {
+                    locked(&self.state).unfinished = Some(unfinished.clone());
+                }
                 return Err(disk_error(&unfinished)(source));
             }
         };
         self.disk.rename(&unfinished, &name).map_err(disk_error(&name))?;
         self.disk.sync_directory(&self.directory).map_err(disk_error(&self.directory))?;
-        locked(&self.state).known.insert(revision, Some(facts));
+        locked(&self.state).known.insert(revision, Standing::Good { facts, is_whole: false });
         Ok((written, places))
     }
 
@@ -366,37 +404,36 @@ impl Images {
         &self,
         root: &Root,
         floor: Revision,
-        written_at: Timestamp,
+        last: LastEntry,
     ) -> Result<Written, ImageFileError> {
         let is_continued = self.is_continued();
-        let before = locked(&self.state).newest.take().filter(|_| is_continued);
-        let written =
-            self.put(root.revision(), |pack| self.write_file(pack, root, floor, written_at, before.as_ref()));
-        match written {
-            Ok((image, places)) => {
-                let written = image.written();
-                locked(&self.state).newest = Some((image, places));
-                Ok(written)
+        let (before, damages) = {
+            let mut state = locked(&self.state);
+            if !is_continued {
+                state.newest = None;
             }
-            Err(error) => {
-                locked(&self.state).newest = before;
-                Err(error)
-            }
-        }
+            (state.newest.clone(), state.damages)
+        };
+        let before = before.as_deref();
+        let (image, places) =
+            self.put(root.revision(), |pack| self.write_file(pack, root, floor, last, before))?;
+        let written = image.written();
+        let mut state = locked(&self.state);
+        // What was found damaged meanwhile may be what this one continues.
+        let is_sound = state.damages == damages;
+        state.newest = is_sound.then(|| Arc::new((image, places)));
+        state.is_due &= !is_sound;
+        Ok(written)
     }
 
     /// Whether the next image leaves chunks where they are.
     fn is_continued(&self) -> bool {
         let state = locked(&self.state);
-        let good: Vec<&ImageFacts> = state.known.values().flatten().collect();
+        let good: Vec<&ImageFacts> = state.good().collect();
         // Until there is one to fall back to, whatever is damaged, nothing is shared.
         let (Some(newest), Some(_)) = (good.last(), fallback(&good)) else { return false };
-        let files: u64 = newest
-            .files
-            .iter()
-            .filter_map(|file| state.known.get(file)?.as_ref())
-            .map(|f| f.file_bytes)
-            .sum();
+        let files: u64 =
+            newest.files.iter().filter_map(|file| state.known.get(file)?.facts()).map(|f| f.file_bytes).sum();
         newest.chunks_bytes >= WHOLE_BYTES
             && newest.files.len() <= FILES_MAX
             && files <= newest.chunks_bytes.saturating_mul(FILES_SHARE_MAX)
@@ -407,7 +444,7 @@ impl Images {
         pack: &mut Pack,
         root: &Root,
         floor: Revision,
-        written_at: Timestamp,
+        last: LastEntry,
         before: Option<&(Image, HashMap<Digest, Place>)>,
     ) -> io::Result<(Image, HashMap<Digest, Place>, ImageFacts)> {
         let revision = root.revision();
@@ -426,84 +463,8 @@ impl Images {
             let place = new.get(&chunk.digest).or(old).copied();
             places.extend(place.map(|place| (chunk.digest, place)));
         }
-        let facts = self.finish(pack, image.manifest(), &places, written_at)?;
+        let facts = self.finish(pack, image.manifest(), &places, last)?;
         Ok((image, places, facts))
-    }
-
-    /// The end of a file: the manifest, and where its chunks are.
-    fn finish(
-        &self,
-        pack: &mut Pack,
-        manifest: &Manifest,
-        places: &HashMap<Digest, Place>,
-        written_at: Timestamp,
-    ) -> io::Result<ImageFacts> {
-        let manifest_bytes = manifest.to_bytes();
-        let mut tail = Vec::with_capacity(28 + manifest_bytes.len() + 16 * places.len());
-        tail.extend(self.log.0.to_le_bytes());
-        tail.extend(written_at.seconds().to_le_bytes());
-        tail.extend(written_at.nanos().to_le_bytes());
-        tail.extend((manifest_bytes.len() as u64).to_le_bytes());
-        tail.extend(manifest_bytes);
-        for chunk in manifest.chunks() {
-            let Some(place) = places.get(&chunk.digest) else {
-                return Err(io::Error::other(format!("chunk {} of the image was not written", chunk.digest)));
-            };
-            tail.extend(place.file.0.to_le_bytes());
-            tail.extend(place.offset.to_le_bytes());
-        }
-        let file_bytes = pack.finish(&tail)?;
-        Ok(facts(manifest, places, file_bytes, written_at))
-    }
-
-    /// Lets go of images from which nothing is rebuilt any more: those before `floor`, but for the newest and one to fall
-    /// back to. Returns the revision from which on the log is needed for those that stay.
-    ///
-    /// # Errors
-    /// [`ImageFileError::Disk`].
-    pub(crate) fn retain(&self, floor: Revision) -> Result<Option<Revision>, ImageFileError> {
-        let (gone, oldest) = {
-            let state = locked(&self.state);
-            let good: Vec<&ImageFacts> = state.known.values().flatten().collect();
-            let newest = good.last().map(|newest| newest.revision);
-            let sure = fallback(&good).map(|fallback| fallback.revision).or(newest);
-            let is_kept = |f: &&&ImageFacts| {
-                f.revision >= floor || Some(f.revision) == sure || Some(f.revision) == newest
-            };
-            let kept: Vec<&&ImageFacts> = good.iter().filter(is_kept).collect();
-            let needed: BTreeSet<Revision> = kept.iter().flat_map(|f| f.files.iter().copied()).collect();
-            let gone: Vec<Revision> = match kept.is_empty() {
-                true => Vec::new(),
-                false => state.known.keys().filter(|revision| !needed.contains(revision)).copied().collect(),
-            };
-            (gone, kept.first().map(|facts| facts.revision))
-        };
-        self.remove(gone)?;
-        Ok(oldest)
-    }
-
-    /// Removes files, those first that need others, and those durably before the ones that they need: no image is left, or
-    /// comes back with a power cut, that lacks a file.
-    fn remove(&self, gone: Vec<Revision>) -> Result<(), ImageFileError> {
-        let mut needed_by_removed = BTreeSet::new();
-        for revision in gone.into_iter().rev() {
-            let disk_error = |path: &str, source| ImageFileError::Disk { path: path.to_owned(), source };
-            if needed_by_removed.contains(&revision) {
-                let synced = self.disk.sync_directory(&self.directory);
-                synced.map_err(|source| disk_error(&self.directory, source))?;
-                needed_by_removed.clear();
-            }
-            let path = self.path(revision);
-            match self.disk.remove(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(disk_error(&path, source));
-                }
-                _ => {}
-            }
-            let removed = locked(&self.state).known.remove(&revision).flatten();
-            needed_by_removed.extend(removed.into_iter().flat_map(|facts| facts.files));
-        }
-        Ok(())
     }
 
     fn path(&self, revision: Revision) -> String {
@@ -514,73 +475,12 @@ impl Images {
         ImageFileError::Damaged { path: self.path(revision), what: what.to_owned() }
     }
 
-    fn tail(&self, revision: Revision) -> Result<Tail, ImageFileError> {
-        let path = self.path(revision);
-        let disk_error = |source| ImageFileError::Disk { path: path.clone(), source };
-        let damaged = |what: &str| self.damaged(revision, what);
-        let file = self.disk.open(&path).map_err(disk_error)?;
-        let file_bytes = file.bytes_len().map_err(disk_error)?;
-        if file_bytes < HEAD_BYTES + END_BYTES {
-            return Err(damaged("it is too short"));
+    /// A file that is gone, or ends too soon, is damaged; anything else may be over the next time.
+    fn unreadable(&self, revision: Revision, path: &str, source: io::Error) -> ImageFileError {
+        match source.kind() {
+            io::ErrorKind::NotFound => self.damaged(revision, &format!("{path} is not there")),
+            io::ErrorKind::UnexpectedEof => self.damaged(revision, &format!("{path} ends too soon")),
+            _ => ImageFileError::Disk { path: path.to_owned(), source },
         }
-        let head = read_exactly(&*file, 0, HEAD_BYTES).map_err(disk_error)?;
-        let Some((magic, format)) = head.split_first_chunk::<8>() else {
-            return Err(damaged("it has no head"));
-        };
-        if magic != MAGIC {
-            return Err(damaged("it does not begin as images do"));
-        }
-        match u32::from_le_bytes(format.try_into().unwrap_or_default()) {
-            FORMAT => {}
-            found if found > FORMAT => return Err(ImageFileError::NewerFormat { path: path.clone(), found }),
-            _ => return Err(damaged("its format is not one")),
-        }
-        let end = read_exactly(&*file, file_bytes - END_BYTES, END_BYTES).map_err(disk_error)?;
-        let Some((length, digest)) = end.split_first_chunk::<8>() else {
-            return Err(damaged("it has no end"));
-        };
-        let length = u64::from_le_bytes(*length);
-        let Some(start) = (file_bytes - END_BYTES).checked_sub(length).filter(|start| *start >= HEAD_BYTES)
-        else {
-            return Err(damaged("its tail is longer than it"));
-        };
-        let bytes = read_exactly(&*file, start, length).map_err(disk_error)?;
-        if Digest::of(&bytes).0[..] != *digest {
-            return Err(damaged("its tail does not have its checksum"));
-        }
-        self.tail_of(&bytes, revision, file_bytes).map_err(|what| damaged(&what))
-    }
-
-    fn tail_of(&self, bytes: &[u8], revision: Revision, file_bytes: u64) -> Result<Tail, String> {
-        let short = || "its tail ends too soon".to_owned();
-        let (log, rest) = bytes.split_first_chunk::<8>().ok_or_else(short)?;
-        let (seconds, rest) = rest.split_first_chunk::<8>().ok_or_else(short)?;
-        let (nanos, rest) = rest.split_first_chunk::<4>().ok_or_else(short)?;
-        let (length, rest) = rest.split_first_chunk::<8>().ok_or_else(short)?;
-        if u64::from_le_bytes(*log) != self.log.0 {
-            return Err("it is of another log".to_owned());
-        }
-        let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
-        let (manifest, table) = rest.split_at_checked(length).ok_or_else(short)?;
-        let manifest = Manifest::from_bytes(manifest).map_err(|error| error.to_string())?;
-        if manifest.revision() != revision {
-            return Err(format!("it is of revision {}", manifest.revision()));
-        }
-        let nanos = i64::from(u32::from_le_bytes(*nanos));
-        let written_at =
-            Timestamp::new(i64::from_le_bytes(*seconds), nanos).map_err(|error| error.to_string())?;
-        let (rows, []) = table.as_chunks::<16>() else { return Err(short()) };
-        let chunks: Vec<_> = manifest.chunks().collect();
-        if rows.len() != chunks.len() {
-            return Err(short());
-        }
-        let place = |row: &[u8; 16]| {
-            let [a, b, c, d, e, f, g, h, offset @ ..] = *row;
-            let file = Revision(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
-            Place { file, offset: u64::from_le_bytes(offset) }
-        };
-        let places = chunks.iter().map(|chunk| chunk.digest).zip(rows.iter().map(place)).collect();
-        let facts = facts(&manifest, &places, file_bytes, written_at);
-        Ok(Tail { manifest, places, facts })
     }
 }

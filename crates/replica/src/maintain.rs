@@ -11,9 +11,9 @@ use idhini_changelog::Head;
 use idhini_model::{Revision, Timestamp};
 
 use crate::broken::{Variant, is_broken};
-use crate::images::ImageFileError;
+use crate::images::{ImageFileError, LastEntry};
 use crate::namespace::{in_place, locked};
-use crate::{FollowError, Namespace, ReplicaError, sweep};
+use crate::{FollowError, Namespace, ReplicaError, follow, sweep};
 
 /// Relationships removed by one entry of a sweep.
 const SWEPT_ROWS: usize = 1_000;
@@ -60,12 +60,14 @@ impl Namespace {
         Ok(())
     }
 
-    /// Whether enough has changed since the last image, or anything has and it is old.
+    /// Whether enough has changed since the last image, or anything has and it is old, or one is damaged.
     fn is_image_due(&self) -> bool {
         let changes = self.changes_since_image.load(Ordering::Relaxed);
         let age = self.now().seconds().saturating_sub(locked(&self.imaged_at).seconds());
-        self.images.is_some()
-            && (changes >= self.options.image_changes || (changes > 0 && age >= self.options.image_seconds))
+        let is_old = changes > 0 && age >= self.options.image_seconds;
+        self.images
+            .as_ref()
+            .is_some_and(|images| changes >= self.options.image_changes || is_old || images.is_due())
     }
 
     /// Writes an image of the newest revision; nothing if there is one.
@@ -73,17 +75,22 @@ impl Namespace {
     /// # Errors
     /// [`MaintainError::Image`].
     pub async fn image(self: &Arc<Self>) -> Result<(), MaintainError> {
+        // One after the other, even if whoever waits for it leaves.
+        let alone = Arc::clone(&self.imaging).lock_owned().await;
         let namespace = Arc::clone(self);
         let changes = self.changes_since_image.load(Ordering::Relaxed);
-        let head = self.head();
-        let written_at = *locked(&self.last_written_at);
-        let floor = self.log.head().await.map_err(|error| MaintainError::Trim(error.into()))?.oldest;
+        let (head, written_at) = self.head_and_moment();
+        let log_head = self.log.head().await.map_err(|error| MaintainError::Trim(error.into()))?;
+        let writer = follow::writer_at(&*self.log, log_head, head.revision()).await;
+        // An image that does not say it is better than none.
+        let last = LastEntry { written_at, writer: writer.ok().flatten() };
         let writing = tokio::task::spawn_blocking(move || {
+            let _alone = alone;
             let Some(images) = &namespace.images else { return Ok(()) };
-            if images.facts().last().is_some_and(|newest| newest.revision >= head.revision()) {
+            if images.reaches(head.revision())? {
                 return Ok(());
             }
-            images.write(head.root(), floor, written_at).map(|_| ())
+            images.write(head.root(), log_head.oldest, last).map(|_| ())
         });
         // The task can only have panicked: there is no image, and the next time it is tried anew.
         let Ok(written) = writing.await else { return Ok(()) };
@@ -108,6 +115,7 @@ impl Namespace {
         let before = Revision(first.0.saturating_sub(1));
         // The entry before the history says since when its oldest revision stands. The newest image says it too.
         let unneeded = if first > head.revision { first } else { before };
+        let alone = self.imaging.lock().await;
         let below = match &self.images {
             None => unneeded,
             // Without an image the log is all there is.
@@ -119,6 +127,7 @@ impl Namespace {
                 None => return Ok(()),
             },
         };
+        drop(alone);
         let below =
             if is_broken(Variant::TrimsOneTooMany) { below.next().min(head.revision.next()) } else { below };
         if below > head.oldest {

@@ -134,12 +134,15 @@ pub struct Namespace {
     pub(crate) is_suspect: AtomicBool,
     /// Batches handed to the log so far.
     pub(crate) batches: AtomicU64,
+    /// No entry records an earlier moment than this; one that was not appended may have.
     pub(crate) last_written_at: Mutex<Timestamp>,
     /// The entry whose age decides whether the log can be trimmed, and when it was written, once that is known.
     pub(crate) next_to_go: Mutex<Option<(Revision, Timestamp)>>,
     /// What is changed and not in an image yet.
     pub(crate) changes_since_image: AtomicU64,
     pub(crate) imaged_at: Mutex<Timestamp>,
+    /// Held by whoever writes images or lets them go.
+    pub(crate) imaging: Arc<tokio::sync::Mutex<()>>,
     pub(crate) announcer: Arc<Announcer>,
     clock: Clock,
     pub(crate) options: Options,
@@ -163,6 +166,12 @@ impl Namespace {
         options: Options,
     ) -> Result<Arc<Namespace>, FollowError> {
         let head = log.head().await?;
+        if let Some(images) = &images {
+            if let Some(imaged) = images.last().filter(|imaged| *imaged > head.revision) {
+                return Err(FollowError::EndsTooSoon { head: head.revision, imaged });
+            }
+            follow::same_past(&*log, head, &images.facts()).await?;
+        }
         let newest =
             in_place(true, || images.as_ref().and_then(|images| images.newest(options.seed, head.revision)));
         let is_imaged = newest.is_some();
@@ -171,11 +180,11 @@ impl Namespace {
         if root.revision().next() < head.oldest {
             return Err(FollowError::Gap { missing: root.revision().next(), head: head.revision });
         }
-        let first = Arc::new(Published::new(root, None));
+        let first = (Arc::new(Published::new(root, None)), last_written_at);
         let namespace = Arc::new(Namespace {
             log,
             images,
-            history: RwLock::new(History::new(first)),
+            history: RwLock::new(History::new(first.0, first.1)),
             rebuilt: Rebuilt::default(),
             queue: Mutex::new(Queue::default()),
             is_suspect: AtomicBool::new(true),
@@ -184,6 +193,7 @@ impl Namespace {
             next_to_go: Mutex::new(None),
             changes_since_image: AtomicU64::new(0),
             imaged_at: Mutex::new(last_written_at),
+            imaging: Arc::default(),
             announcer: Arc::default(),
             clock,
             options,
@@ -214,6 +224,12 @@ impl Namespace {
     #[must_use]
     pub fn head(&self) -> Arc<Published> {
         Arc::clone(&self.history.read().unwrap_or_else(PoisonError::into_inner).newest)
+    }
+
+    /// The newest revision, and when its entry was written.
+    pub(crate) fn head_and_moment(&self) -> (Arc<Published>, Timestamp) {
+        let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
+        (Arc::clone(&history.newest), history.written_at)
     }
 
     /// About what the newest revision and the rebuilt ones take, in bytes: from their counts, since counting exactly walks
@@ -293,11 +309,15 @@ impl Namespace {
 
     /// Lets readers see a later revision, so many changes on; returns what is no longer kept, to be freed where nobody
     /// waits.
-    pub(crate) fn publish(&self, newest: Arc<Published>, changes: u64) -> Vec<Kept> {
+    pub(crate) fn publish(
+        &self,
+        (newest, written_at): (Arc<Published>, Timestamp),
+        changes: u64,
+    ) -> Vec<Kept> {
         self.changes_since_image.fetch_add(changes, Ordering::Relaxed);
         let dropped = {
             let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
-            history.push(newest, changes, &self.options)
+            history.push((newest, written_at), changes, &self.options)
         };
         self.announcer.announce();
         dropped
@@ -314,25 +334,27 @@ impl Namespace {
             }
             let read = self.log.read(after, READ_BYTES).await?;
             let mut root = before.root().clone();
+            let mut written_at = Timestamp::from_seconds(i64::MIN);
             in_place(true, || {
                 for logged in follow::decoded(read, after, head.revision)? {
                     follow::apply(&mut root, &logged)?;
                     self.changes_since_image.fetch_add(logged.entry.kind.weight(), Ordering::Relaxed);
-                    *locked(&self.last_written_at) = logged.origin.written_at;
+                    written_at = logged.origin.written_at;
                 }
                 Ok::<_, FollowError>(())
             })?;
-            self.skip_to(Arc::new(Published::new(root, Some(&before))));
+            *locked(&self.last_written_at) = written_at;
+            self.skip_to(Arc::new(Published::new(root, Some(&before))), written_at);
         }
         self.is_suspect.store(false, Ordering::Release);
         Ok(())
     }
 
     /// Publishes a revision that is not the next one: what lies between is rebuilt if somebody asks for it.
-    fn skip_to(&self, newest: Arc<Published>) {
+    fn skip_to(&self, newest: Arc<Published>, written_at: Timestamp) {
         let dropped = {
             let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *history, History::new(newest))
+            std::mem::replace(&mut *history, History::new(newest, written_at))
         };
         self.announcer.announce();
         drop(dropped);

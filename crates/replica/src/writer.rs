@@ -246,15 +246,17 @@ impl Namespace {
         let sequence = self.batches.fetch_add(1, Ordering::Relaxed) + 1;
         let writer = idhini_changelog::Writer { id: self.options.writer_id, sequence };
         let records = std::mem::take(&mut working.records);
+        let moment = |last: &Logged| last.origin.written_at;
+        let written_at = working.entries.last().map_or(Timestamp::from_seconds(i64::MIN), moment);
         if is_broken(Variant::PublishesBeforeAppend) {
-            drop(self.publish(Arc::new(working.newest), working.changes));
+            drop(self.publish((Arc::new(working.newest), written_at), working.changes));
             judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
             let _ = self.log.append(head, Batch { writer, records }).await;
             return;
         }
         let failed = match self.log.append(head, Batch { writer, records }).await {
             Ok(_) => {
-                let dropped = self.publish(Arc::new(working.newest), working.changes);
+                let dropped = self.publish((Arc::new(working.newest), written_at), working.changes);
                 judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
                 // Old roots are freed where nobody waits.
                 return drop(dropped);

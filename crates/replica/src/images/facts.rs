@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use idhini_changelog::Writer;
 use idhini_graph::{Digest, Manifest};
 use idhini_model::{Revision, Timestamp};
 
 use super::Place;
+use super::tail::LastEntry;
 
 /// What is known of an image without opening it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct ImageFacts {
     pub files: BTreeSet<Revision>,
     /// When its last entry was written.
     pub written_at: Timestamp,
+    /// Who appended its last entry, if it says so: only an entry of theirs is the one that it was made of.
+    pub writer: Option<Writer>,
     /// How many relationships it has.
     pub relationships: u64,
     /// How many patches it has on its base.
@@ -31,14 +35,15 @@ pub(super) fn facts(
     manifest: &Manifest,
     places: &HashMap<Digest, Place>,
     file_bytes: u64,
-    written_at: Timestamp,
+    last: LastEntry,
 ) -> ImageFacts {
     let revision = manifest.revision();
     ImageFacts {
         revision,
         file_bytes,
         files: places.values().map(|place| place.file).chain([revision]).collect(),
-        written_at,
+        written_at: last.written_at,
+        writer: last.writer,
         relationships: manifest.relationship_count(),
         patches: manifest.patch_count(),
         chunks_bytes: manifest.chunks().map(|chunk| chunk.bytes).sum(),

@@ -10,9 +10,13 @@ use idhini_graph::Root;
 use idhini_model::{Revision, Timestamp};
 
 use super::{ALWAYS, SCHEMA, relationship, write};
+use crate::images::LastEntry;
 use crate::{
     Clock, Identity, IdentityError, Images, Namespace, Node, NodeOptions, Operation, Options, Parts,
 };
+
+mod damage;
+mod lineage;
 
 /// A directory that goes with the test.
 struct Folder(PathBuf);
@@ -45,10 +49,19 @@ pub(super) struct Left {
 
 pub(super) const LOG: LogId = LogId(1);
 
+/// What an image says that a backup took over.
+fn taken_over() -> LastEntry {
+    LastEntry { written_at: Timestamp::from_seconds(1_000), writer: None }
+}
+
 impl Left {
     pub(super) fn new(options: Options) -> Left {
+        Left::with(options, |disk| Arc::new(disk))
+    }
+
+    fn with(options: Options, disk: impl FnOnce(FileDisk) -> Arc<dyn Disk>) -> Left {
         let folder = Folder::new();
-        let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(&folder.0).unwrap());
+        let disk = disk(FileDisk::open(&folder.0).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let seconds = Arc::new(AtomicI64::new(1_000));
         Left { folder, disk, store: MemoryStore::new(), seconds, reports: Arc::default(), runtime, options }
@@ -258,7 +271,7 @@ fn a_past_that_the_newest_image_cannot_undo_is_rebuilt_from_another() {
     let namespace = left.furnished(10);
     // As a backup has it: the newest image knows what its own log had, and the backup's log goes further back.
     let root = namespace.head();
-    left.images().write(root.root(), Revision(11), Timestamp::from_seconds(1_000)).unwrap();
+    left.images().write(root.root(), Revision(11), taken_over()).unwrap();
     let again = left.open();
     assert_eq!(again.head().root().undoable_from(), Revision(11));
     let at = |namespace: &Arc<Namespace>, revision| {
@@ -297,7 +310,7 @@ fn a_backup_whose_last_entries_were_not_copied_is_good_up_to_there() {
     let namespace = left.furnished(5);
     let ahead = Left::new(Options::default());
     let further = ahead.furnished(9);
-    left.images().write(further.head().root(), Revision(1), Timestamp::from_seconds(1_000)).unwrap();
+    left.images().write(further.head().root(), Revision(1), taken_over()).unwrap();
     let verified = left.runtime.block_on(crate::verify(&*left.log(), &left.images())).unwrap();
     assert_eq!(verified.newest, namespace.head().revision());
 }

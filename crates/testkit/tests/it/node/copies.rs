@@ -327,8 +327,12 @@ impl World {
         images: Images,
     ) -> Result<(), String> {
         let (of_log, clock) = (store.log(LogId(log)), Arc::new(|| idhini_model::Timestamp::from_seconds(0)));
-        let opening: Job<_> =
-            Box::pin(Namespace::open(of_log, Some(images), clock, idhini_replica::Options::default()));
+        let opening: Job<_> = Box::pin(Namespace::open(
+            of_log,
+            Some(images.up_to(Revision(head))),
+            clock,
+            idhini_replica::Options::default(),
+        ));
         let opened = drive_one(&self.runtime, vec![steps], opening);
         let namespace = opened.map_err(|error| format!("log {log}: {error}"))?;
         let found = namespace.head();
