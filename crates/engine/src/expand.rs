@@ -8,7 +8,7 @@
 //!
 //! # Invariants
 //! * Each node, reference and subject of a tree is charged before the next is made, so a tree never has more of them
-//!   than its caller would spend.
+//!   than its caller would spend. So are its names and what relationships store, up to [`EXPANDED_BYTES_MAX`].
 //! * Asked again after its end, it makes the same tree anew; after its budget it stays refused.
 //!
 //! Cost: O(nodes and edges of the tree), at most [`EXPANDED_COST_MAX`], since a tree is answered whole.
@@ -27,6 +27,8 @@ use crate::{EngineError, Limits, Progress, Snapshot, size};
 pub const EXPAND_DEPTH_MAX: usize = 40;
 /// The most nodes and edges that one tree may take, whatever its caller would spend.
 pub const EXPANDED_COST_MAX: u64 = 1_000_000;
+/// The most bytes that the names and stored values in one tree take: an object's id comes again with each of its nodes.
+pub const EXPANDED_BYTES_MAX: usize = 64 << 20;
 /// How much fuel a node or edge of a tree takes: its names are copied, which lasts as long as visiting so many edges.
 const FUEL_SHOWN: u64 = 10;
 /// A subject that stores values is charged once more for each so many bytes of them.
@@ -74,6 +76,7 @@ pub struct Expand<'a> {
     object: u32,
     cost_max: u64,
     cost: u64,
+    bytes: usize,
     /// How many levels the rules of members take that were met.
     heights: HashMap<MemberIndex, usize, FxBuildHasher>,
     /// Nodes being expanded, outermost first.
@@ -139,6 +142,7 @@ impl<'a> Expand<'a> {
             object,
             cost_max: limits.cost_max.min(EXPANDED_COST_MAX),
             cost: 0,
+            bytes: 0,
             heights: HashMap::default(),
             frames: Vec::new(),
             finished: None,
@@ -198,7 +202,7 @@ impl<'a> Expand<'a> {
     }
 
     fn begin(&mut self) {
-        self.cost = 0;
+        (self.cost, self.bytes) = (0, 0);
         self.open_goal(self.member, self.object, 1);
     }
 
@@ -215,7 +219,7 @@ impl<'a> Expand<'a> {
         let resource = self.resource_ref(member, object);
         let relation = self.snapshot.plans.plan.members[member as usize].name.clone();
         let subject = SubjectRef::userset(&resource.object_type, &resource.object_id, relation);
-        let leaf = vec![ExpandedSubject { subject, attributes: Attributes::default() }];
+        let leaf = vec![self.subject(subject, Attributes::default())];
         self.finished = Some(self.tree_of(member, object, ExpandKind::Leaf(leaf)));
         // The leaf and its subject.
         self.cost += 2;
@@ -323,7 +327,8 @@ impl<'a> Expand<'a> {
         let Relationship { subject, caveat, expires_at, .. } = relationship;
         let stored = caveat.as_ref().map_or(0, size::of_caveat_use);
         self.cost += (stored / STORED_BYTES) as u64;
-        frame.subjects.push(ExpandedSubject { subject, attributes: Attributes { caveat, expires_at } });
+        self.charge_bytes(stored);
+        frame.subjects.push(self.subject(subject, Attributes { caveat, expires_at }));
     }
 
     fn complete(&mut self, frame: Frame) -> ExpandTree {
@@ -335,7 +340,7 @@ impl<'a> Expand<'a> {
                 let resource = self.resource_ref(frame.member, frame.object);
                 let subject = SubjectRef::object(resource.object_type, resource.object_id);
                 self.cost += 1;
-                ExpandKind::Leaf(vec![ExpandedSubject { subject, attributes: Attributes::default() }])
+                ExpandKind::Leaf(vec![self.subject(subject, Attributes::default())])
             }
             PlanNode::Relation(_) => ExpandKind::Leaf(frame.subjects),
             PlanNode::Member(_) | PlanNode::Union(_) => ExpandKind::Union(frame.children),
@@ -362,9 +367,24 @@ impl<'a> Expand<'a> {
         ResourceRef::new(plans.plan.types[object_type].name.as_str(), id)
     }
 
-    fn tree_of(&self, member: MemberIndex, object: u32, kind: ExpandKind) -> ExpandTree {
-        let name = self.snapshot.plans.plan.members[member as usize].name.clone();
-        ExpandTree { resource: self.resource_ref(member, object), member: name, kind }
+    fn tree_of(&mut self, member: MemberIndex, object: u32, kind: ExpandKind) -> ExpandTree {
+        let member_name = self.snapshot.plans.plan.members[member as usize].name.clone();
+        let resource = self.resource_ref(member, object);
+        self.charge_bytes(size::of_resource(&resource) + member_name.len());
+        ExpandTree { resource, member: member_name, kind }
+    }
+
+    fn subject(&mut self, subject: SubjectRef, attributes: Attributes) -> ExpandedSubject {
+        self.charge_bytes(size::of_subject(&subject));
+        ExpandedSubject { subject, attributes }
+    }
+
+    /// Too many bytes are as much as too many nodes: from then on the tree is over its budget.
+    fn charge_bytes(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes > EXPANDED_BYTES_MAX {
+            self.cost = self.cost.max(self.cost_max + 1);
+        }
     }
 }
 

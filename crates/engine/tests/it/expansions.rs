@@ -1,7 +1,8 @@
 //! Expansions: what bounds a tree, and in which portions is it made?
 
 use idhini_engine::{
-    EXPAND_DEPTH_MAX, EXPANDED_COST_MAX, EngineError, Expand, ExpandKind, ExpandTree, Limits, Progress,
+    EXPAND_DEPTH_MAX, EXPANDED_BYTES_MAX, EXPANDED_COST_MAX, EngineError, Expand, ExpandKind, ExpandTree,
+    Limits, Progress,
 };
 use idhini_model::{ResourceRef, SubjectRef};
 
@@ -228,4 +229,69 @@ fn a_tree_over_a_long_chain_has_as_many_levels_as_may_be() {
         let found = levels(&tree);
         assert!(found <= EXPAND_DEPTH_MAX && found > EXPAND_DEPTH_MAX - 4, "{found} levels of {view}");
     }
+}
+
+/// What the names in a tree take.
+fn bytes(tree: &ExpandTree) -> usize {
+    let own = tree.resource.object_type.len() + tree.resource.object_id.len() + tree.member.len();
+    own + match &tree.kind {
+        ExpandKind::Leaf(subjects) => {
+            let relation = |s: &SubjectRef| s.relation.as_ref().map_or(0, String::len);
+            let names = |s: &SubjectRef| s.object_type.len() + s.object_id.len() + relation(s);
+            subjects.iter().map(|s| names(&s.subject)).sum::<usize>()
+        }
+        ExpandKind::Union(trees) | ExpandKind::Intersection(trees) | ExpandKind::Exclusion(trees) => {
+            trees.iter().map(bytes).sum()
+        }
+    }
+}
+
+/// Folders with long ids, so many levels of two that are each below both of the level above.
+fn lattice(levels: usize) -> World {
+    let schema = "definition user {} definition folder { relation parent: folder\n relation viewer: user
+ permission view = viewer + parent->view }";
+    let pad = "x".repeat(1_000);
+    let mut relationships = String::new();
+    for level in 0..levels {
+        for (below, above) in [("a", "a"), ("a", "b"), ("b", "a"), ("b", "b")] {
+            relationships += &format!("folder:{below}{level}{pad}#parent@folder:{above}{}{pad}\n", level + 1);
+        }
+    }
+    World::new(schema, &relationships)
+}
+
+#[test]
+fn a_tree_whose_names_take_too_much_is_refused_like_one_of_too_many_nodes() {
+    let top = format!("folder:a0{}", "x".repeat(1_000));
+    let refused = Err(EngineError::Budget { cost_max: EXPANDED_COST_MAX });
+    let [mut is_whole, mut is_refused] = [false; 2];
+    for levels in [3, 13, 14, 15] {
+        match tree_of(&lattice(levels), &top, "view", EXPANDED_COST_MAX) {
+            Ok(tree) => {
+                assert!(bytes(&tree) <= EXPANDED_BYTES_MAX, "{} bytes in {levels} levels", bytes(&tree));
+                is_whole = !is_refused;
+            }
+            error => {
+                assert_eq!(error, refused);
+                is_refused = true;
+            }
+        }
+    }
+    assert!(is_whole && is_refused, "{is_whole} {is_refused}");
+}
+
+#[test]
+fn subjects_whose_names_take_too_much_are_refused() {
+    let pad = "x".repeat(1_000);
+    let world = |count: usize| {
+        let relationships: String =
+            (0..count).map(|i| format!("group:all#member@user:u{i:05}{pad}\n")).collect();
+        World::new(GROUPS, &relationships)
+    };
+    // "user", the id; beside them the node's own names.
+    let most = (EXPANDED_BYTES_MAX - "groupallmember".len()) / ("user".len() + "u00000".len() + pad.len());
+    let tree = tree_of(&world(most), "group:all", "member", EXPANDED_COST_MAX).unwrap();
+    assert_eq!(count(&tree), 1 + most as u64);
+    let refused = Err(EngineError::Budget { cost_max: EXPANDED_COST_MAX });
+    assert_eq!(tree_of(&world(most + 1), "group:all", "member", EXPANDED_COST_MAX), refused);
 }
