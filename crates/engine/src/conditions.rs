@@ -70,11 +70,13 @@ pub(crate) struct Conditions<'a> {
     outcomes: HashMap<usize, Condition, FxBuildHasher>,
     /// Steps spent since last taken, in edges.
     steps: u64,
+    /// The first caveat that failed on an edge that was judged, until that is forgotten.
+    failed: Option<&'a Arc<CaveatUse>>,
 }
 
 impl<'a> Conditions<'a> {
     pub(crate) fn new(snapshot: Snapshot<'a>, context: &'a Context) -> Conditions<'a> {
-        Conditions { snapshot, context, outcomes: HashMap::default(), steps: 0 }
+        Conditions { snapshot, context, outcomes: HashMap::default(), steps: 0, failed: None }
     }
 
     pub(crate) fn context(&self) -> &'a Context {
@@ -115,8 +117,28 @@ impl<'a> Conditions<'a> {
             (None, Pass::Unconditional) => Edge::Counts(Bounds::HAS),
             (None, Pass::Conditional) => Edge::Skipped,
             (Some(_), Pass::Unconditional) => Edge::Deferred,
-            (Some(caveat), Pass::Conditional) => Edge::Counts(self.condition(caveat).bounds()),
+            (Some(caveat), Pass::Conditional) => {
+                let condition = self.condition(caveat);
+                let (bounds, is_failed) = (condition.bounds(), matches!(condition, Condition::Failed(_)));
+                if is_failed {
+                    self.failed.get_or_insert(caveat);
+                }
+                Edge::Counts(bounds)
+            }
         }
+    }
+
+    /// How the first caveat failed that did so in the judging of edges, pass by pass.
+    pub(crate) fn failure(&mut self) -> Option<EvaluationError> {
+        match self.condition(self.failed?) {
+            Condition::Failed(error) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
+    /// Forgets that a caveat failed; its outcome is kept.
+    pub(crate) fn forget_failure(&mut self) {
+        self.failed = None;
     }
 
     /// Judges an edge in one go; `None` if it is expired.

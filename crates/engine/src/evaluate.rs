@@ -193,6 +193,7 @@ impl<'a> Evaluator<'a> {
         self.solver = None;
         self.result = None;
         self.clock = 0;
+        self.conditions.forget_failure();
     }
 
     /// Opens a question; [`Evaluator::advance`] answers it.

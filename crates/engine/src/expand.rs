@@ -1,30 +1,34 @@
 //! Expand: what does a permission consist of here? The rule with the relationships that stand in it, as a tree.
 //!
 //! Usersets in relations stay references; permissions and arrows are followed. A goal that is already being expanded
-//! further up, and whatever lies deeper than [`EXPAND_DEPTH_MAX`], stays a reference too (a leaf that holds the
-//! userset), so that the tree is finite on every graph and clients with protobuf's usual limit of 100 nested messages
-//! can read it.
+//! further up, and one whose rule would reach deeper than [`EXPAND_DEPTH_MAX`], stays a reference too (a leaf that
+//! holds the userset), so that the tree is finite on every graph and clients with protobuf's usual limit of 100 nested
+//! messages can read it. A rule is never cut in its middle, where no userset stands for what is left out: if it alone
+//! is too deep, all of the goal is the reference, be it the one asked about.
 //!
 //! # Invariants
 //! * Each node, reference and subject of a tree is charged before the next is made, so a tree never has more of them
-//!   than its caller would spend.
+//!   than its caller would spend. So are its names and what relationships store, up to [`EXPANDED_BYTES_MAX`].
 //! * Asked again after its end, it makes the same tree anew; after its budget it stays refused.
 //!
 //! Cost: O(nodes and edges of the tree), at most [`EXPANDED_COST_MAX`], since a tree is answered whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use idhini_model::{Attributes, Context, Relationship, ResourceRef, SubjectRef};
 use idhini_schema::{ArrowKind, ClassIndex, MemberIndex, NodeIndex, PlanNode};
+use rustc_hash::FxBuildHasher;
 
 use crate::conditions::Conditions;
 use crate::question::{UNNAMED_RESOURCE, UNNAMED_SUBJECT};
 use crate::{EngineError, Limits, Progress, Snapshot, size};
 
-/// The deepest tree; each level nests two messages.
+/// The most levels of a tree, leaves included; each nests two messages.
 pub const EXPAND_DEPTH_MAX: usize = 40;
 /// The most nodes and edges that one tree may take, whatever its caller would spend.
 pub const EXPANDED_COST_MAX: u64 = 1_000_000;
+/// The most bytes that the names and stored values in one tree take: an object's id comes again with each of its nodes.
+pub const EXPANDED_BYTES_MAX: usize = 64 << 20;
 /// How much fuel a node or edge of a tree takes: its names are copied, which lasts as long as visiting so many edges.
 const FUEL_SHOWN: u64 = 10;
 /// A subject that stores values is charged once more for each so many bytes of them.
@@ -72,6 +76,9 @@ pub struct Expand<'a> {
     object: u32,
     cost_max: u64,
     cost: u64,
+    bytes: usize,
+    /// How many levels the rules of members take that were met.
+    heights: HashMap<MemberIndex, usize, FxBuildHasher>,
     /// Nodes being expanded, outermost first.
     frames: Vec<Frame>,
     /// What was expanded last, on its way to the node above.
@@ -83,6 +90,7 @@ struct Frame {
     member: MemberIndex,
     object: u32,
     node: NodeIndex,
+    /// The level of what the node itself becomes.
     depth: usize,
     /// Whether it is the root of its member's rule, so that meeting the member again would be a cycle.
     is_goal: bool,
@@ -134,6 +142,8 @@ impl<'a> Expand<'a> {
             object,
             cost_max: limits.cost_max.min(EXPANDED_COST_MAX),
             cost: 0,
+            bytes: 0,
+            heights: HashMap::default(),
             frames: Vec::new(),
             finished: None,
         };
@@ -192,15 +202,16 @@ impl<'a> Expand<'a> {
     }
 
     fn begin(&mut self) {
-        self.cost = 0;
+        (self.cost, self.bytes) = (0, 0);
         self.open_goal(self.member, self.object, 1);
     }
 
     /// Opens a frame for a member of an object, or finishes it at once as a reference.
     fn open_goal(&mut self, member: MemberIndex, object: u32, depth: usize) {
         let is_open = |f: &Frame| f.is_goal && (f.member, f.object) == (member, object);
-        if depth < EXPAND_DEPTH_MAX && !self.frames.iter().any(is_open) {
+        if depth + self.height(member) <= EXPAND_DEPTH_MAX + 1 && !self.frames.iter().any(is_open) {
             let node = self.snapshot.plans.node_of(member);
+            let depth = depth + usize::from(is_wrapped(&self.snapshot.plans.plan.nodes[node as usize]));
             self.cost += 1;
             self.frames.push(Frame::new(member, object, node, depth, true));
             return;
@@ -208,10 +219,37 @@ impl<'a> Expand<'a> {
         let resource = self.resource_ref(member, object);
         let relation = self.snapshot.plans.plan.members[member as usize].name.clone();
         let subject = SubjectRef::userset(&resource.object_type, &resource.object_id, relation);
-        let leaf = vec![ExpandedSubject { subject, attributes: Attributes::default() }];
+        let leaf = vec![self.subject(subject, Attributes::default())];
         self.finished = Some(self.tree_of(member, object, ExpandKind::Leaf(leaf)));
         // The leaf and its subject.
         self.cost += 2;
+    }
+
+    /// How many levels a member's rule takes if all that it leads to stays a reference.
+    fn height(&mut self, member: MemberIndex) -> usize {
+        let plans = self.snapshot.plans;
+        *self.heights.entry(member).or_insert_with(|| {
+            let node = plans.node_of(member);
+            let mut open = vec![(node, 1 + usize::from(is_wrapped(&plans.plan.nodes[node as usize])))];
+            let mut height = 0;
+            while let Some((at, level)) = open.pop() {
+                height = height.max(level);
+                match &plans.plan.nodes[at as usize] {
+                    // A rule that is another member's has that below it; elsewhere it takes the member's place.
+                    PlanNode::Member(_) if at == node => height = height.max(level + 1),
+                    PlanNode::Arrow { .. } => height = height.max(level + 1),
+                    PlanNode::Union(children) | PlanNode::Intersection(children) => {
+                        open.extend(children.iter().map(|child| (*child, level + 1)));
+                    }
+                    PlanNode::Exclusion(base, excluded) => {
+                        open.extend([(*base, level + 1), (*excluded, level + 1)]);
+                    }
+                    PlanNode::Nil | PlanNode::SelfObject(_) | PlanNode::Member(_) | PlanNode::Relation(_) => {
+                    }
+                }
+            }
+            height
+        })
     }
 
     /// Works on a node until it is complete, needs a child, or the portion ends.
@@ -289,7 +327,8 @@ impl<'a> Expand<'a> {
         let Relationship { subject, caveat, expires_at, .. } = relationship;
         let stored = caveat.as_ref().map_or(0, size::of_caveat_use);
         self.cost += (stored / STORED_BYTES) as u64;
-        frame.subjects.push(ExpandedSubject { subject, attributes: Attributes { caveat, expires_at } });
+        self.charge_bytes(stored);
+        frame.subjects.push(self.subject(subject, Attributes { caveat, expires_at }));
     }
 
     fn complete(&mut self, frame: Frame) -> ExpandTree {
@@ -301,7 +340,7 @@ impl<'a> Expand<'a> {
                 let resource = self.resource_ref(frame.member, frame.object);
                 let subject = SubjectRef::object(resource.object_type, resource.object_id);
                 self.cost += 1;
-                ExpandKind::Leaf(vec![ExpandedSubject { subject, attributes: Attributes::default() }])
+                ExpandKind::Leaf(vec![self.subject(subject, Attributes::default())])
             }
             PlanNode::Relation(_) => ExpandKind::Leaf(frame.subjects),
             PlanNode::Member(_) | PlanNode::Union(_) => ExpandKind::Union(frame.children),
@@ -311,9 +350,7 @@ impl<'a> Expand<'a> {
             PlanNode::Arrow { kind: ArrowKind::All, .. } => ExpandKind::Intersection(frame.children),
         };
         let tree = self.tree_of(frame.member, frame.object, kind);
-        // A permission is an operation even over one child, as SpiceDB's clients know it.
-        let is_wrapped = matches!(node, PlanNode::Nil | PlanNode::SelfObject(_) | PlanNode::Arrow { .. });
-        if frame.is_goal && is_wrapped {
+        if frame.is_goal && is_wrapped(node) {
             self.cost += 1;
             return self.tree_of(frame.member, frame.object, ExpandKind::Union(vec![tree]));
         }
@@ -330,10 +367,30 @@ impl<'a> Expand<'a> {
         ResourceRef::new(plans.plan.types[object_type].name.as_str(), id)
     }
 
-    fn tree_of(&self, member: MemberIndex, object: u32, kind: ExpandKind) -> ExpandTree {
-        let name = self.snapshot.plans.plan.members[member as usize].name.clone();
-        ExpandTree { resource: self.resource_ref(member, object), member: name, kind }
+    fn tree_of(&mut self, member: MemberIndex, object: u32, kind: ExpandKind) -> ExpandTree {
+        let member_name = self.snapshot.plans.plan.members[member as usize].name.clone();
+        let resource = self.resource_ref(member, object);
+        self.charge_bytes(size::of_resource(&resource) + member_name.len());
+        ExpandTree { resource, member: member_name, kind }
     }
+
+    fn subject(&mut self, subject: SubjectRef, attributes: Attributes) -> ExpandedSubject {
+        self.charge_bytes(size::of_subject(&subject));
+        ExpandedSubject { subject, attributes }
+    }
+
+    /// Too many bytes are as much as too many nodes: from then on the tree is over its budget.
+    fn charge_bytes(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes > EXPANDED_BYTES_MAX {
+            self.cost = self.cost.max(self.cost_max + 1);
+        }
+    }
+}
+
+/// A permission is an operation even over one child, as SpiceDB's clients know it.
+fn is_wrapped(rule: &PlanNode) -> bool {
+    matches!(rule, PlanNode::Nil | PlanNode::SelfObject(_) | PlanNode::Arrow { .. })
 }
 
 impl Frame {

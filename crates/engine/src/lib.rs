@@ -22,7 +22,9 @@ mod value;
 pub use broken::{VARIANTS, Variant, break_with};
 pub use check::{Check, CheckBulk};
 pub use conditions::CAVEAT_BUDGET;
-pub use expand::{EXPAND_DEPTH_MAX, EXPANDED_COST_MAX, Expand, ExpandKind, ExpandTree, ExpandedSubject};
+pub use expand::{
+    EXPAND_DEPTH_MAX, EXPANDED_BYTES_MAX, EXPANDED_COST_MAX, Expand, ExpandKind, ExpandTree, ExpandedSubject,
+};
 pub use explain::{
     ConditionOutcome, EXPLAINED_BYTES_MAX, EXPLAINED_EDGES_MAX, EXPLAINED_EDGES_TOTAL_MAX,
     EXPLAINED_GOALS_MAX, ExplainedCondition, ExplainedEdge, ExplainedEdges, ExplainedGoal, ExplainedRule,

@@ -6,6 +6,7 @@
 //!
 //! # Invariants
 //! * Each resource is answered once, in its final state; a later page goes on behind the position it is given.
+//! * What fails it once, it fails with whenever it is asked again.
 //! * Every object with the permission is reached: rules are followed as if all that is not plain did hold.
 //!
 //! Cost: O(edges above the subject) to search, then a shared evaluation per candidate. Memory: two bits per object
@@ -55,6 +56,8 @@ pub struct LookupResources<'a> {
     next: u64,
     end: u64,
     inquiry: Option<(u32, Inquiry)>,
+    /// Why it ended early; it then stays so.
+    failure: Option<EngineError>,
 }
 
 /// The objects that were reached, and those of them that are definite.
@@ -114,6 +117,7 @@ impl<'a> LookupResources<'a> {
                 .map_or(0, |Position(position)| position + u64::from(is_broken(Variant::PagesSkipOne))),
             end: u64::from(snapshot.root.object_count(snapshot.plans.type_ids[object_type as usize])),
             inquiry: None,
+            failure: None,
         };
         lookup.seed(bound)?;
         Ok(lookup)
@@ -130,6 +134,15 @@ impl<'a> LookupResources<'a> {
     /// # Errors
     /// [`EngineError::Budget`], [`EngineError::Caveat`], [`EngineError::Cycle`].
     pub fn advance(&mut self, fuel: u64) -> Result<Progress<Option<FoundResource>>, EngineError> {
+        if let Some(error) = &self.failure {
+            return Err(error.clone());
+        }
+        let progress = self.work(fuel);
+        self.failure = progress.as_ref().err().cloned();
+        progress
+    }
+
+    fn work(&mut self, fuel: u64) -> Result<Progress<Option<FoundResource>>, EngineError> {
         let end = self.evaluator.cost().saturating_add(fuel);
         if !self.is_searched {
             if !self.search(end)? {

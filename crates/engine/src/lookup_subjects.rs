@@ -7,6 +7,7 @@
 //!
 //! # Invariants
 //! * Who is not named below the resource has the value of an unnamed subject.
+//! * What fails it once, it fails with whenever it is asked again.
 //! * Each subject is answered once; `*` comes first, once, with all its exclusions.
 //!
 //! Cost: O(edges below the resource), then an evaluation per subject that is not sure. Memory: one byte per object of
@@ -110,6 +111,8 @@ pub struct LookupSubjects<'a> {
     after: Option<Position>,
     next: u32,
     verifying: Option<(u32, Inquiry)>,
+    /// Why it ended early; it then stays so.
+    failure: Option<EngineError>,
 }
 
 impl<'a> LookupSubjects<'a> {
@@ -154,6 +157,7 @@ impl<'a> LookupSubjects<'a> {
             after,
             next: 0,
             verifying: None,
+            failure: None,
         };
         lookup.meet_goal(lookup.goal, Met::Sure);
         Ok(lookup)
@@ -170,6 +174,15 @@ impl<'a> LookupSubjects<'a> {
     /// # Errors
     /// [`EngineError::Budget`], [`EngineError::Caveat`], [`EngineError::Cycle`].
     pub fn advance(&mut self, fuel: u64) -> Result<Progress<Option<FoundSubject>>, EngineError> {
+        if let Some(error) = &self.failure {
+            return Err(error.clone());
+        }
+        let progress = self.work(fuel);
+        self.failure = progress.as_ref().err().cloned();
+        progress
+    }
+
+    fn work(&mut self, fuel: u64) -> Result<Progress<Option<FoundSubject>>, EngineError> {
         let end = self.evaluator.cost().saturating_add(fuel);
         loop {
             match &mut self.phase {

@@ -99,10 +99,10 @@ pub enum EngineError {
     #[error(transparent)]
     Caveat(#[from] EvaluationError),
     /// The answer depends on a cycle through an exclusion that has no answer.
-    #[error("no answer: the permission excludes itself through {}", named(.cycle))]
+    #[error("no answer: {}", named(.cycle))]
     Cycle {
         /// The cycle, each goal leading to the next and the last to the first; a long one ends in how many more.
-        /// Empty if there are so many goals in question that none was found.
+        /// Empty if there are so many goals in question that none was found; then it may be a failing caveat as well.
         cycle: Vec<GoalName>,
     },
     /// The question's budget is used up.
@@ -115,11 +115,11 @@ pub enum EngineError {
 
 fn named(cycle: &[GoalName]) -> String {
     if cycle.is_empty() {
-        return "a cycle that was not found among very many; look for relationships through which the right side of \
-                a `-` leads back to the permission"
+        return "the reason was not found among very many relationships; look for some through which the right side \
+                of a `-` leads back to the permission, and for caveats that fail"
             .to_owned();
     }
-    cycle.join(" → ")
+    format!("the permission excludes itself through {}", cycle.join(" → "))
 }
 
 /// Stands for an object that no relationship names, as a subject.

@@ -11,7 +11,8 @@
 //!   without them no cycle closes.
 //! * When the budget ends, the shortest cycle so far is the answer; without one it is the budget.
 //!
-//! If it finds none, the refusal says so and names none.
+//! If it finds none, the refusal says so and names none. But where goals were left out, a caveat failed, and nothing that
+//! was looked at leads through an exclusion, that caveat is named.
 //!
 //! Cost: O(edges of the goals walked) and of the links followed for each exclusion tried, charged to the question.
 
@@ -84,6 +85,8 @@ struct Undefined {
     exclusions: Vec<(GoalNumber, GoalNumber)>,
     /// Which goals lead to each other; equal for those that do.
     components: Vec<u32>,
+    /// Whether goals were left out.
+    is_cut: bool,
 }
 
 struct UndefinedGoal {
@@ -117,7 +120,18 @@ impl Refusing {
             Ok(Progress::Done(Some(failure))) => return Ok(Progress::Done(failure)),
             Ok(Progress::More) => return Ok(Progress::More),
         }
-        let cycle = self.cycle.take().unwrap_or_default();
+        let cycle = match self.cycle.take() {
+            Some(cycle) => cycle,
+            None => {
+                // Were no goal left out, a caveat that the question rests on would have been met.
+                let may_be_caveat = self.undefined.is_cut && self.undefined.exclusions.is_empty();
+                let failure = may_be_caveat.then(|| evaluator.conditions.failure()).flatten();
+                if let Some(error) = failure {
+                    return Ok(Progress::Done(EngineError::Caveat(error)));
+                }
+                Vec::new()
+            }
+        };
         let name = |number: &GoalNumber| goal_name(evaluator, self.undefined.goals[*number as usize].key);
         let mut names: Vec<String> = cycle.iter().take(CYCLE_NAMES_MAX).map(name).collect();
         if cycle.len() > CYCLE_NAMES_MAX {
@@ -249,7 +263,10 @@ impl Undefined {
                 (*known, false)
             }
             // A link to a goal that nobody looks at closes no cycle.
-            None if !may_add || self.goals.len() >= GOALS_DEEPER_MAX => return None,
+            None if !may_add || self.goals.len() >= GOALS_DEEPER_MAX => {
+                self.is_cut = true;
+                return None;
+            }
             None => (self.add(to, distance + 1), true),
         };
         self.links += 1;

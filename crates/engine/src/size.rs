@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use idhini_model::{CaveatUse, ContextValue, Relationship};
+use idhini_model::{CaveatUse, ContextValue, Relationship, ResourceRef, SubjectRef};
 
 /// What a map's entry takes beside its key's text and its value.
 const ENTRY_BYTES: usize = size_of::<String>() + size_of::<usize>();
@@ -12,10 +12,19 @@ const ENTRY_BYTES: usize = size_of::<String>() + size_of::<usize>();
 /// Of a relationship's names and of what is stored with it, beside the relationship itself.
 pub(crate) fn of_relationship(relationship: &Relationship) -> usize {
     let Relationship { resource, relation, subject, caveat, expires_at: _ } = relationship;
-    let names =
-        [&resource.object_type, &resource.object_id, relation, &subject.object_type, &subject.object_id];
-    let names = names.into_iter().chain(&subject.relation).map(String::len).sum::<usize>();
+    let names = of_resource(resource) + relation.len() + of_subject(subject);
     names + caveat.as_ref().map_or(0, of_caveat_use)
+}
+
+/// Of an object's names.
+pub(crate) fn of_resource(resource: &ResourceRef) -> usize {
+    resource.object_type.len() + resource.object_id.len()
+}
+
+/// Of a subject's names.
+pub(crate) fn of_subject(subject: &SubjectRef) -> usize {
+    let relation = subject.relation.as_ref().map_or(0, String::len);
+    subject.object_type.len() + subject.object_id.len() + relation
 }
 
 /// Of a caveat's name and stored values.

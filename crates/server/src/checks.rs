@@ -213,7 +213,7 @@ pub(crate) async fn expand(
     Ok(Response::new(v1::ExpandPermissionTreeResponse { expanded_at, tree_root: Some(tree_root) }))
 }
 
-/// Recursion is bounded by the engine's `EXPAND_DEPTH_MAX`.
+/// Recursion is bounded, as no tree has more levels than the engine's `EXPAND_DEPTH_MAX`, rules included.
 fn expansion(tree: ExpandTree) -> v1::PermissionRelationshipTree {
     use v1::algebraic_subject_set::Operation;
     use v1::permission_relationship_tree::TreeType;

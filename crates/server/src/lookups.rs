@@ -2,12 +2,14 @@
 //!
 //! # Invariants
 //! * A stream that ends well has answered everything up to its limit; whatever cuts it short is an error.
+//! * None answers on behind its deadline, be each answer ever so quickly found.
 
 use std::pin::Pin;
 
 use futures_core::Stream;
 use idhini_engine::{
-    Answer, ExcludedSubject, FoundSubject, Limits, LookupResources, LookupSubjects, Permissionship, Position,
+    Answer, EngineError, ExcludedSubject, FoundSubject, Limits, LookupResources, LookupSubjects,
+    Permissionship, Position, Progress,
 };
 use idhini_model::{ResourceRef, WILDCARD};
 use idhini_wire::authzed::api::v1;
@@ -15,6 +17,7 @@ use idhini_wire::{member_name, type_name};
 use tonic::{Request, Response, Status};
 
 use crate::checks::partial_caveat_info;
+use crate::deadline::Deadline;
 use crate::pin::{Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
@@ -49,7 +52,7 @@ pub(crate) async fn resources(
                 .map_err(Refusal::from)?;
         let mut left = limit;
         while left != Some(0) {
-            let Some(found) = deadline.drive(|fuel| lookup.advance(fuel)).await? else { break };
+            let Some(found) = next(deadline, |fuel| lookup.advance(fuel)).await? else { break };
             left = left.map(|l| l - 1);
             yield v1::LookupResourcesResponse {
                 looked_up_at: pinned.zed_token(),
@@ -98,7 +101,7 @@ pub(crate) async fn subjects(
             LookupSubjects::open(snapshot, of, subjects, &context, after, limits).map_err(Refusal::from)?;
         let mut left = limit;
         while left != Some(0) {
-            let Some(found) = deadline.drive(|fuel| lookup.advance(fuel)).await? else { break };
+            let Some(found) = next(deadline, |fuel| lookup.advance(fuel)).await? else { break };
             if found.object_id == WILDCARD {
                 if !with_wildcard {
                     continue;
@@ -112,6 +115,17 @@ pub(crate) async fn subjects(
         }
     };
     Ok(Response::new(Box::pin(answers)))
+}
+
+/// The next answer. One that is found within a portion needs no pause, so the deadline is looked at before each.
+async fn next<T>(
+    deadline: Deadline,
+    advance: impl FnMut(u64) -> Result<Progress<Option<T>>, EngineError>,
+) -> Result<Option<T>, Refusal> {
+    if deadline.is_over() {
+        return Err(Refusal::out_of_time());
+    }
+    deadline.drive(advance).await
 }
 
 /// Fills the older fields too, which old clients read.
@@ -162,4 +176,29 @@ fn position(place: Vec<u8>) -> Result<Position, Refusal> {
     let bytes =
         <[u8; 8]>::try_from(place).map_err(|_| Refusal::cursor(crate::seal::SealError::Unreadable))?;
     Ok(Position(u64::from_be_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+    use tonic::metadata::MetadataMap;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_that_need_no_pause_end_with_the_deadline() {
+        let mut metadata = MetadataMap::new();
+        let forever = Deadline::of(&metadata);
+        metadata.insert("grpc-timeout", "20m".parse().unwrap());
+        let deadline = Deadline::of(&metadata);
+        let at_once = |_| Ok(Progress::Done(Some(())));
+        let refused = loop {
+            match next(deadline, at_once).await {
+                Ok(found) => assert_eq!(found, Some(())),
+                Err(refusal) => break Status::from(refusal),
+            }
+        };
+        assert_eq!(refused.code(), Code::DeadlineExceeded);
+        assert!(next(forever, at_once).await.is_ok());
+    }
 }

@@ -1,6 +1,7 @@
 //! Lookups: wildcards with exclusions, pages, usersets, and what no relationship names.
 
-use idhini_engine::{Limits, LookupSubjects, Progress};
+use idhini_engine::{EngineError, Limits, LookupResources, LookupSubjects, Progress};
+use idhini_model::{Context, SubjectRef};
 
 use crate::{CONDITIONAL, HAS, NO, World};
 
@@ -131,4 +132,50 @@ fn the_smallest_portions_move_on() {
         }
     }
     assert_eq!(found, world.subjects("doc:open", "view", "user", 10).len());
+}
+
+/// Advances to the end or the first failure, and some more after that: whether it failed.
+fn fails_for_good<T>(
+    cost_max: u64,
+    mut advance: impl FnMut() -> Result<Progress<Option<T>>, EngineError>,
+) -> bool {
+    let failure = loop {
+        match advance() {
+            Ok(Progress::Done(None)) => return false,
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(failure, EngineError::Budget { cost_max });
+    for _ in 0..100 {
+        assert_eq!(advance().err(), Some(failure.clone()));
+    }
+    true
+}
+
+#[test]
+fn a_lookup_that_is_over_its_budget_stays_refused() {
+    let world = world();
+    let (ann, context): (SubjectRef, Context) = ("user:ann".parse().unwrap(), Context::default());
+    let [open, team] = ["doc:open", "doc:team"].map(|resource| resource.parse().unwrap());
+    let (mut refused, mut ended) = (0, 0);
+    for cost_max in 0..100 {
+        let limits = Limits { cost_max };
+        for fuel in [1, u64::MAX] {
+            let asked = ("doc", "view");
+            let resources = LookupResources::open(world.snapshot(), asked, &ann, &context, None, limits);
+            let mut outcomes: Vec<bool> = Vec::new();
+            // What it seeds may be over the budget already.
+            outcomes.extend(resources.ok().map(|mut l| fails_for_good(cost_max, || l.advance(fuel))));
+            for resource in [&open, &team] {
+                let (asked, of) = ((resource, "view"), ("user", None));
+                let mut lookup =
+                    LookupSubjects::open(world.snapshot(), asked, of, &context, None, limits).unwrap();
+                outcomes.push(fails_for_good(cost_max, || lookup.advance(fuel)));
+            }
+            refused += outcomes.iter().filter(|is_refused| **is_refused).count();
+            ended += outcomes.iter().filter(|is_refused| !**is_refused).count();
+        }
+    }
+    assert!(refused > 50 && ended > 50, "{refused} refused, {ended} ended");
 }

@@ -100,6 +100,37 @@ fn a_cycle_that_closes_behind_more_links_than_are_noted_is_named() {
     assert_eq!(cycle, ["doc:d0#side00", "doc:d25#side12", "doc:hub#top"]);
 }
 
+/// A chain of groups whose last one has a member under a caveat that fails.
+fn failing_chain(length: usize, access: &str) -> World {
+    let schema = format!(
+        "caveat is_low(part int) {{ 1 / part > 0 }} definition user {{}}
+         definition group {{ relation member: user with is_low | group#access
+         relation banned: group#access
+         permission access = {access} }}"
+    );
+    let mut relationships: String =
+        (0..length).map(|i| format!("group:g{i}#member@group:g{}#access\n", i + 1)).collect();
+    relationships += &format!("group:g{length}#member@user:ann[is_low:{{\"part\":0}}]\n");
+    relationships += "group:g0#banned@group:g1#access\n";
+    World::new(&schema, &relationships)
+}
+
+#[test]
+fn a_caveat_that_fails_behind_more_goals_than_are_looked_at_is_named_and_no_cycle() {
+    let failed = |world: &World| match world.try_check("group:g0 access user:ann") {
+        Err(EngineError::Caveat(error)) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let far = failed(&failing_chain(50_000, "member"));
+    assert_eq!(far, failed(&failing_chain(10, "member")));
+    assert!(far.contains("is_low"), "{far}");
+    // With an exclusion in sight it might be either, so neither is claimed.
+    let either = failing_chain(50_000, "member - banned").try_check("group:g0 access user:ann").unwrap_err();
+    assert_eq!(either, EngineError::Cycle { cycle: Vec::new() });
+    let text = either.to_string();
+    assert!(!text.contains("excludes itself") && text.contains("caveats that fail"), "{text}");
+}
+
 #[test]
 fn a_cycle_far_below_the_question_is_named_and_not_the_question() {
     // A chain of a hundred exclusions that leads to a ring of three.
