@@ -11,6 +11,7 @@ mod admin;
 mod auth;
 mod checks;
 mod deadline;
+mod experimental;
 mod inadmissible;
 mod listen;
 mod lookups;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use idhini_replica::{Namespace, Node};
 use idhini_wire::FILE_DESCRIPTOR_SET;
+use idhini_wire::authzed::api::v1::experimental_service_server::ExperimentalServiceServer;
 use idhini_wire::authzed::api::v1::permissions_service_server::PermissionsServiceServer;
 use idhini_wire::authzed::api::v1::schema_service_server::SchemaServiceServer;
 use idhini_wire::authzed::api::v1::watch_service_server::WatchServiceServer;
@@ -24,6 +25,7 @@ use tower::Layer as _;
 
 use crate::admin::Admin;
 use crate::auth::Keys;
+use crate::experimental::Experimental;
 use crate::meta::MetaLayer;
 use crate::options::{MESSAGE_BYTES_MAX, Options};
 use crate::pin::Shared;
@@ -117,6 +119,8 @@ impl Listener {
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let schemas =
             SchemaServiceServer::new(Schemas(shared.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let experimental = ExperimentalServiceServer::new(Experimental(shared.clone()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (stopping_watches, stopping) = tokio::sync::watch::channel(false);
         let watches =
             WatchServiceServer::new(Watches(shared, stopping)).max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -126,6 +130,7 @@ impl Listener {
         reporter.set_serving::<PermissionsServiceServer<Permissions>>().await;
         reporter.set_serving::<SchemaServiceServer<Schemas>>().await;
         reporter.set_serving::<WatchServiceServer<Watches>>().await;
+        reporter.set_serving::<ExperimentalServiceServer<Experimental>>().await;
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -149,6 +154,7 @@ impl Listener {
             .add_service(guard.layer(permissions))
             .add_service(guard.layer(schemas))
             .add_service(guard.layer(watches))
+            .add_service(guard.layer(experimental))
             .add_service(guard.layer(admin))
             .add_service(health)
             .add_service(reflection().build_v1()?)

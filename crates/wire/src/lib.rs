@@ -11,6 +11,7 @@
 //! Source: the field numbers and types of the published clients, held by `tests/it/contract.rs`.
 
 mod convert;
+mod experimental;
 
 pub use convert::{
     Malformed, context, context_message, member_name, object_id, timestamp_message, type_name,
