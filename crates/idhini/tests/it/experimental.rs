@@ -12,7 +12,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use crate::durable::{now, viewers, write};
+use crate::durable::{copied, now, viewers, write};
 use crate::process::{
     KEY, RELATIONSHIPS, SCHEMA, Server, folder, object, of_type, reason, relationship, subject, with_key,
 };
@@ -565,6 +565,18 @@ async fn counters_outlive_a_kill_and_a_stop_and_the_past_has_its_own() {
     let arguments = ["debug", "log", "--data-dir", data.to_str().unwrap(), "--entries"];
     let log = crate::process::run(&arguments, &[], "").stdout;
     assert_eq!(log.lines().filter(|line| line.contains("  counter ")).count(), 3, "{log}");
+}
+
+/// As a server left it that was stopped with two counters, and killed after one was exchanged for another: an image with
+/// counters, and entries of counters on both sides of it.
+#[tokio::test]
+async fn a_directory_with_counters_opens_with_all_of_them() {
+    let server = Server::durable(&["--data-dir", copied("counters").to_str().unwrap()]);
+    assert_eq!(count(&server, "viewers").await.unwrap(), 3);
+    assert_eq!(count(&server, "members").await.unwrap(), 1);
+    assert_eq!(reason(&count(&server, "of_ann").await.unwrap_err()).0, "COUNTER_NOT_REGISTERED");
+    write(&server, &["document:d#viewer@user:bob"]).await;
+    assert_eq!(count(&server, "viewers").await.unwrap(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
