@@ -11,10 +11,13 @@
 //! Source: the field numbers and types of the published clients, held by `tests/it/contract.rs`.
 
 mod convert;
+mod printed;
 
 pub use convert::{
     Malformed, context, context_message, member_name, object_id, timestamp_message, type_name,
 };
+
+pub use printed::{PrintError, from_json, json, text_format};
 
 /// Code generated from `proto/`, module by package.
 #[allow(
