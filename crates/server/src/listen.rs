@@ -24,6 +24,7 @@ use tower::Layer as _;
 
 use crate::admin::Admin;
 use crate::auth::Keys;
+use crate::gateway::GatewayLayer;
 use crate::meta::MetaLayer;
 use crate::options::{MESSAGE_BYTES_MAX, Options};
 use crate::pin::Shared;
@@ -145,6 +146,9 @@ impl Listener {
             .max_concurrent_streams(STREAMS_MAX)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            // Besides gRPC, the calls as JSON.
+            .accept_http1(true)
+            .layer(GatewayLayer)
             .layer(MetaLayer::new(options.seal.key_id))
             .add_service(guard.layer(permissions))
             .add_service(guard.layer(schemas))

@@ -17,7 +17,7 @@ pub use convert::{
     Malformed, context, context_message, member_name, object_id, timestamp_message, type_name,
 };
 
-pub use printed::{PrintError, from_json, json, text_format};
+pub use printed::{Described, PrintError, from_json, json, text_format};
 
 /// Code generated from `proto/`, module by package.
 #[allow(
