@@ -106,6 +106,7 @@ pub struct CheckBulk<'a> {
     groups: Vec<Vec<usize>>,
     running: Option<Group<'a>>,
     answers: Vec<Option<Result<Answer, EngineError>>>,
+    cost: u64,
 }
 
 struct Group<'a> {
@@ -132,7 +133,7 @@ impl<'a> CheckBulk<'a> {
         let mut groups: Vec<Vec<usize>> = by_subject.into_values().collect();
         groups.sort_unstable_by(|a, b| b.cmp(a));
         let answers = vec![None; questions.len()];
-        CheckBulk { snapshot, questions, limits, groups, running: None, answers }
+        CheckBulk { snapshot, questions, limits, groups, running: None, answers, cost: 0 }
     }
 
     /// Works on for about `fuel` edges.
@@ -161,17 +162,26 @@ impl<'a> CheckBulk<'a> {
                 continue;
             };
             let before = group.evaluator.cost();
-            match inquiry.advance(&mut group.evaluator, fuel) {
+            let progress = inquiry.advance(&mut group.evaluator, fuel);
+            let spent = group.evaluator.cost() - before;
+            self.cost += spent;
+            match progress {
                 Ok(Progress::More) => return Progress::More,
                 Ok(Progress::Done(answer)) => self.answers[*at] = Some(Ok(answer)),
                 Err(error) => self.answers[*at] = Some(Err(error)),
             }
             group.inquiry = None;
-            fuel = fuel.saturating_sub(group.evaluator.cost() - before);
+            fuel = fuel.saturating_sub(spent);
             if fuel == 0 {
                 return Progress::More;
             }
         }
+    }
+
+    /// What was spent so far on all of them, in edges.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        self.cost
     }
 
     /// What a batch must not do; see [`Variant::BulkDeniesRepeats`].

@@ -55,6 +55,12 @@ pub(crate) enum Failure {
         "`{address}` is beyond this machine, and this version has no TLS: the token could be read on the way"
     )]
     Plaintext { address: String },
+    /// Nothing would be logged or traced.
+    #[error("log lines and traces cannot be sent: {what}")]
+    Telemetry { what: String },
+    /// Where metrics would be served.
+    #[error("metrics cannot be served: {0}")]
+    Metrics(ListenError),
     /// No token.
     #[error("no token: the server answers only to those who bring its preshared key")]
     NoToken,
@@ -176,6 +182,8 @@ impl Failure {
             | Failure::Inadmissible { .. }
             | Failure::Twice { .. }
             | Failure::Listen(_)
+            | Failure::Telemetry { .. }
+            | Failure::Metrics(_)
             | Failure::Open(_)
             | Failure::Log(_)
             | Failure::Directory(_)
@@ -222,6 +230,11 @@ impl Failure {
                 "choose another port with --grpc-addr 127.0.0.1:PORT".to_owned()
             }
             Failure::Listen(_) => "leave --grpc-addr out, or choose a loopback address".to_owned(),
+            Failure::Telemetry { .. } => "correct --otlp-endpoint, or leave it out".to_owned(),
+            Failure::Metrics(ListenError::NeedsTls { .. }) => {
+                "choose a loopback address with --metrics-addr, or `off`".to_owned()
+            }
+            Failure::Metrics(_) => "choose another port with --metrics-addr 127.0.0.1:PORT, or `off`".to_owned(),
             Failure::Directory(DirectoryError::Held { .. }) => {
                 "stop that process, or choose another directory with --data-dir DIR".to_owned()
             }

@@ -12,6 +12,7 @@ mod failure;
 mod files;
 mod output;
 mod serve;
+mod telemetry;
 
 use std::process::ExitCode;
 

@@ -44,6 +44,11 @@ impl Style {
 }
 
 impl Style {
+    /// Whether standard error has colours.
+    pub(crate) fn colours_errors(self) -> bool {
+        self.err
+    }
+
     /// Whether a person looks on who would like to see how far it is.
     pub(crate) fn watches(self) -> bool {
         self.err

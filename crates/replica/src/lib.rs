@@ -12,6 +12,7 @@
 mod backup;
 pub mod broken;
 mod error;
+mod facts;
 mod filter;
 mod follow;
 mod history;
@@ -32,6 +33,7 @@ mod writer;
 
 pub use backup::{BackupError, Restored, Target, Verified, restore, verify};
 pub use error::{FollowError, ReplicaError, SchemaChange};
+pub use facts::{BATCH_BOUNDS, Batches};
 pub use filter::{Filter, IdFilter, RelationFilter, SubjectFilter};
 pub use identity::{DIRECTORY_FORMAT, Identity, IdentityError};
 pub use images::{ImageFacts, ImageFileError, Images, Report};

@@ -14,6 +14,7 @@ use idhini_graph::Root;
 use idhini_model::{Relationship, Revision, Timestamp};
 
 use crate::broken::{Variant, is_broken};
+use crate::facts::BatchTally;
 use crate::follow::{self, READ_BYTES};
 use crate::history::{History, Kept};
 use crate::images::Images;
@@ -144,6 +145,7 @@ pub struct Namespace {
     /// Held by whoever writes images or lets them go.
     pub(crate) imaging: Arc<tokio::sync::Mutex<()>>,
     pub(crate) announcer: Arc<Announcer>,
+    pub(crate) batch_tally: BatchTally,
     clock: Clock,
     pub(crate) options: Options,
 }
@@ -195,6 +197,7 @@ impl Namespace {
             imaged_at: Mutex::new(last_written_at),
             imaging: Arc::default(),
             announcer: Arc::default(),
+            batch_tally: BatchTally::default(),
             clock,
             options,
         });

@@ -22,6 +22,7 @@ use idhini_model::{
 };
 use idhini_schema::Schema;
 use tokio::sync::oneshot;
+use tracing::{Instrument as _, Span};
 
 use crate::broken::{Variant, is_broken};
 use crate::judge::{self, Bounds};
@@ -65,6 +66,8 @@ struct Waiting {
     request: Request,
     wanted: Wanted,
     reply: oneshot::Sender<Result<Done, ReplicaError>>,
+    /// What the request is traced as.
+    span: Span,
     _held: Held,
 }
 
@@ -77,6 +80,13 @@ struct Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Queue {
+    /// How many wait, and the bytes of all that are not answered.
+    pub(crate) fn waiting(&self) -> (usize, u64) {
+        (self.waiting.len(), self.bytes.load(Ordering::Relaxed))
     }
 }
 
@@ -185,6 +195,7 @@ impl Namespace {
         request: Request,
         wanted: Wanted,
     ) -> Result<Done, ReplicaError> {
+        let span = tracing::debug_span!("append");
         let (reply, answer) = oneshot::channel();
         let is_long = matches!(&request, Request::Import(all) if all.len() > LIGHT_UPDATES_MAX);
         let bytes = in_place(is_long, || size::of_request(&request));
@@ -200,14 +211,14 @@ impl Namespace {
             }
             queue.bytes.fetch_add(bytes, Ordering::Relaxed);
             let held = Held { bytes, all: Arc::clone(&queue.bytes) };
-            queue.waiting.push_back(Waiting { request, wanted, reply, _held: held });
+            queue.waiting.push_back(Waiting { request, wanted, reply, span: span.clone(), _held: held });
             !std::mem::replace(&mut queue.is_driven, true)
         };
         if is_idle {
             tokio::spawn(Arc::clone(self).drive());
         }
         // The writer answers all it takes, unless it is torn down.
-        answer.await.unwrap_or(Err(ReplicaError::WriterGone))
+        answer.instrument(span).await.unwrap_or(Err(ReplicaError::WriterGone))
     }
 
     async fn drive(self: Arc<Self>) {
@@ -254,7 +265,11 @@ impl Namespace {
             let _ = self.log.append(head, Batch { writer, records }).await;
             return;
         }
-        let failed = match self.log.append(head, Batch { writer, records }).await {
+        self.batch_tally.count(judged.len());
+        let syncing = sync_spans(judged, records.len());
+        let appended = self.log.append(head, Batch { writer, records }).await;
+        drop(syncing);
+        let failed = match appended {
             Ok(_) => {
                 let dropped = self.publish((Arc::new(working.newest), written_at), working.changes);
                 judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
@@ -403,6 +418,18 @@ fn is_heavy(request: &Request) -> bool {
 
 fn record(logged: &Logged) -> Record {
     Record { chunks: logged.to_chunks(CHUNK_BYTES).into_iter().map(Bytes::from).collect() }
+}
+
+/// Each traced request of a batch has the sync that it shares in its own trace, so that none depends on another's being
+/// kept. Allocates nothing where nothing is traced.
+fn sync_spans(judged: &[Judged], entries: usize) -> Vec<Span> {
+    let requests = judged.len();
+    let traced = judged.iter().filter(|judged| !judged.waiting.span.is_disabled());
+    traced
+        .map(|judged| {
+            tracing::debug_span!(parent: &judged.waiting.span, "sync", batch.requests = requests, batch.entries = entries)
+        })
+        .collect()
 }
 
 /// Nothing was appended since another writer was first: all are judged again, in their order.

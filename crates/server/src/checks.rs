@@ -7,12 +7,13 @@ use idhini_model::{Context, ResourceRef, SubjectRef};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
 use tonic::{Code, Request, Response, Status};
+use tracing::Instrument as _;
 
 use crate::deadline::Deadline;
-use crate::meta::Cost;
 use crate::pin::{Pinned, Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
+use crate::telemetry;
 use crate::trace;
 
 /// One question, with what it names.
@@ -51,16 +52,14 @@ pub(crate) async fn check(
     let pinned = shared.pin(message.consistency, when).await?;
     let limits = Limits { cost_max: shared.limits.cost_max };
     let mut budget = message.with_tracing.then(trace::Budget::new);
-    let (answer, debug_trace, cost) = answer(&pinned, &asked, limits, budget.as_mut(), deadline).await?;
-    let mut response = Response::new(v1::CheckPermissionResponse {
+    let (answer, debug_trace) = answer(&pinned, &asked, limits, budget.as_mut(), deadline).await?;
+    Ok(Response::new(v1::CheckPermissionResponse {
         checked_at: pinned.zed_token(),
         permissionship: permissionship(answer.permissionship) as i32,
         partial_caveat_info: partial_caveat_info(&answer),
         debug_trace,
         optional_expires_at: None,
-    });
-    response.extensions_mut().insert(Cost(cost));
-    Ok(response)
+    }))
 }
 
 /// Explained as far as the budget reaches; without one, or with one that is spent, there is no trace.
@@ -70,18 +69,23 @@ async fn answer(
     limits: Limits,
     budget: Option<&mut trace::Budget>,
     deadline: Deadline,
-) -> Result<(Answer, Option<v1::DebugInformation>, u64), Refusal> {
+) -> Result<(Answer, Option<v1::DebugInformation>), Refusal> {
     let snapshot = pinned.snapshot(&asked.resource.object_type)?;
     let mut check = Check::open(snapshot, asked.question(), limits)?;
-    let answer = deadline.drive(|fuel| check.advance(fuel)).await?;
+    let answered = deadline.drive(|fuel| check.advance(fuel)).instrument(telemetry::evaluation_span()).await;
+    let cost = check.cost();
+    telemetry::checked(cost);
+    let answer = answered?;
     let debug = match budget.filter(|budget| !budget.is_spent()) {
         Some(budget) => {
-            let explanation = deadline.drive(|fuel| check.advance_explanation(fuel)).await?;
+            let explained = deadline.drive(|fuel| check.advance_explanation(fuel)).await;
+            telemetry::charge(check.cost().saturating_sub(cost));
+            let explanation = explained?;
             Some(trace::debug_information(&explanation, snapshot.plans.schema(), &asked.subject, budget))
         }
         None => None,
     };
-    Ok((answer, debug, check.cost()))
+    Ok((answer, debug))
 }
 
 /// CheckBulkPermissions.
@@ -130,7 +134,10 @@ async fn untraced(
         return Ok(asked.iter().map(unknown).collect());
     };
     let mut bulk = CheckBulk::open(snapshot, asked.iter().map(Asked::question).collect(), limits);
-    let answers = deadline.drive(|fuel| Ok::<_, EngineError>(bulk.advance(fuel))).await?;
+    let answering = deadline.drive(|fuel| Ok::<_, EngineError>(bulk.advance(fuel)));
+    let answers = answering.instrument(telemetry::evaluation_span()).await;
+    telemetry::charge(bulk.cost());
+    let answers = answers?;
     Ok(answers.into_iter().map(|a| bulk_response(a.map_err(Refusal::from), None)).collect())
 }
 
@@ -145,7 +152,7 @@ async fn traced(
     let mut budget = trace::Budget::new();
     for asked in asked {
         responses.push(match answer(pinned, asked, limits, Some(&mut budget), deadline).await {
-            Ok((answer, debug, _)) => bulk_response(Ok(answer), debug),
+            Ok((answer, debug)) => bulk_response(Ok(answer), debug),
             Err(refusal) => bulk_response(Err(refusal), None),
         });
         deadline.pause().await?;
@@ -204,11 +211,15 @@ pub(crate) async fn expand(
     let limits = Limits { cost_max: shared.limits.cost_max };
     let snapshot = pinned.snapshot(&resource.object_type)?;
     let mut expand = Expand::open(snapshot, &resource, &permission, limits).map_err(Refusal::from)?;
-    let tree = deadline.drive(|fuel| expand.advance(fuel)).await?;
+    let expanding =
+        deadline.drive(|fuel| expand.advance(fuel)).instrument(telemetry::evaluation_span()).await;
+    telemetry::charge(expand.cost());
+    let tree = expanding?;
     // A large tree takes a while to rewrite, so that is done where it holds nobody up. The task can only have panicked.
-    let tree_root = tokio::task::spawn_blocking(move || expansion(tree))
-        .await
-        .map_err(|_| Refusal::new(Code::Internal, "expanding failed inside the server"))?;
+    let tree_root = tokio::task::spawn_blocking(move || expansion(tree)).await.map_err(|error| {
+        telemetry::failed_because(|| Some(error.to_string()));
+        Refusal::new(Code::Internal, "expanding failed inside the server")
+    })?;
     let expanded_at = pinned.zed_token();
     Ok(Response::new(v1::ExpandPermissionTreeResponse { expanded_at, tree_root: Some(tree_root) }))
 }

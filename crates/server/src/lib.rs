@@ -25,6 +25,7 @@ mod requests;
 mod schema;
 mod seal;
 mod service;
+mod telemetry;
 mod trace;
 mod watch;
 
@@ -34,3 +35,6 @@ pub use options::{
     CONTEXT_BYTES_MAX, Limits, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX, Options, SCHEMA_BYTES_MAX,
 };
 pub use seal::SealOptions;
+pub use telemetry::{
+    Continue, LogObserver, Monitoring, MonitoringListener, Process, Profiled, Profiler, Served, Telemetry,
+};

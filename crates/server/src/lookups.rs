@@ -21,6 +21,7 @@ use crate::deadline::Deadline;
 use crate::pin::{Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
+use crate::telemetry;
 
 /// A stream of answers.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -45,6 +46,7 @@ pub(crate) async fn resources(
     let context = requests::context(message.context)?;
     let limits = Limits { cost_max: shared.limits.cost_max };
     let answers = async_stream::try_stream! {
+        let _evaluation = telemetry::evaluation_span();
         let pinned = cursors.pinned();
         let snapshot = pinned.snapshot(&resource_type)?;
         let mut lookup =
@@ -52,7 +54,10 @@ pub(crate) async fn resources(
                 .map_err(Refusal::from)?;
         let mut left = limit;
         while left != Some(0) {
-            let Some(found) = next(deadline, |fuel| lookup.advance(fuel)).await? else { break };
+            let before = lookup.cost();
+            let found = next(deadline, |fuel| lookup.advance(fuel)).await;
+            telemetry::charge(lookup.cost() - before);
+            let Some(found) = found? else { break };
             left = left.map(|l| l - 1);
             yield v1::LookupResourcesResponse {
                 looked_up_at: pinned.zed_token(),
@@ -94,6 +99,7 @@ pub(crate) async fn subjects(
     let context = requests::context(message.context)?;
     let limits = Limits { cost_max: shared.limits.cost_max };
     let answers = async_stream::try_stream! {
+        let _evaluation = telemetry::evaluation_span();
         let pinned = cursors.pinned();
         let snapshot = pinned.snapshot(&resource.object_type)?;
         let (of, subjects) = ((&resource, permission.as_str()), (subject_type.as_str(), relation.as_deref()));
@@ -101,7 +107,10 @@ pub(crate) async fn subjects(
             LookupSubjects::open(snapshot, of, subjects, &context, after, limits).map_err(Refusal::from)?;
         let mut left = limit;
         while left != Some(0) {
-            let Some(found) = next(deadline, |fuel| lookup.advance(fuel)).await? else { break };
+            let before = lookup.cost();
+            let found = next(deadline, |fuel| lookup.advance(fuel)).await;
+            telemetry::charge(lookup.cost() - before);
+            let Some(found) = found? else { break };
             if found.object_id == WILDCARD {
                 if !with_wildcard {
                     continue;

@@ -13,11 +13,13 @@ use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::consistency::Requirement;
 use prost::Message;
 use tonic::metadata::MetadataMap;
+use tracing::Instrument as _;
 
 use crate::deadline::Deadline;
 use crate::options::{Limits, Options};
 use crate::refusal::Refusal;
 use crate::seal::{Cursor, QuestionDigest, SealError, Sealer};
+use crate::telemetry;
 
 /// What all services share.
 #[derive(Debug, Clone)]
@@ -84,6 +86,10 @@ impl Shared {
         consistency: Option<v1::Consistency>,
         when: When,
     ) -> Result<Pinned, Refusal> {
+        self.pin_for(consistency, when).instrument(telemetry::snapshot_span()).await
+    }
+
+    async fn pin_for(&self, consistency: Option<v1::Consistency>, when: When) -> Result<Pinned, Refusal> {
         let namespace = &self.namespace;
         let requirement = consistency.and_then(|c| c.requirement);
         if let Some(moment) = when.as_of {
@@ -101,7 +107,10 @@ impl Shared {
             Some(Requirement::AtLeastAsFresh(token)) => match self.sealer.open_token(&token.token) {
                 Ok(revision) => namespace.at_least(revision)?,
                 // Nothing can be fresher than the newest.
-                Err(SealError::Stranger(_)) => namespace.head(),
+                Err(SealError::Stranger(stranger)) => {
+                    telemetry::met_stranger(stranger);
+                    namespace.head()
+                }
                 Err(error) => return Err(Refusal::token(error)),
             },
             Some(Requirement::AtExactSnapshot(token)) => {
@@ -150,7 +159,8 @@ impl Shared {
             None => (self.pin(consistency, when).await?, None),
             Some(cursor) => {
                 let cursor = self.sealer.open_cursor(question, &cursor.token).map_err(Refusal::cursor)?;
-                let published = self.at(cursor.revision, when.deadline).await?;
+                let pinning = self.at(cursor.revision, when.deadline);
+                let published = pinning.instrument(telemetry::snapshot_span()).await?;
                 (self.pinned(published, cursor.instant), Some(cursor.place))
             }
         };

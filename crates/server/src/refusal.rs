@@ -191,6 +191,7 @@ fn of_caveat(caveat: &EvaluationError, error: &EngineError) -> Refusal {
 
 impl From<ReplicaError> for Refusal {
     fn from(error: ReplicaError) -> Refusal {
+        crate::telemetry::failed_because(|| error.for_log());
         let text = error.to_string();
         match error {
             ReplicaError::NoSchema => Refusal::no_schema(),
