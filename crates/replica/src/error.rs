@@ -8,7 +8,7 @@ use idhini_graph::ApplyError;
 use idhini_model::{DecodeError, Relationship, Revision, Timestamp};
 use idhini_schema::{RelationshipError, SchemaError};
 
-use crate::Precondition;
+use crate::{Filter, Precondition};
 
 /// Why the namespace did not do what was asked. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +80,26 @@ pub enum ReplicaError {
         limit: u64,
         /// The filter's resource type, if it has one.
         resource_type: Option<String>,
+    },
+    /// A counter of this name is there already.
+    #[error("counter `{name}` is registered already; unregister it first, or choose another name")]
+    CounterRegistered {
+        /// As asked.
+        name: String,
+        /// What it was to count.
+        filter: Box<Filter>,
+    },
+    /// There is no counter of this name.
+    #[error("no counter `{name}` is registered")]
+    CounterNotRegistered {
+        /// As asked.
+        name: String,
+    },
+    /// The namespace has as many counters as it may have.
+    #[error("{counters_max} counters are registered, and no more may be; unregister one first")]
+    TooManyCounters {
+        /// How many there may be.
+        counters_max: usize,
     },
     /// The text is not a schema.
     #[error(transparent)]

@@ -9,15 +9,21 @@
 
 use std::collections::HashSet;
 
-use idhini_model::{Change, Relationship, ResourceRef, SubjectRef, Timestamp};
+use idhini_model::{Change, EntryKind, Relationship, ResourceRef, SubjectRef, Timestamp};
 use idhini_schema::{Schema, SubjectKind};
 
 use crate::namespace::still;
 use crate::published::Portion;
-use crate::{Delete, Filter, Operation, Precondition, Published, ReplicaError, Update, Write};
+use crate::{
+    CounterChange, Delete, Filter, Operation, Precondition, Published, ReplicaError, Update, Write,
+    check_filter,
+};
 
 /// Relationships that a delete reads at a time.
 const DELETE_PORTION_ROWS: usize = 4096;
+
+/// Counters of one namespace. All of them are copied when one is registered, and are in every image.
+pub const COUNTERS_MAX: usize = 1_000;
 
 /// Edges looked at between two questions whether the request is still wanted.
 const PORTION_EDGES: u64 = 1_000_000;
@@ -95,7 +101,7 @@ pub(crate) fn delete(
     bounds: &Bounds<'_>,
     request: &Delete,
 ) -> Result<(Vec<Change>, bool), ReplicaError> {
-    request.filter.check(head.schema().map(AsRef::as_ref))?;
+    check_filter(&request.filter, head.schema().map(AsRef::as_ref))?;
     check_filters(head, &request.preconditions)?;
     hold(head, bounds, &request.preconditions)?;
     let limit = request.limit.map_or(usize::MAX, |l| usize::try_from(l).unwrap_or(usize::MAX));
@@ -123,6 +129,29 @@ pub(crate) fn delete(
     }
 }
 
+/// Judges a counter that is to be registered or taken away.
+///
+/// A schema may later drop what the filter names: then nothing can match, and nothing is what the counter counts, until
+/// a schema has it again.
+pub(crate) fn counter(head: &Published, request: CounterChange) -> Result<EntryKind, ReplicaError> {
+    let CounterChange { name, filter } = request;
+    let old = head.root().counter(&name).cloned();
+    match (filter, old) {
+        (Some(filter), old) => {
+            check_filter(&filter, head.schema().map(AsRef::as_ref))?;
+            if old.is_some() {
+                return Err(ReplicaError::CounterRegistered { name, filter: Box::new(filter) });
+            }
+            if head.root().counters().len() >= COUNTERS_MAX {
+                return Err(ReplicaError::TooManyCounters { counters_max: COUNTERS_MAX });
+            }
+            Ok(EntryKind::Counter { name, new: Some(Box::new(filter)), old: None })
+        }
+        (None, None) => Err(ReplicaError::CounterNotRegistered { name }),
+        (None, Some(old)) => Ok(EntryKind::Counter { name, new: None, old: Some(Box::new(old)) }),
+    }
+}
+
 /// Whether the relationship does not count at this moment.
 pub(crate) fn is_expired(relationship: &Relationship, now: Timestamp) -> bool {
     relationship.expires_at.is_some_and(|at| at <= now)
@@ -146,7 +175,7 @@ fn refuse_duplicates(updates: &[Update]) -> Result<(), ReplicaError> {
 }
 
 fn check_filters(head: &Published, preconditions: &[Precondition]) -> Result<(), ReplicaError> {
-    preconditions.iter().try_for_each(|p| p.filter().check(head.schema().map(AsRef::as_ref)))
+    preconditions.iter().try_for_each(|p| check_filter(p.filter(), head.schema().map(AsRef::as_ref)))
 }
 
 fn hold(head: &Published, bounds: &Bounds<'_>, preconditions: &[Precondition]) -> Result<(), ReplicaError> {

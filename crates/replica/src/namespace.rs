@@ -21,7 +21,7 @@ use crate::images::Images;
 use crate::rebuild::Rebuilt;
 use crate::watch::Announcer;
 use crate::writer::{ENTRY_BYTES_MAX, Queue, Request};
-use crate::{Delete, Deleted, FollowError, Published, ReplicaError, Write};
+use crate::{CounterChange, Delete, Deleted, FollowError, Published, ReplicaError, Write};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -300,6 +300,19 @@ impl Namespace {
         wanted: Wanted,
     ) -> Result<Revision, ReplicaError> {
         Ok(self.ask(Request::Schema(text), wanted).await?.revision)
+    }
+
+    /// Registers a counter or takes one away.
+    ///
+    /// # Errors
+    /// [`ReplicaError::CounterRegistered`], [`ReplicaError::CounterNotRegistered`], [`ReplicaError::TooManyCounters`], or
+    /// that the schema does not know what is to be counted; otherwise as [`Namespace::write`].
+    pub async fn change_counter(
+        self: &Arc<Self>,
+        request: CounterChange,
+        wanted: Wanted,
+    ) -> Result<Revision, ReplicaError> {
+        Ok(self.ask(Request::Counter(request), wanted).await?.revision)
     }
 
     /// Removes relationships that have expired, at most so many, by an ordinary entry; returns how many it were.

@@ -69,6 +69,15 @@ pub struct Delete {
     pub metadata: Context,
 }
 
+/// Registers a counter, or takes it away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CounterChange {
+    /// The counter's name.
+    pub name: String,
+    /// What it is to count; `None` takes it away.
+    pub filter: Option<Filter>,
+}
+
 /// What a delete did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deleted {

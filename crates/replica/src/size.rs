@@ -21,6 +21,8 @@ pub(crate) fn of_request(request: &Request) -> u64 {
             size_of::<Filter>() + of_preconditions(preconditions) + of_context(metadata)
         }
         Request::Schema(text) => text.len(),
+        // Its texts are short.
+        Request::Counter(counter) => size_of_val(counter),
         Request::Sweep(_) => 0,
     };
     bytes as u64

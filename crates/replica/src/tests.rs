@@ -1,4 +1,5 @@
 mod batches;
+mod counters;
 mod on_disk;
 mod opening;
 mod reading;

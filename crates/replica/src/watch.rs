@@ -189,7 +189,9 @@ impl Changes {
         let further: VecDeque<Bytes> = match &kind {
             EntryKind::Relationships(_) => record.chunks.into_iter().skip(1).collect(),
             // Decoded whole.
-            EntryKind::Schema { .. } | EntryKind::Renumbering { .. } => VecDeque::new(),
+            EntryKind::Schema { .. } | EntryKind::Renumbering { .. } | EntryKind::Counter { .. } => {
+                VecDeque::new()
+            }
         };
         let is_last = further.is_empty();
         if !is_last {

@@ -27,7 +27,9 @@ use tracing::{Instrument as _, Span};
 use crate::broken::{Variant, is_broken};
 use crate::judge::{self, Bounds};
 use crate::namespace::{in_place, locked, still};
-use crate::{Delete, Namespace, Published, ReplicaError, Wanted, Write, schema_change, size, sweep};
+use crate::{
+    CounterChange, Delete, Namespace, Published, ReplicaError, Wanted, Write, schema_change, size, sweep,
+};
 
 /// Requests that may wait for the writer; more are refused, so that a log that hangs does not fill the memory.
 const WAITING_MAX: usize = 10_000;
@@ -49,6 +51,7 @@ pub(crate) enum Request {
     Import(Vec<Relationship>),
     Delete(Delete),
     Schema(String),
+    Counter(CounterChange),
     /// Removes relationships that have expired, at most so many.
     Sweep(usize),
 }
@@ -385,6 +388,10 @@ fn kinds(
             (sweep::expired(head, bounds.now, *rows_max), Cause::Sweep, Context::default())
         }
         Request::Schema(text) => return schema_kinds(head, bounds.now, text).map(|kinds| (kinds, false)),
+        Request::Counter(counter) => {
+            let kind = judge::counter(head, counter.clone())?;
+            return Ok((vec![(kind, Cause::Request, Context::default())], false));
+        }
     };
     if changes.is_empty() {
         return Ok((Vec::new(), is_partial));
@@ -413,6 +420,7 @@ fn is_heavy(request: &Request) -> bool {
     match request {
         Request::Write(write) => write.updates.len() > LIGHT_UPDATES_MAX || !write.preconditions.is_empty(),
         Request::Import(_) | Request::Delete(_) | Request::Schema(_) | Request::Sweep(_) => true,
+        Request::Counter(_) => false,
     }
 }
 

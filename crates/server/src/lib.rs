@@ -11,6 +11,7 @@ mod admin;
 mod auth;
 mod checks;
 mod deadline;
+mod experimental;
 mod gateway;
 mod inadmissible;
 mod listen;

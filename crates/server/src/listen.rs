@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use idhini_replica::{Namespace, Node};
 use idhini_wire::FILE_DESCRIPTOR_SET;
+use idhini_wire::authzed::api::v1::experimental_service_server::ExperimentalServiceServer;
 use idhini_wire::authzed::api::v1::permissions_service_server::PermissionsServiceServer;
 use idhini_wire::authzed::api::v1::schema_service_server::SchemaServiceServer;
 use idhini_wire::authzed::api::v1::watch_service_server::WatchServiceServer;
@@ -26,6 +27,7 @@ use tower::Layer as _;
 
 use crate::admin::Admin;
 use crate::auth::Keys;
+use crate::experimental::Experimental;
 use crate::gateway::GatewayLayer;
 use crate::meta::MetaLayer;
 use crate::options::{MESSAGE_BYTES_MAX, Options};
@@ -42,11 +44,12 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What can be asked for its health; the empty name is the server as a whole.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "",
     PermissionsServiceServer::<Permissions>::NAME,
     SchemaServiceServer::<Schemas>::NAME,
     WatchServiceServer::<Watches>::NAME,
+    ExperimentalServiceServer::<Experimental>::NAME,
 ];
 
 /// A bound address, not yet serving.
@@ -123,6 +126,8 @@ impl Listener {
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let schemas =
             SchemaServiceServer::new(Schemas(shared.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let experimental = ExperimentalServiceServer::new(Experimental(shared.clone()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (stopping_watches, stopping) = tokio::sync::watch::channel(false);
         let watches =
             WatchServiceServer::new(Watches(shared, stopping)).max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -166,6 +171,7 @@ impl Listener {
             .add_service(guard.layer(permissions))
             .add_service(guard.layer(schemas))
             .add_service(guard.layer(watches))
+            .add_service(guard.layer(experimental))
             .add_service(guard.layer(admin))
             .add_service(health)
             .add_service(reflection().build_v1()?)

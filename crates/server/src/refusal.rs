@@ -15,7 +15,7 @@ use idhini_wire::{Malformed, google};
 use prost::Message as _;
 use tonic::{Code, Status};
 
-use crate::requests::filter_metadata;
+use crate::requests::{counter_metadata, filter_metadata};
 use crate::seal::{SealError, Stranger};
 
 /// The domain that the contract's reasons belong to.
@@ -216,6 +216,17 @@ impl From<ReplicaError> for Refusal {
                 .because(ErrorReason::TooManyRelationshipsForTransactionalDelete)
                 .with("limit", limit)
                 .with("filter_resource_type", resource_type.unwrap_or_default()),
+            ReplicaError::CounterRegistered { name, filter } => {
+                let mut refusal = Refusal::new(Code::FailedPrecondition, text)
+                    .because(ErrorReason::CounterAlreadyRegistered)
+                    .with("counter_name", name);
+                refusal.metadata.extend(counter_metadata(&filter));
+                refusal
+            }
+            ReplicaError::CounterNotRegistered { name } => Refusal::new(Code::FailedPrecondition, text)
+                .because(ErrorReason::CounterNotRegistered)
+                .with("counter_name", name),
+            ReplicaError::TooManyCounters { .. } => Refusal::new(Code::ResourceExhausted, text),
             ReplicaError::Schema(error) => of_schema(&error),
             ReplicaError::Orphans { change, example, count } => orphans(text, change, &example, count),
             ReplicaError::Expired { .. } | ReplicaError::BeforeHistory { .. } => {

@@ -4,7 +4,7 @@
 //! * A write whose deadline has passed, or whose client has left, is called off until it is handed to the log.
 //! * An import is one entry: a stream that breaks off leaves nothing behind.
 
-use idhini_replica::{Filter, Page, Portion, Position};
+use idhini_replica::{Filter, Page, Portion, Position, check_filter};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
 use prost::Message as _;
@@ -49,16 +49,17 @@ pub(crate) async fn delete(
     }))
 }
 
-/// ImportBulkRelationships.
-pub(crate) async fn import(
+/// ImportBulkRelationships, also by its older name, whose messages have another type.
+pub(crate) async fn import<M: Into<v1::ImportBulkRelationshipsRequest>>(
     shared: &Shared,
-    request: Request<Streaming<v1::ImportBulkRelationshipsRequest>>,
+    request: Request<Streaming<M>>,
 ) -> Result<Response<v1::ImportBulkRelationshipsResponse>, Status> {
     let deadline = Deadline::of(request.metadata());
     let mut stream = request.into_inner();
     let max = shared.limits.import_relationships_max;
     let mut relationships = Vec::new();
     while let Some(message) = stream.message().await? {
+        let message: v1::ImportBulkRelationshipsRequest = message.into();
         if message.relationships.len() > max - relationships.len() {
             return Err(Refusal::invalid(format!(
                 "an import is one transaction of at most {max} relationships; send the rest as another"
@@ -91,7 +92,7 @@ pub(crate) async fn read(
     let limit = requests::limit(std::mem::take(&mut message.optional_limit), shared.limits.page_rows_max)?;
     let (cursors, place) = shared.pin_page("ReadRelationships", &message, consistency, cursor, when).await?;
     let filter = requests::filter(requests::required(message.relationship_filter, "relationship_filter")?)?;
-    filter.check(cursors.pinned().published.schema().map(AsRef::as_ref)).map_err(Refusal::from)?;
+    check_filter(&filter, cursors.pinned().published.schema().map(AsRef::as_ref)).map_err(Refusal::from)?;
     let mut after = place.map(position).transpose()?;
     let answers = async_stream::try_stream! {
         let mut left = limit.map_or(usize::MAX, |l| l as usize);

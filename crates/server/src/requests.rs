@@ -122,8 +122,37 @@ fn filter_text(message: &v1::RelationshipFilter) -> String {
     set.map(|(name, value)| format!("{name}:{value:?}")).collect::<Vec<_>>().join(" ")
 }
 
-/// The fields of a failed precondition's filter, by the contract's keys.
+/// The fields of a failed precondition's filter that are set, by the contract's keys.
 pub(crate) fn filter_metadata(filter: &Filter) -> Vec<(&'static str, String)> {
+    let keys = [
+        "precondition_resource_type",
+        "precondition_resource_id",
+        "precondition_resource_id_prefix",
+        "precondition_relation",
+        "precondition_subject_type",
+        "precondition_subject_id",
+        "precondition_subject_relation",
+    ];
+    let fields = keys.into_iter().zip(filter_fields(filter));
+    fields.filter_map(|(key, value)| value.map(|v| (key, v.clone()))).collect()
+}
+
+/// All fields of the filter of a counter that is not registered, by the contract's keys; empty if not set.
+pub(crate) fn counter_metadata(filter: &Filter) -> impl Iterator<Item = (&'static str, String)> {
+    let keys = [
+        "new_filter_resource_type",
+        "new_filter_resource_id",
+        "new_filter_resource_id_prefix",
+        "new_filter_relation",
+        "new_filter_subject_type",
+        "new_filter_subject_id",
+        "new_filter_subject_relation",
+    ];
+    keys.into_iter().zip(filter_fields(filter)).map(|(key, value)| (key, value.cloned().unwrap_or_default()))
+}
+
+/// Resource type, id, prefix and relation, subject type, id and relation.
+fn filter_fields(filter: &Filter) -> [Option<&String>; 7] {
     let (id, prefix) = match &filter.resource_id {
         Some(IdFilter::Exactly(id)) => (Some(id), None),
         Some(IdFilter::StartsWith(prefix)) => (None, Some(prefix)),
@@ -134,16 +163,15 @@ pub(crate) fn filter_metadata(filter: &Filter) -> Vec<(&'static str, String)> {
         RelationFilter::Named(relation) => Some(relation),
         RelationFilter::Any | RelationFilter::Absent => None,
     });
-    let fields = [
-        ("precondition_resource_type", filter.resource_type.as_ref()),
-        ("precondition_resource_id", id),
-        ("precondition_resource_id_prefix", prefix),
-        ("precondition_relation", filter.relation.as_ref()),
-        ("precondition_subject_type", subject.map(|s| &s.subject_type)),
-        ("precondition_subject_id", subject.and_then(|s| s.subject_id.as_ref())),
-        ("precondition_subject_relation", relation),
-    ];
-    fields.into_iter().filter_map(|(key, value)| value.map(|v| (key, v.clone()))).collect()
+    [
+        filter.resource_type.as_ref(),
+        id,
+        prefix,
+        filter.relation.as_ref(),
+        subject.map(|s| &s.subject_type),
+        subject.and_then(|s| s.subject_id.as_ref()),
+        relation,
+    ]
 }
 
 /// A write.

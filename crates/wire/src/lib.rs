@@ -11,6 +11,7 @@
 //! Source: the field numbers and types of the published clients, held by `tests/it/contract.rs`.
 
 mod convert;
+mod experimental;
 mod printed;
 
 pub use convert::{

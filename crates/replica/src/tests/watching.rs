@@ -40,6 +40,7 @@ fn shown(part: &Part) -> Vec<String> {
             .collect(),
         EntryKind::Schema { .. } => vec!["schema".to_owned()],
         EntryKind::Renumbering { .. } => vec!["renumbering".to_owned()],
+        EntryKind::Counter { name, .. } => vec![format!("counter {name}")],
     }
 }
 
