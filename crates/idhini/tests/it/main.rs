@@ -5,6 +5,7 @@ mod backups;
 mod bootstrap;
 mod calls;
 mod command_line;
+mod docs;
 mod durable;
 mod gateway;
 mod kills;
