@@ -3,9 +3,10 @@
 use idhini_engine::{
     Answer, Check, CheckBulk, EngineError, Expand, ExpandKind, ExpandTree, Limits, Permissionship, Question,
 };
-use idhini_model::{Context, ResourceRef, SubjectRef};
+use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
+use idhini_wire::timestamp_message;
 use tonic::{Code, Request, Response, Status};
 
 use crate::deadline::Deadline;
@@ -51,16 +52,26 @@ pub(crate) async fn check(
     let pinned = shared.pin(message.consistency, when).await?;
     let limits = Limits { cost_max: shared.limits.cost_max };
     let mut budget = message.with_tracing.then(trace::Budget::new);
-    let (answer, debug_trace, cost) = answer(&pinned, &asked, limits, budget.as_mut(), deadline).await?;
+    let Answered { answer, expires_at, debug_trace, cost } =
+        answer(&pinned, &asked, limits, budget.as_mut(), deadline).await?;
     let mut response = Response::new(v1::CheckPermissionResponse {
         checked_at: pinned.zed_token(),
         permissionship: permissionship(answer.permissionship) as i32,
         partial_caveat_info: partial_caveat_info(&answer),
         debug_trace,
-        optional_expires_at: None,
+        optional_expires_at: expires_at.map(timestamp_message),
     });
     response.extensions_mut().insert(Cost(cost));
     Ok(response)
+}
+
+/// An answer with what belongs to it.
+struct Answered {
+    answer: Answer,
+    /// Until when it stays the same, unless something is written.
+    expires_at: Option<Timestamp>,
+    debug_trace: Option<v1::DebugInformation>,
+    cost: u64,
 }
 
 /// Explained as far as the budget reaches; without one, or with one that is spent, there is no trace.
@@ -70,18 +81,19 @@ async fn answer(
     limits: Limits,
     budget: Option<&mut trace::Budget>,
     deadline: Deadline,
-) -> Result<(Answer, Option<v1::DebugInformation>, u64), Refusal> {
+) -> Result<Answered, Refusal> {
     let snapshot = pinned.snapshot(&asked.resource.object_type)?;
     let mut check = Check::open(snapshot, asked.question(), limits)?;
     let answer = deadline.drive(|fuel| check.advance(fuel)).await?;
-    let debug = match budget.filter(|budget| !budget.is_spent()) {
+    let expires_at = check.until();
+    let debug_trace = match budget.filter(|budget| !budget.is_spent()) {
         Some(budget) => {
             let explanation = deadline.drive(|fuel| check.advance_explanation(fuel)).await?;
             Some(trace::debug_information(&explanation, snapshot.plans.schema(), &asked.subject, budget))
         }
         None => None,
     };
-    Ok((answer, debug, check.cost()))
+    Ok(Answered { answer, expires_at, debug_trace, cost: check.cost() })
 }
 
 /// CheckBulkPermissions.
@@ -145,7 +157,7 @@ async fn traced(
     let mut budget = trace::Budget::new();
     for asked in asked {
         responses.push(match answer(pinned, asked, limits, Some(&mut budget), deadline).await {
-            Ok((answer, debug, _)) => bulk_response(Ok(answer), debug),
+            Ok(Answered { answer, debug_trace, .. }) => bulk_response(Ok(answer), debug_trace),
             Err(refusal) => bulk_response(Err(refusal), None),
         });
         deadline.pause().await?;
