@@ -11,6 +11,8 @@
 
 use std::collections::HashMap;
 
+use idhini_model::Timestamp;
+
 use crate::broken::{Variant, is_broken};
 use crate::evaluate::{Evaluator, GoalKey};
 use crate::explain::{Explaining, Explanation};
@@ -60,6 +62,14 @@ impl<'a> Check<'a> {
                 return Ok(answer);
             }
         }
+    }
+
+    /// Until when the answer stays the same, missing parameters included, while relationships expire and nothing else
+    /// happens; `None` if it does so for good. A bound: behind it the answer need not be another. Call it after the
+    /// answer.
+    #[must_use]
+    pub fn until(&self) -> Option<Timestamp> {
+        self.evaluator.until()
     }
 
     /// What was spent so far, in edges.

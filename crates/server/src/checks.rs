@@ -3,9 +3,10 @@
 use idhini_engine::{
     Answer, Check, CheckBulk, EngineError, Expand, ExpandKind, ExpandTree, Limits, Permissionship, Question,
 };
-use idhini_model::{Context, ResourceRef, SubjectRef};
+use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
+use idhini_wire::timestamp_message;
 use tonic::{Code, Request, Response, Status};
 use tracing::Instrument as _;
 
@@ -52,14 +53,23 @@ pub(crate) async fn check(
     let pinned = shared.pin(message.consistency, when).await?;
     let limits = Limits { cost_max: shared.limits.cost_max };
     let mut budget = message.with_tracing.then(trace::Budget::new);
-    let (answer, debug_trace) = answer(&pinned, &asked, limits, budget.as_mut(), deadline).await?;
+    let Answered { answer, expires_at, debug_trace } =
+        answer(&pinned, &asked, limits, budget.as_mut(), deadline).await?;
     Ok(Response::new(v1::CheckPermissionResponse {
         checked_at: pinned.zed_token(),
         permissionship: permissionship(answer.permissionship) as i32,
         partial_caveat_info: partial_caveat_info(&answer),
         debug_trace,
-        optional_expires_at: None,
+        optional_expires_at: expires_at.map(timestamp_message),
     }))
+}
+
+/// An answer with what belongs to it.
+struct Answered {
+    answer: Answer,
+    /// Until when it stays the same, unless something is written.
+    expires_at: Option<Timestamp>,
+    debug_trace: Option<v1::DebugInformation>,
 }
 
 /// Explained as far as the budget reaches; without one, or with one that is spent, there is no trace.
@@ -69,14 +79,15 @@ async fn answer(
     limits: Limits,
     budget: Option<&mut trace::Budget>,
     deadline: Deadline,
-) -> Result<(Answer, Option<v1::DebugInformation>), Refusal> {
+) -> Result<Answered, Refusal> {
     let snapshot = pinned.snapshot(&asked.resource.object_type)?;
     let mut check = Check::open(snapshot, asked.question(), limits)?;
     let answered = deadline.drive(|fuel| check.advance(fuel)).instrument(telemetry::evaluation_span()).await;
     let cost = check.cost();
     telemetry::checked(cost);
     let answer = answered?;
-    let debug = match budget.filter(|budget| !budget.is_spent()) {
+    let expires_at = check.until();
+    let debug_trace = match budget.filter(|budget| !budget.is_spent()) {
         Some(budget) => {
             let explained = deadline.drive(|fuel| check.advance_explanation(fuel)).await;
             telemetry::charge(check.cost().saturating_sub(cost));
@@ -85,7 +96,7 @@ async fn answer(
         }
         None => None,
     };
-    Ok((answer, debug))
+    Ok(Answered { answer, expires_at, debug_trace })
 }
 
 /// CheckBulkPermissions.
@@ -152,7 +163,7 @@ async fn traced(
     let mut budget = trace::Budget::new();
     for asked in asked {
         responses.push(match answer(pinned, asked, limits, Some(&mut budget), deadline).await {
-            Ok((answer, debug)) => bulk_response(Ok(answer), debug),
+            Ok(Answered { answer, debug_trace, .. }) => bulk_response(Ok(answer), debug_trace),
             Err(refusal) => bulk_response(Err(refusal), None),
         });
         deadline.pause().await?;
