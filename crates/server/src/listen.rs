@@ -16,6 +16,8 @@ use idhini_wire::authzed::api::v1::permissions_service_server::PermissionsServic
 use idhini_wire::authzed::api::v1::schema_service_server::SchemaServiceServer;
 use idhini_wire::authzed::api::v1::watch_service_server::WatchServiceServer;
 use idhini_wire::idhini::admin::v1::admin_service_server::AdminServiceServer;
+use idhini_wire::idhini::v1::history_service_server::HistoryServiceServer;
+use idhini_wire::idhini::v1::permissions_service_server as own_permissions;
 use tokio::net::TcpListener;
 use tonic::server::NamedService as _;
 use tonic::service::InterceptorLayer;
@@ -31,6 +33,7 @@ use crate::experimental::Experimental;
 use crate::gateway::GatewayLayer;
 use crate::meta::MetaLayer;
 use crate::options::{MESSAGE_BYTES_MAX, Options};
+use crate::own;
 use crate::pin::Shared;
 use crate::service::{Permissions, Schemas, Watches};
 
@@ -44,12 +47,14 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What can be asked for its health; the empty name is the server as a whole.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 7] = [
     "",
     PermissionsServiceServer::<Permissions>::NAME,
     SchemaServiceServer::<Schemas>::NAME,
     WatchServiceServer::<Watches>::NAME,
     ExperimentalServiceServer::<Experimental>::NAME,
+    own_permissions::PermissionsServiceServer::<own::Permissions>::NAME,
+    HistoryServiceServer::<own::History>::NAME,
 ];
 
 /// A bound address, not yet serving.
@@ -129,6 +134,13 @@ impl Listener {
         let experimental = ExperimentalServiceServer::new(Experimental(shared.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (stopping_watches, stopping) = tokio::sync::watch::channel(false);
+        let own_permissions = own_permissions::PermissionsServiceServer::new(own::Permissions(
+            shared.clone(),
+            stopping.clone(),
+        ))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let history = HistoryServiceServer::new(own::History(shared.clone()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let watches =
             WatchServiceServer::new(Watches(shared, stopping)).max_decoding_message_size(MESSAGE_BYTES_MAX);
         // Clients of this one are ours and take what an entry needs.
@@ -153,7 +165,7 @@ impl Listener {
             for service in SERVICES {
                 reporter.set_service_status(service, ServingStatus::NotServing).await;
             }
-            // A watch would never end by itself.
+            // A watch would never end by itself, nor would a stream of checks.
             stopping_watches.send_replace(true);
             // Nobody listens only when serving has already ended.
             let _ = stopping.send(());
@@ -172,6 +184,8 @@ impl Listener {
             .add_service(guard.layer(schemas))
             .add_service(guard.layer(watches))
             .add_service(guard.layer(experimental))
+            .add_service(guard.layer(own_permissions))
+            .add_service(guard.layer(history))
             .add_service(guard.layer(admin))
             .add_service(health)
             .add_service(reflection().build_v1()?)
