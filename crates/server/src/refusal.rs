@@ -259,10 +259,12 @@ pub(crate) fn cannot_update(text: String, definition: &str, permission: &str) ->
         .with("permission_name", permission)
 }
 
+/// Names the relationship by what identifies it: the caveat's context is nobody's business here.
 fn already_exists(text: String, relationship: &Relationship) -> Refusal {
+    let plain = Relationship { caveat: None, expires_at: None, ..relationship.clone() };
     Refusal::new(Code::AlreadyExists, text)
         .because(ErrorReason::AttemptToRecreateRelationship)
-        .with("relationship", relationship)
+        .with("relationship", &plain)
         .with("resource_type", &relationship.resource.object_type)
         .with("resource_object_id", &relationship.resource.object_id)
         .with("resource_relation", &relationship.relation)

@@ -130,9 +130,11 @@ pub(crate) fn filter_metadata(filter: &Filter) -> Vec<(&'static str, String)> {
         None => (None, None),
     };
     let subject = filter.subject.as_ref();
+    let without = String::new();
     let relation = subject.and_then(|s| match &s.relation {
         RelationFilter::Named(relation) => Some(relation),
-        RelationFilter::Any | RelationFilter::Absent => None,
+        RelationFilter::Absent => Some(&without),
+        RelationFilter::Any => None,
     });
     let fields = [
         ("precondition_resource_type", filter.resource_type.as_ref()),
