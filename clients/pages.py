@@ -18,6 +18,8 @@ or, for what goes on for ever, which is then stopped and must have run without a
 
     <!-- stopped after 2 s: REASON -->
 
+A page that has the line `<!-- server: empty -->` gets a server without a schema.
+
 What an example finds: a folder of its own with `docs` and `examples` of the project in it; `idhini` and the Python of the
 clients on PATH; a server with the schema and the relationships of docs/start, whose data directory is ./idhini.data and
 whose key is `secret`; IDHINI_ADDR and IDHINI_TOKEN for it. `127.0.0.1:50051` in an example means that server, wherever
@@ -53,6 +55,7 @@ MASKS = [
     (r"\bprocess \d+\b", "process ID"),
     (r"\b127\.0\.0\.1:\d+\b", "ADDRESS"),
 ]  # fmt: skip
+EMPTY = "\n<!-- server: empty -->\n"
 END = "\x01"
 
 
@@ -178,8 +181,9 @@ class Page:
 
     def serve(self):
         self.log = pathlib.Path(self.folder.name) / "server.log"
-        arguments = ["--data-dir", "idhini.data", "--grpc-addr", "127.0.0.1:0", "--preshared-key", "secret",
-                     "--schema", "docs/start/schema.zed", "--relationships", "docs/start/relationships.txt"]  # fmt: skip
+        arguments = ["--data-dir", "idhini.data", "--grpc-addr", "127.0.0.1:0", "--preshared-key", "secret"]
+        if EMPTY not in self.path.read_text():
+            arguments += ["--schema", "docs/start/schema.zed", "--relationships", "docs/start/relationships.txt"]
         self.server = subprocess.Popen(
             ["idhini", "serve", *arguments], executable=pathlib.Path(self.folder.name) / "bin" / "idhini",
             cwd=self.folder.name, env=self.environment, stdout=self.log.open("w"), stderr=subprocess.STDOUT,

@@ -207,6 +207,8 @@ async function lookups(t, client) {
   const found = await promises.lookupResources(lookup("user:tom", { consistency: full }));
   t.same("resources", resourcesOf(found), ids);
   t.same("resources: each sure", [...new Set(found.map((m) => m.permissionship))], [SURE]);
+  const debugged = await promises.lookupResources(lookup("user:tom", { consistency: full, withDebug: true }));
+  t.same("resources with debugging", resourcesOf(debugged), ids);
   t.same("resources: one revision", new Set(found.map((m) => m.lookedUpAt.token)).size, 1);
   const eve = await promises.lookupResources(lookup("user:eve"));
   const perhaps = eve.find((m) => m.resourceObjectId === "readme");

@@ -235,6 +235,8 @@ def lookups(t, client):
     found = list(client.LookupResources(lookup("user:tom", consistency=FULL)))
     t.same("resources", sorted(m.resource_object_id for m in found), ids)
     t.same("resources: each sure", {m.permissionship for m in found}, {SURE})
+    debugged = client.LookupResources(lookup("user:tom", consistency=FULL, with_debug=True))
+    t.same("resources with debugging", sorted(m.resource_object_id for m in debugged), ids)
     t.same("resources: one revision", len({m.looked_up_at.token for m in found}), 1)
     eve = {m.resource_object_id: m for m in client.LookupResources(lookup("user:eve"))}
     t.same("resources of a conditional subject", {k: m.permissionship for k, m in eve.items()}, {"readme": PERHAPS, "open": SURE})
