@@ -3,7 +3,8 @@
 mod bootstrap;
 
 use std::ffi::OsString;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use idhini_changelog::disk::Disk;
@@ -11,13 +12,17 @@ use idhini_changelog::embedded::Options as LogOptions;
 use idhini_changelog::{EmbeddedStore, FileDisk, LogId, MemoryStore, Store};
 use idhini_model::Timestamp;
 use idhini_replica::{Clock, Identity, Node, NodeOptions, Parts, Report};
-use idhini_server::{Keys, Limits, ListenError, Listener, Options, SealOptions};
+use idhini_server::{
+    Keys, Limits, ListenError, Listener, LogObserver, Monitoring, MonitoringListener, Options, SealOptions,
+    Served, Telemetry,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::arguments::{History, Serve};
+use crate::arguments::{History, MetricsAddress, Serve};
 use crate::entropy::random;
 use crate::failure::Failure;
 use crate::output::{self, Style};
+use crate::telemetry;
 
 /// The namespace of a server that has one.
 const NAMESPACE: &str = "root";
@@ -26,6 +31,8 @@ const ROOT: LogId = LogId(1);
 
 /// Keys that are not seen among the machine's processes, with commas between them.
 const KEYS_VARIABLE: &str = "IDHINI_PRESHARED_KEY";
+/// Where metrics are served unless it is said.
+const METRICS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 /// How long it takes until everything is looked after again.
 const ROUND: Duration = Duration::from_secs(5);
 /// How long work may go on that nobody waits for any more, after the calls under way had their time.
@@ -38,32 +45,48 @@ pub(crate) fn run(serve: &Serve, style: Style) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|source| Failure::System { what: "threads", source })?;
+    let mut traces = None;
     let served = runtime.block_on(async {
+        let (to_collector, continues) = telemetry::begin(serve, style)?;
+        traces = Some(to_collector);
+        let telemetry = Arc::new(Telemetry::new(continues));
         // Before the data is touched: a mistake in the address is no reason to wait for it.
         let listener = Listener::bind(serve.grpc_addr).await?;
         if keys.is_empty() {
             return Err(Failure::Listen(ListenError::NeedsKey));
         }
-        let stored = stored(serve, style)?;
-        let options = Options { keys, limits: Limits::default(), seal: seal(&stored.identity) };
+        let monitored = Arc::new(OnceLock::new());
+        let metrics = monitoring(serve, &telemetry, &monitored).await?;
+        let stored = stored(serve, &telemetry)?;
+        let limits = Limits::default();
+        let options = Options { keys, limits, seal: seal(&stored.identity), telemetry };
         let namespace = stored.node.namespace(ROOT).await?;
-        bootstrap::load(&namespace, serve, style).await?;
+        bootstrap::load(&namespace, serve).await?;
+        let served = Served { namespace: Arc::clone(&namespace), log: stored.embedded.clone() };
+        // Nobody else sets it.
+        let _ = monitored.set(served);
         let signals = |kind| signal(kind).map_err(|source| Failure::System { what: "signals", source });
         let stop = stopped(signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
         let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
         output::line(&format!("listening on {} ({})", listener.address(), stored.place));
+        if let Some(address) = metrics {
+            output::line(&format!("metrics on http://{address}/metrics"));
+        }
         let served = listener.serve((Arc::clone(&stored.node), Arc::clone(&namespace)), &options, stop).await;
         looking_after.abort();
         if let Err(error) = namespace.image().await {
-            output::notice(&format!("{error}; the next start reads more of the log instead"), style);
+            tracing::warn!("{}; the next start reads more of the log instead", error.for_log());
         }
         if let Some(store) = stored.embedded
             && let Err(error) = store.close().await
         {
-            output::notice(&format!("the log was not closed cleanly, nothing is lost: {error}"), style);
+            tracing::warn!(%error, "the log was not closed cleanly, nothing is lost");
         }
         Ok(served?)
     });
+    if let Some(traces) = traces {
+        traces.end();
+    }
     // Dropping it instead would wait for the longest write or expansion, however long that takes.
     runtime.shutdown_timeout(ABANDONED_MAX);
     served
@@ -78,7 +101,37 @@ struct Stored {
     place: String,
 }
 
-fn stored(serve: &Serve, style: Style) -> Result<Stored, Failure> {
+/// Serves metrics, health and readiness beside the calls; returns where, or `None` if that is not wanted or the usual
+/// port is taken.
+async fn monitoring(
+    serve: &Serve,
+    telemetry: &Arc<Telemetry>,
+    served: &Arc<OnceLock<Served>>,
+) -> Result<Option<SocketAddr>, Failure> {
+    let wanted = serve.metrics_addr.unwrap_or(MetricsAddress::At(METRICS_ADDRESS));
+    let MetricsAddress::At(address) = wanted else { return Ok(None) };
+    let listener = match MonitoringListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error @ ListenError::Bind { .. }) if serve.metrics_addr.is_none() => {
+            tracing::warn!(
+                "metrics are not served: {error} Choose another port with --metrics-addr, or `off`"
+            );
+            return Ok(None);
+        }
+        Err(error) => return Err(Failure::Metrics(error)),
+    };
+    let address = listener.address();
+    let monitoring = Monitoring {
+        telemetry: Arc::clone(telemetry),
+        served: Arc::clone(served),
+        process: Arc::new(telemetry::process()),
+        profiler: serve.profiling.then(telemetry::profiler),
+    };
+    tokio::spawn(listener.serve(monitoring));
+    Ok(Some(address))
+}
+
+fn stored(serve: &Serve, telemetry: &Arc<Telemetry>) -> Result<Stored, Failure> {
     let defaults = idhini_replica::Options::default();
     let namespace = idhini_replica::Options {
         seed: u64::from_be_bytes(random()?),
@@ -91,7 +144,7 @@ fn stored(serve: &Serve, style: Style) -> Result<Stored, Failure> {
         ..defaults
     };
     let options = NodeOptions { namespace, ..NodeOptions::default() };
-    let report: Report = Arc::new(move |text| output::notice(text, style));
+    let report: Report = Arc::new(|text| tracing::warn!("{text}"));
     let clock: Clock = Arc::new(now);
     if serve.ephemeral {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
@@ -110,6 +163,7 @@ fn stored(serve: &Serve, style: Style) -> Result<Stored, Failure> {
     };
     let mut log = LogOptions::new(identity.store);
     log.segment_bytes = serve.segment_bytes.unwrap_or(log.segment_bytes);
+    log.observer = Some(Arc::new(LogObserver(Arc::clone(telemetry))));
     let store = EmbeddedStore::open(Arc::clone(&disk), &log)?;
     let store = Arc::new(store);
     let logs: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;

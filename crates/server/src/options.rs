@@ -1,9 +1,12 @@
 //! What can an operator set? Limits, each with its unit and default.
 
+use std::sync::Arc;
+
 use idhini_engine::COST_MAX;
 
 use crate::auth::Keys;
 use crate::seal::SealOptions;
+use crate::telemetry::Telemetry;
 
 /// Longest schema, in bytes.
 pub const SCHEMA_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -61,4 +64,6 @@ pub struct Options {
     pub limits: Limits,
     /// What tells our tokens from others'.
     pub seal: SealOptions,
+    /// What is counted and told of calls.
+    pub telemetry: Arc<Telemetry>,
 }

@@ -7,6 +7,7 @@ mod calls;
 mod command_line;
 mod docs;
 mod durable;
+mod gateway;
 mod kills;
 mod paging;
 mod process;

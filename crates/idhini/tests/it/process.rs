@@ -69,6 +69,8 @@ pub fn binary() -> Command {
     for name in ["IDHINI_ADDR", "IDHINI_TOKEN", "IDHINI_PRESHARED_KEY"] {
         command.env_remove(name);
     }
+    // Many servers run side by side; tests of metrics say where.
+    command.env("IDHINI_METRICS_ADDR", "off");
     command
 }
 
