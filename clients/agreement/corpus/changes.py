@@ -251,51 +251,48 @@ def counting():
     return w
 
 
-def modes(of):
-    """Each consistency, from the tokens of two writes."""
-    return {
-        "none": None,
-        "minimize_latency": Consistency(minimize_latency=True),
-        "minimize_latency false": Consistency(minimize_latency=False),
-        "fully_consistent": Consistency(fully_consistent=True),
-        "fully_consistent false": Consistency(fully_consistent=False),
-        "empty": Consistency(),
-        "at_least_as_fresh first": Consistency(at_least_as_fresh=of["first"].written_at),
-        "at_least_as_fresh second": Consistency(at_least_as_fresh=of["second"].written_at),
-        "at_exact_snapshot first": Consistency(at_exact_snapshot=of["first"].written_at),
-        "at_exact_snapshot second": Consistency(at_exact_snapshot=of["second"].written_at),
-        "at_least_as_fresh nonsense": Consistency(at_least_as_fresh=ZedToken(token="nonsense")),
-        "at_exact_snapshot nonsense": Consistency(at_exact_snapshot=ZedToken(token="nonsense")),
-        "at_least_as_fresh empty": Consistency(at_least_as_fresh=ZedToken()),
-        "at_exact_snapshot empty": Consistency(at_exact_snapshot=ZedToken()),
-    }
+def token_of(kept, name):
+    return kept[name].written_at
+
+
+# Each consistency, some from the tokens of two writes.
+MODES = {
+    "none": lambda kept: None,
+    "minimize_latency": lambda kept: Consistency(minimize_latency=True),
+    "minimize_latency false": lambda kept: Consistency(minimize_latency=False),
+    "fully_consistent": lambda kept: Consistency(fully_consistent=True),
+    "fully_consistent false": lambda kept: Consistency(fully_consistent=False),
+    "empty": lambda kept: Consistency(),
+    "at_least_as_fresh first": lambda kept: Consistency(at_least_as_fresh=token_of(kept, "first")),
+    "at_least_as_fresh second": lambda kept: Consistency(at_least_as_fresh=token_of(kept, "second")),
+    "at_exact_snapshot first": lambda kept: Consistency(at_exact_snapshot=token_of(kept, "first")),
+    "at_exact_snapshot second": lambda kept: Consistency(at_exact_snapshot=token_of(kept, "second")),
+    "at_least_as_fresh nonsense": lambda kept: Consistency(at_least_as_fresh=ZedToken(token="nonsense")),
+    "at_exact_snapshot nonsense": lambda kept: Consistency(at_exact_snapshot=ZedToken(token="nonsense")),
+    "at_least_as_fresh empty": lambda kept: Consistency(at_least_as_fresh=ZedToken()),
+    "at_exact_snapshot empty": lambda kept: Consistency(at_exact_snapshot=ZedToken()),
+}
 
 
 def consistencies():
     w = World("consistency", DRIVE, DATA)
     w.ask("first", "WriteRelationships", h.write("document:c#viewer@user:one"), keep="first")
     w.ask("second", "WriteRelationships", h.write("document:c#viewer@user:two"), keep="second")
+    of_c = h.of_type("document", optional_resource_id="c")
     made = {
         "check": ("CheckPermission", lambda c: h.check("document:c#view@user:two", consistency=c)),
         "resources": ("LookupResources", lambda c: what("user:two", consistency=c)),
         "subjects": ("LookupSubjects", lambda c: who("document:c", consistency=c)),
-        "read": ("ReadRelationships", lambda c: ReadRelationshipsRequest(relationship_filter=h.of_type("document", optional_resource_id="c"), consistency=c)),
+        "read": ("ReadRelationships", lambda c: ReadRelationshipsRequest(relationship_filter=of_c, consistency=c)),
         "export": ("ExportBulkRelationships", lambda c: ExportBulkRelationshipsRequest(consistency=c)),
     }
-    token = WriteRelationshipsRequest().optional_preconditions and None
+    # The other server's newest revision is up to five seconds old where the least latency is asked for.
     wait = 6.0
-    for mode in modes({"first": _Written(token), "second": _Written(token)}):
+    for mode, of in MODES.items():
         for name, (call, make) in made.items():
-            w.ask(f"{name} {mode}", call, lambda kept, make=make, mode=mode: make(modes(kept)[mode]), as_it_is=True, wait=wait)
+            w.ask(f"{name} {mode}", call, lambda kept, make=make, of=of: make(of(kept)), as_it_is=True, wait=wait)
             wait = 0
     return w
-
-
-class _Written:
-    """Stands for an answer where only the names of the modes are wanted."""
-
-    def __init__(self, token):
-        self.written_at = token or ZedToken()
 
 
 def watches():
