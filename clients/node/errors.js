@@ -14,6 +14,16 @@ definition heap {
   relation holder: user with heavy
 }
 `;
+// Schemas that are well written but do not hold together, behind a definition `user`; each with other metadata.
+const SENSELESS = [
+  "definition doc {\n relation viewer: user#member\n}",
+  "definition doc {\n permission view = viewer\n}",
+  "definition doc {\n relation viewer: user | user\n}",
+  "definition doc {\n relation parent: user:*\n permission view = parent->view\n}",
+  "definition group {\n relation member: user:*\n}\ndefinition doc {\n relation viewer: group#member\n}",
+  "definition doc {\n relation viewer: user with nothing\n}",
+  "caveat only(a int, b int) { a > 1 }",
+];
 // What there may be nothing to say about.
 const MAY_BE_EMPTY = ["subject_relation", "source_code", "filter", "filter_resource_type"];
 
@@ -69,6 +79,7 @@ async function byReason(t, client) {
     ["SCHEMA_PARSE_ERROR", schema("definition {")],
     ["SCHEMA_TYPE_ERROR", schema("definition abc { relation def: ghi }")],
     ["SCHEMA_TYPE_ERROR", schema((SCHEMA + HEAVY).replace("user:* | ", ""))],
+    ...SENSELESS.map((text) => ["SCHEMA_TYPE_ERROR", schema(`definition user {}\n${text}`)]),
     ["UNKNOWN_DEFINITION", checked("nothing:a#view@user:tom")],
     ["UNKNOWN_DEFINITION", written(["nothing:a#view@user:tom"])],
     ["UNKNOWN_RELATION_OR_PERMISSION", checked("document:a#nothing@user:tom")],

@@ -41,6 +41,16 @@ definition heap {
   relation holder: user with heavy
 }
 """
+# Schemas that are well written but do not hold together, behind a definition `user`; each with other metadata.
+SENSELESS = [
+    "definition doc {\n relation viewer: user#member\n}",
+    "definition doc {\n permission view = viewer\n}",
+    "definition doc {\n relation viewer: user | user\n}",
+    "definition doc {\n relation parent: user:*\n permission view = parent->view\n}",
+    "definition group {\n relation member: user:*\n}\ndefinition doc {\n relation viewer: group#member\n}",
+    "definition doc {\n relation viewer: user with nothing\n}",
+    "caveat only(a int, b int) { a > 1 }",
+]
 # What there may be nothing to say about.
 MAY_BE_EMPTY = {"subject_relation", "source_code", "filter", "filter_resource_type"}
 
@@ -85,6 +95,7 @@ def by_reason(t, client):
         ("SCHEMA_TYPE_ERROR", client.WriteSchema, without("  relation banned: user\n", "  relation banned: group#member\n")),
         ("SCHEMA_TYPE_ERROR", client.WriteSchema, without("user:* | ")),
         ("SCHEMA_TYPE_ERROR", client.WriteSchema, without('(day string, level int) {\n  day == "tuesday" && level > 3', "(level int) {\n level > 3")),
+        *(("SCHEMA_TYPE_ERROR", client.WriteSchema, WriteSchemaRequest(schema=f"definition user {{}}\n{text}")) for text in SENSELESS),
         ("UNKNOWN_DEFINITION", client.CheckPermission, check("nothing:a#view@user:tom")),
         ("UNKNOWN_DEFINITION", client.WriteRelationships, write("nothing:a#view@user:tom")),
         ("UNKNOWN_RELATION_OR_PERMISSION", client.CheckPermission, check("document:a#nothing@user:tom")),

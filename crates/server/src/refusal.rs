@@ -332,13 +332,15 @@ pub(crate) fn of_schema(error: &idhini_schema::SchemaError) -> Refusal {
         false => (Code::InvalidArgument, ErrorReason::SchemaParseError),
     };
     let text = format!("error in `schema`, line {}, column {}: {}", error.line, error.column, error.message);
-    Refusal::new(code, text)
+    let mut refusal = Refusal::new(code, text)
         .because(reason)
         .with("start_line_number", line)
         .with("start_column_position", column)
         .with("end_line_number", line)
         .with("end_column_position", column)
-        .with("source_code", "")
+        .with("source_code", "");
+    refusal.metadata.extend(error.names.iter().cloned());
+    refusal
 }
 
 fn orphans(text: String, change: SchemaChange, example: &Relationship, count: u64) -> Refusal {
