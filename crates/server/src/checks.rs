@@ -74,7 +74,8 @@ struct Answered {
     cost: u64,
 }
 
-/// Explained as far as the budget reaches; without one, or with one that is spent, there is no trace.
+/// Explained as far as the budget reaches; without one, or with one that is spent, there is no trace. A refusal to a
+/// call that asks for traces has its own, however little there is left of the budget.
 async fn answer(
     pinned: &Pinned,
     asked: &Asked,
@@ -84,8 +85,16 @@ async fn answer(
 ) -> Result<Answered, Refusal> {
     let snapshot = pinned.snapshot(&asked.resource.object_type)?;
     let mut check = Check::open(snapshot, asked.question(), limits)?;
-    let answer = deadline.drive(|fuel| check.advance(fuel)).await?;
-    let expires_at = check.until();
+    let answered = deadline.drive_to(|fuel| check.advance(fuel)).await?;
+    let (answer, expires_at) = match (answered, &budget) {
+        (Ok(answer), _) => (answer, check.until()),
+        (Err(error), None) => return Err(error.into()),
+        (Err(error), Some(_)) => {
+            let explanation = deadline.drive(|fuel| check.advance_explanation(fuel)).await?;
+            let trace = trace::of_failure(&explanation, snapshot.plans.schema(), &asked.subject);
+            return Err(Refusal::from(error).with_trace(trace));
+        }
+    };
     let debug_trace = match budget.filter(|budget| !budget.is_spent()) {
         Some(budget) => {
             let explanation = deadline.drive(|fuel| check.advance_explanation(fuel)).await?;

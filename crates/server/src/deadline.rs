@@ -63,13 +63,22 @@ impl Deadline {
     /// Advances an evaluation to its end, portion by portion.
     pub(crate) async fn drive<T>(
         self,
-        mut advance: impl FnMut(u64) -> Result<Progress<T>, EngineError>,
+        advance: impl FnMut(u64) -> Result<Progress<T>, EngineError>,
     ) -> Result<T, Refusal> {
+        Ok(self.drive_to(advance).await??)
+    }
+
+    /// The same, but tells what the evaluation failed of from what cut it short.
+    pub(crate) async fn drive_to<T>(
+        self,
+        mut advance: impl FnMut(u64) -> Result<Progress<T>, EngineError>,
+    ) -> Result<Result<T, EngineError>, Refusal> {
         loop {
-            if let Progress::Done(answer) = advance(FUEL)? {
-                return Ok(answer);
+            match advance(FUEL) {
+                Ok(Progress::Done(answer)) => return Ok(Ok(answer)),
+                Err(error) => return Ok(Err(error)),
+                Ok(Progress::More) => self.pause().await?,
             }
-            self.pause().await?;
         }
     }
 }

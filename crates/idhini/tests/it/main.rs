@@ -6,10 +6,13 @@ mod bootstrap;
 mod calls;
 mod command_line;
 mod durable;
+#[cfg(target_os = "linux")]
+mod errors;
 mod kills;
 mod paging;
 mod process;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod syscalls;
+mod traces;
 mod watch;
