@@ -34,6 +34,8 @@ const NEVER: [(ErrorReason, &str); 5] = [
 
 /// A status and its reason.
 type Refused = (Code, ErrorReason);
+/// Keys with their values.
+type Pairs<'a> = &'a [(&'a str, &'a str)];
 
 /// What was met so far.
 #[derive(Default)]
@@ -46,7 +48,7 @@ impl Met {
         &mut self,
         answer: Result<T, Status>,
         (code, why): Refused,
-        wanted: &[(&str, &str)],
+        wanted: Pairs<'_>,
     ) {
         let status = answer.unwrap_err();
         // The domain is looked at in there.
@@ -188,7 +190,7 @@ async fn misfits(server: &Server, met: &mut Met) {
     use Code::{FailedPrecondition, InvalidArgument};
     use ErrorReason as Why;
     let mut client = server.permissions().await;
-    let table: [(&str, Refused, &[(&str, &str)]); 9] = [
+    let table: [(&str, Refused, Pairs<'_>); 9] = [
         (
             "nothing:a#viewer@user:tom",
             (FailedPrecondition, Why::UnknownDefinition),
