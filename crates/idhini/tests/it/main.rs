@@ -9,9 +9,13 @@ mod durable;
 #[cfg(target_os = "linux")]
 mod errors;
 mod kills;
+#[cfg(target_os = "linux")]
+mod leaving;
 mod paging;
 mod process;
 mod refusals;
+#[cfg(target_os = "linux")]
+mod slow_readers;
 #[cfg(target_os = "linux")]
 mod syscalls;
 mod traces;
