@@ -79,19 +79,29 @@ impl<'a> Check<'a> {
     }
 
     /// Why is the answer what it is? Works on that for about `fuel` edges. Call it after the answer; before, it tells
-    /// what is known.
+    /// what is known. After a refusal it tells what has no value; where the budget was spent on evaluating, what was
+    /// being evaluated then.
+    ///
+    /// Explaining is charged to the question. When the budget ends, what was explained so far is the explanation, and
+    /// it says that it is cut: an answer is never lost to its explanation.
     ///
     /// # Errors
-    /// [`EngineError::Budget`]: explaining is charged to the question.
+    /// None at present.
     pub fn advance_explanation(&mut self, fuel: u64) -> Result<Progress<Explanation>, EngineError> {
         let end = self.evaluator.cost().saturating_add(fuel);
         let open = || Explaining::open(&self.evaluator, self.goal);
         let mut explaining = self.explaining.take().unwrap_or_else(open);
-        let progress = explaining.advance(&mut self.evaluator, self.question, end)?;
-        if progress == Progress::More {
-            self.explaining = Some(explaining);
+        match explaining.advance(&mut self.evaluator, self.question, end) {
+            Ok(Progress::More) => {
+                self.explaining = Some(explaining);
+                Ok(Progress::More)
+            }
+            Err(EngineError::Budget { .. }) => {
+                let answer = self.inquiry.permissionship();
+                Ok(Progress::Done(explaining.cut(&self.evaluator, self.question, self.goal, answer)))
+            }
+            ended => ended,
         }
-        Ok(progress)
     }
 
     /// Explains to the end without a pause.
@@ -146,7 +156,7 @@ impl<'a> CheckBulk<'a> {
         CheckBulk { snapshot, questions, limits, groups, running: None, answers, cost: 0 }
     }
 
-    /// Works on for about `fuel` edges.
+    /// Works on for about `fuel` edges. Done once: asked again after that, it has no answers to give.
     pub fn advance(&mut self, mut fuel: u64) -> Progress<Vec<Result<Answer, EngineError>>> {
         loop {
             let Some(group) = &mut self.running else {

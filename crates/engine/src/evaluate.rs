@@ -68,6 +68,8 @@ struct Returned {
 }
 
 const NO_GOAL: u32 = u32::MAX;
+/// How many of the goals are told that were being evaluated when a budget ended.
+const INTERRUPTED_MAX: usize = 16;
 
 /// A node being evaluated on an object.
 #[derive(Debug, Clone, Copy)]
@@ -136,6 +138,8 @@ pub(crate) struct Evaluator<'a> {
     until: Until,
     /// Whether all questions together may spend `cost_max`, or each.
     shares_budget: bool,
+    /// What was being evaluated when the budget ended, outermost first.
+    interrupted: Vec<GoalKey>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -165,6 +169,7 @@ impl<'a> Evaluator<'a> {
             result: None,
             until: Until::NEVER,
             shares_budget: false,
+            interrupted: Vec::new(),
         }
     }
 
@@ -275,9 +280,29 @@ impl<'a> Evaluator<'a> {
     }
 
     fn over_budget(&mut self) -> EngineError {
+        if !self.frames.is_empty() {
+            self.interrupted = self.path();
+        }
         // What is unfinished must not be taken for finished by the next question.
         self.forget();
         EngineError::Budget { cost_max: self.cost_max }
+    }
+
+    /// The outermost open goals.
+    fn path(&self) -> Vec<GoalKey> {
+        let plans = self.snapshot.plans;
+        let members = 0..index(plans.plan.members.len());
+        let open = self.frames.iter().filter(|frame| frame.goal != NO_GOAL).take(INTERRUPTED_MAX);
+        let goal = |frame: &Frame| {
+            let member = members.clone().find(|member| plans.node_of(*member) == frame.node)?;
+            Some(GoalKey { member, object: frame.object })
+        };
+        open.filter_map(goal).collect()
+    }
+
+    /// What was being evaluated when a question last went over its budget: the outermost goals.
+    pub(crate) fn interrupted(&self) -> &[GoalKey] {
+        &self.interrupted
     }
 
     /// A goal that was finished: its bounds and rank. Leaves are looked up anew.

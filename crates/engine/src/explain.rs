@@ -36,8 +36,8 @@ pub const EXPLAINED_GOALS_MAX: usize = 10_000;
 pub struct Explanation {
     /// The first is the question; the others are referred to by index.
     pub goals: Vec<ExplainedGoal>,
-    /// Whether goals were left out because there are more than [`EXPLAINED_GOALS_MAX`] or they would take more than
-    /// [`EXPLAINED_BYTES_MAX`].
+    /// Whether goals were left out because there are more than [`EXPLAINED_GOALS_MAX`] they would take more than
+    /// [`EXPLAINED_BYTES_MAX`], or the question's budget ended.
     pub is_truncated: bool,
 }
 
@@ -215,6 +215,52 @@ impl Explaining {
         }
         let goals = std::mem::take(&mut self.explained);
         Ok(Progress::Done(Explanation { goals, is_truncated: self.told.is_truncated() }))
+    }
+
+    /// What was explained before the budget ended. If that is nothing, `goal` with the answer, and what was being
+    /// evaluated if that is why there is none.
+    pub(crate) fn cut(
+        self,
+        evaluator: &Evaluator<'_>,
+        question: Question<'_>,
+        goal: GoalKey,
+        answer: Option<Permissionship>,
+    ) -> Explanation {
+        let mut goals = self.explained;
+        if goals.is_empty() {
+            let open = if answer.is_none() { evaluator.interrupted() } else { &[] };
+            let path = if open.is_empty() { std::slice::from_ref(&goal) } else { open };
+            for (at, goal) in path.iter().enumerate() {
+                let kind = match at + 1 < path.len() {
+                    true => RuleKind::Goal(Some(at + 1)),
+                    false => RuleKind::Relation(ExplainedEdges { edges: Vec::new(), omitted: 1 }),
+                };
+                let rule = ExplainedRule { permissionship: answer, kind };
+                goals.push(explained(evaluator, question, *goal, rule));
+            }
+        }
+        let count = goals.len();
+        goals.iter_mut().for_each(|goal| goal.rule.forget_from(count));
+        Explanation { goals, is_truncated: true }
+    }
+}
+
+impl ExplainedRule {
+    /// Leads no more to goals that are not listed. Recursion follows the schema's nesting, which the parser bounds.
+    fn forget_from(&mut self, count: usize) {
+        match &mut self.kind {
+            RuleKind::Nil | RuleKind::SelfObject | RuleKind::IsSubject => {}
+            RuleKind::Goal(target) => *target = target.filter(|at| *at < count),
+            RuleKind::Relation(edges) | RuleKind::Arrow { edges, .. } => {
+                edges.edges.iter_mut().for_each(|edge| edge.target = edge.target.filter(|at| *at < count));
+            }
+            RuleKind::Union(rules) | RuleKind::Intersection(rules) => {
+                rules.iter_mut().for_each(|rule| rule.forget_from(count));
+            }
+            RuleKind::Exclusion { base, excluded } => {
+                [base, excluded].into_iter().flatten().for_each(|rule| rule.forget_from(count));
+            }
+        }
     }
 }
 

@@ -69,6 +69,14 @@ impl Inquiry {
         progress
     }
 
+    /// The answer's value, once there is one.
+    pub(crate) fn permissionship(&self) -> Option<Permissionship> {
+        match &self.phase {
+            Phase::Ended(Ok(answer)) => Some(answer.permissionship),
+            _ => None,
+        }
+    }
+
     fn work(&mut self, evaluator: &mut Evaluator<'_>, fuel: u64) -> Result<Progress<Answer>, EngineError> {
         let end = evaluator.cost().saturating_add(fuel);
         if let Phase::Evaluating = self.phase {

@@ -10,7 +10,8 @@
 //! * Every object with the permission is reached: rules are followed as if all that is not plain did hold.
 //!
 //! Cost: O(edges above the subject) to search, then a shared evaluation per candidate. Memory: two bits per object
-//! of the target's type, the goals passed on the way, and the frontier.
+//! of the target's type and what the evaluator remembers; until the first answer also the goals passed on the way, and
+//! the frontier.
 //! Source: the reverse search of Leopard, Zanzibar (USENIX ATC 2019), section 3.2.4.
 
 use std::collections::HashMap;
@@ -149,6 +150,9 @@ impl<'a> LookupResources<'a> {
                 return Ok(Progress::More);
             }
             self.is_searched = true;
+            // Answers may be taken slowly; meanwhile only what they come from is kept.
+            self.passed = HashMap::default();
+            self.open = Vec::new();
         }
         loop {
             if let Some((object, inquiry)) = &mut self.inquiry {

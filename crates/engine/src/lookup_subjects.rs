@@ -11,7 +11,7 @@
 //! * Each subject is answered once; `*` comes first, once, with all its exclusions.
 //!
 //! Cost: O(edges below the resource), then an evaluation per subject that is not sure. Memory: one byte per object of
-//! the subject type, plus the goals visited.
+//! the subject type and what the evaluator remembers; until the first answer also the goals visited.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -190,6 +190,10 @@ impl<'a> LookupSubjects<'a> {
                     if !self.walk(end)? {
                         return Ok(Progress::More);
                     }
+                    // Answers may be taken slowly; meanwhile only what they come from is kept.
+                    self.goals = HashMap::default();
+                    self.taken_goals = HashSet::default();
+                    self.open = Vec::new();
                     self.begin_answers();
                 }
                 Phase::AskingWildcard(inquiry) => {

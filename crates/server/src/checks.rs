@@ -11,7 +11,7 @@ use prost_types::Struct;
 use tonic::{Code, Request, Response, Status};
 use tracing::Instrument as _;
 
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, FUEL};
 use crate::pin::{Pinned, Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
@@ -83,7 +83,8 @@ struct Answered {
     debug_trace: Option<v1::DebugInformation>,
 }
 
-/// Explained as far as the budget reaches; without one, or with one that is spent, there is no trace.
+/// Explained as far as the budget reaches; without one, or with one that is spent, there is no trace. A refusal to a
+/// call that asks for traces has its own, however little there is left of the budget.
 async fn answer(
     pinned: &Pinned,
     asked: &Asked,
@@ -93,11 +94,20 @@ async fn answer(
 ) -> Result<Answered, Refusal> {
     let snapshot = pinned.snapshot(&asked.resource.object_type)?;
     let mut check = Check::open(snapshot, asked.question(), limits)?;
-    let answered = deadline.drive(|fuel| check.advance(fuel)).instrument(telemetry::evaluation_span()).await;
+    let evaluating = deadline.drive_to(FUEL, |fuel| check.advance(fuel));
+    let answered = evaluating.instrument(telemetry::evaluation_span()).await;
     let cost = check.cost();
     telemetry::checked(cost);
-    let answer = answered?;
-    let expires_at = check.until();
+    let (answer, expires_at) = match (answered?, &budget) {
+        (Ok(answer), _) => (answer, check.until()),
+        (Err(error), None) => return Err(error.into()),
+        (Err(error), Some(_)) => {
+            let explanation = deadline.drive(|fuel| check.advance_explanation(fuel)).await;
+            telemetry::charge(check.cost().saturating_sub(cost));
+            let trace = trace::of_failure(&explanation?, snapshot.plans.schema(), &asked.subject);
+            return Err(Refusal::from(error).with_trace(trace));
+        }
+    };
     let debug_trace = match budget.filter(|budget| !budget.is_spent()) {
         Some(budget) => {
             let explained = deadline.drive(|fuel| check.advance_explanation(fuel)).await;

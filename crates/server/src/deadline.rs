@@ -78,13 +78,23 @@ impl Deadline {
     pub(crate) async fn drive_by<T>(
         self,
         fuel: u64,
-        mut advance: impl FnMut(u64) -> Result<Progress<T>, EngineError>,
+        advance: impl FnMut(u64) -> Result<Progress<T>, EngineError>,
     ) -> Result<T, Refusal> {
+        Ok(self.drive_to(fuel, advance).await??)
+    }
+
+    /// The same, but tells what the evaluation failed of from what cut it short.
+    pub(crate) async fn drive_to<T>(
+        self,
+        fuel: u64,
+        mut advance: impl FnMut(u64) -> Result<Progress<T>, EngineError>,
+    ) -> Result<Result<T, EngineError>, Refusal> {
         loop {
-            if let Progress::Done(answer) = advance(fuel)? {
-                return Ok(answer);
+            match advance(fuel) {
+                Ok(Progress::Done(answer)) => return Ok(Ok(answer)),
+                Err(error) => return Ok(Err(error)),
+                Ok(Progress::More) => self.pause().await?,
             }
-            self.pause().await?;
         }
     }
 }

@@ -4,6 +4,8 @@
 //! * Every refusal has one code and, where the contract has one, one reason with its metadata.
 //! * A refusal never says "lacks the permission"; that is an answer.
 
+mod room;
+
 use std::collections::BTreeMap;
 
 use idhini_caveat::EvaluationError;
@@ -21,6 +23,8 @@ use crate::seal::{SealError, Stranger};
 
 /// The domain that the contract's reasons belong to.
 const DOMAIN: &str = "authzed.com";
+/// The key under which a refused check tells how it got there.
+const DEBUG_TRACE: &str = "debug_trace_proto_text";
 const ERROR_INFO_URL: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 
 /// A refused call, or a refused item of a bulk call.
@@ -50,6 +54,14 @@ impl Refusal {
     pub(crate) fn with(mut self, key: &'static str, value: impl ToString) -> Refusal {
         self.metadata.insert(key, value.to_string());
         self
+    }
+
+    /// With the trace of what led to it, if there is one.
+    pub(crate) fn with_trace(self, trace: Option<String>) -> Refusal {
+        match trace {
+            Some(trace) => self.with(DEBUG_TRACE, trace),
+            None => self,
+        }
     }
 
     pub(crate) fn unauthenticated() -> Refusal {
@@ -120,19 +132,23 @@ impl Refusal {
         Refusal::invalid(format!("invalid revision requested: the token is not valid: {error}"))
     }
 
-    /// As an item of a bulk answer carries it.
+    /// As an item of a bulk answer carries it. Where the contract has no reason, what there is to say of it is said
+    /// without.
     pub(crate) fn into_message(self) -> google::rpc::Status {
-        let details = self.reason.map(|reason| {
+        let bounded = room::fitted(self);
+        let is_told = bounded.reason.is_some() || !bounded.metadata.is_empty();
+        let details = is_told.then(|| {
+            let reason = bounded.reason.unwrap_or(ErrorReason::Unspecified);
             let info = google::rpc::ErrorInfo {
                 reason: reason.as_str_name().to_owned(),
                 domain: DOMAIN.to_owned(),
-                metadata: self.metadata.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
+                metadata: bounded.metadata.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
             };
             prost_types::Any { type_url: ERROR_INFO_URL.to_owned(), value: info.encode_to_vec() }
         });
         google::rpc::Status {
-            code: self.code as i32,
-            message: self.message,
+            code: bounded.code as i32,
+            message: bounded.message,
             details: details.into_iter().collect(),
         }
     }
@@ -253,7 +269,8 @@ impl From<ReplicaError> for Refusal {
             ReplicaError::LogUnavailable(_) => Refusal::new(
                 Code::Unavailable,
                 "nothing was written: the log cannot be written at present; try again later",
-            ),
+            )
+            .because(ErrorReason::ServiceReadOnly),
             // Never a code that clients retry by themselves.
             ReplicaError::OutcomeUnknown(_) | ReplicaError::WriterGone => Refusal::new(
                 Code::Unknown,

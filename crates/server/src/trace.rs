@@ -11,6 +11,7 @@
 //! * At most [`TRACE_DEPTH_MAX`] traces deep, and no caveat's values where they would nest deeper than
 //!   [`MESSAGE_DEPTH_MAX`]: clients refuse such messages whole.
 //! * At most [`TRACES_MAX`] traces and about [`TRACE_BYTES_MAX`] bytes of them in one response, whatever it answers.
+//! * The trace of a refusal travels among its trailers, as text of at most [`FAILURE_BYTES_MAX`] bytes.
 
 use std::collections::BTreeMap;
 
@@ -36,6 +37,10 @@ pub(crate) const TRACE_DEPTH_MAX: usize = 44;
 pub(crate) const TRACES_MAX: usize = 20_000;
 /// About the most bytes of traces of one response; the trace that goes beyond it is the last.
 pub(crate) const TRACE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// The longest text of a refusal's trace, in bytes; most clients refuse trailers of more than 8 KiB.
+pub(crate) const FAILURE_BYTES_MAX: usize = 2_400;
+/// Traces that it is first tried with.
+const FAILURE_TRACES_MAX: usize = 32;
 /// What a trace's place among others takes beside its own fields, at most: tags and lengths.
 const TRACE_FRAME_BYTES: usize = 16;
 
@@ -74,6 +79,22 @@ impl Budget {
         self.traces = self.traces.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(trace.encoded_len() + TRACE_FRAME_BYTES);
     }
+}
+
+/// The trace of a check that has no answer, in protobuf's text format and without the schema; as much of it as there is
+/// room for among trailers. `None` if that is nothing.
+pub(crate) fn of_failure(explanation: &Explanation, schema: &Schema, subject: &SubjectRef) -> Option<String> {
+    let mut traces = FAILURE_TRACES_MAX;
+    while traces > 0 {
+        let mut budget = Budget { traces, ..Budget::without_schema() };
+        let information = debug_information(explanation, schema, subject, &mut budget);
+        let text = idhini_wire::text_format(&information).ok()?;
+        if text.len() <= FAILURE_BYTES_MAX {
+            return Some(text);
+        }
+        traces /= 2;
+    }
+    None
 }
 
 /// The trace of one check. The schema is the same for a whole response, so only its first trace has it.
@@ -196,7 +217,10 @@ struct Reasons {
 impl Reasons {
     fn resolution(self) -> Option<Resolution> {
         let is_told = self.is_cut || !self.traces.is_empty();
-        is_told.then_some(Resolution::SubProblems(SubProblems { traces: self.traces }))
+        Some(match is_told {
+            true => Resolution::SubProblems(SubProblems { traces: self.traces }),
+            false => Resolution::WasCachedResult(false),
+        })
     }
 }
 

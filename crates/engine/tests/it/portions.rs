@@ -228,3 +228,43 @@ fn a_component_is_solved_in_even_portions_however_wide_its_gates_are() {
         });
     }
 }
+
+#[test]
+fn an_explanation_that_runs_over_its_budget_is_cut_and_the_answer_stays() {
+    let world = crowd(5_000);
+    with_question("group:all member user:ann", |question| {
+        let mut check = Check::open(world.snapshot(), question, Limits::default()).unwrap();
+        let answer = check.answer().unwrap();
+        let cost = check.cost();
+        let whole = check.explain().unwrap();
+        assert!(!whole.is_truncated && whole.goals.len() > 900);
+        // Not enough for a single goal, and enough for some.
+        for (more, goals) in [(10, 1..=1), (check.cost() - cost - 500, 1..=whole.goals.len() - 1)] {
+            let limits = Limits { cost_max: cost + more };
+            let mut check = Check::open(world.snapshot(), question, limits).unwrap();
+            assert_eq!(check.answer().unwrap(), answer);
+            let cut = check.explain().unwrap();
+            assert!(cut.is_truncated && goals.contains(&cut.goals.len()), "{} goals", cut.goals.len());
+            assert_eq!(cut.goals[0].rule.permissionship, Some(NO));
+            assert_eq!(check.answer().unwrap(), answer);
+        }
+    });
+}
+
+#[test]
+fn a_question_over_its_budget_tells_what_was_being_evaluated() {
+    let world = World::new(GROUPS, &chain(1_000));
+    with_question("group:g0 member user:ann", |question| {
+        let limits = Limits { cost_max: 500 };
+        let mut check = Check::open(world.snapshot(), question, limits).unwrap();
+        assert_eq!(check.answer(), Err(EngineError::Budget { cost_max: 500 }));
+        let told = check.explain().unwrap();
+        assert!(told.is_truncated && told.goals.len() > 10);
+        for (at, goal) in told.goals.iter().enumerate() {
+            assert_eq!((goal.resource.to_string(), goal.rule.permissionship), (format!("group:g{at}"), None));
+        }
+        assert_eq!(told.goals[0].rule.kind, RuleKind::Goal(Some(1)));
+        let RuleKind::Relation(edges) = &told.goals.last().unwrap().rule.kind else { panic!("{told:?}") };
+        assert_eq!(edges.omitted, 1);
+    });
+}

@@ -7,6 +7,7 @@
 //! requests and the moments; the machine chooses what they meet.
 
 mod model;
+mod reconnects;
 mod replay;
 mod writers;
 
@@ -124,7 +125,9 @@ async fn run(plan: &Plan, counts: &mut Counts) -> Result<(), String> {
         ledger.begins();
         let watching = tokio::spawn(replay::watch_live(ledger.watch(&server).await?));
         let writing: Vec<_> = (0..writers::WRITERS)
-            .map(|writer| tokio::spawn(writers::write(server.address.clone(), plan.seed, writer, life)))
+            .map(|writer| {
+                tokio::spawn(writers::write(server.address.clone(), plan.seed, writer, life, || false))
+            })
             .collect();
         let long = if life % LONG_LIVES == 0 { LONG_LIFE_MS } else { 0 };
         tokio::time::sleep(Duration::from_micros(rng.below(LIFE_MS_MAX * 1_000) + long * 1_000)).await;

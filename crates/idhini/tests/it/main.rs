@@ -7,13 +7,20 @@ mod calls;
 mod command_line;
 mod docs;
 mod durable;
+#[cfg(target_os = "linux")]
+mod errors;
 mod experimental;
 mod gateway;
 mod kills;
+#[cfg(target_os = "linux")]
+mod leaving;
 mod own;
 mod paging;
 mod process;
 mod refusals;
 #[cfg(target_os = "linux")]
+mod slow_readers;
+#[cfg(target_os = "linux")]
 mod syscalls;
+mod traces;
 mod watch;

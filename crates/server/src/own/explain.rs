@@ -7,9 +7,7 @@
 
 use std::collections::HashMap;
 
-use idhini_engine::{
-    Check, EngineError, ExplainedEdge, ExplainedRule, Explanation, Permissionship, Progress, RuleKind,
-};
+use idhini_engine::{Check, ExplainedEdge, ExplainedRule, Explanation, Permissionship, RuleKind};
 use idhini_model::{ResourceRef, SubjectRef};
 use idhini_wire::authzed::api::v1::DebugInformation;
 use idhini_wire::authzed::api::v1::check_permission_response::Permissionship as WirePermissionship;
@@ -53,31 +51,22 @@ pub(crate) async fn explain(
     let answer = answered?;
     let expires_at = check.until();
     let cost = check.cost();
-    // The answer stands even if nothing is left of the budget to explain it.
-    let explanation = when.deadline.drive(|fuel| match check.advance_explanation(fuel) {
-        Ok(Progress::Done(explanation)) => Ok(Progress::Done(Some(explanation))),
-        Err(EngineError::Budget { .. }) => Ok(Progress::Done(None)),
-        Ok(Progress::More) => Ok(Progress::More),
-        Err(error) => Err(error),
-    });
-    let explanation = explanation.await;
+    // Where the budget ends it is cut; the answer stands.
+    let explanation = when.deadline.drive(|fuel| check.advance_explanation(fuel)).await;
     telemetry::charge(check.cost().saturating_sub(cost));
     let explanation = explanation?;
-    let told = explanation.map(|explanation| {
-        let schema = snapshot.plans.schema();
-        let mut budget = match schema.canonical_text().len() > SCHEMA_BYTES_MAX {
-            true => trace::Budget::without_schema(),
-            false => trace::Budget::new(),
-        };
-        let trace = trace::debug_information(&explanation, schema, &asked.subject, &mut budget);
-        Told::of(&explanation, trace, budget.is_cut())
-    });
-    let Told { trace, grounds, is_truncated } = told.unwrap_or_else(Told::nothing);
+    let schema = snapshot.plans.schema();
+    let mut budget = match schema.canonical_text().len() > SCHEMA_BYTES_MAX {
+        true => trace::Budget::without_schema(),
+        false => trace::Budget::new(),
+    };
+    let trace = trace::debug_information(&explanation, schema, &asked.subject, &mut budget);
+    let Told { trace, grounds, is_truncated } = Told::of(&explanation, trace, budget.is_cut());
     Ok(Response::new(v1::ExplainResponse {
         checked_at: pinned.zed_token(),
         permissionship: permissionship(answer.permissionship) as i32,
         partial_caveat_info: partial_caveat_info(&answer),
-        debug_trace: trace,
+        debug_trace: Some(trace),
         grounds,
         is_truncated,
         optional_expires_at: expires_at.map(timestamp_message),
@@ -86,21 +75,17 @@ pub(crate) async fn explain(
 
 /// What is told of an explanation.
 struct Told {
-    trace: Option<DebugInformation>,
+    trace: DebugInformation,
     grounds: Vec<v1::Ground>,
     is_truncated: bool,
 }
 
 impl Told {
-    fn nothing() -> Told {
-        Told { trace: None, grounds: Vec::new(), is_truncated: true }
-    }
-
     fn of(explanation: &Explanation, trace: DebugInformation, is_trace_cut: bool) -> Told {
         let mut listing = Listing { is_whole: !explanation.is_truncated, ..Listing::default() };
         explanation.goals.iter().for_each(|goal| listing.rule(&goal.rule));
         Told {
-            trace: Some(trace),
+            trace,
             is_truncated: is_trace_cut || !listing.is_whole || listing.is_cut,
             grounds: listing.grounds,
         }

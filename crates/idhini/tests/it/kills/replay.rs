@@ -169,7 +169,7 @@ impl Ledger {
         self.before.push(self.begun.unwrap_or_else(Instant::now));
     }
 
-    fn last(&self) -> &str {
+    pub fn last(&self) -> &str {
         self.history.entries.last().map_or("", |told| &told.token)
     }
 
@@ -356,7 +356,7 @@ async fn watch(server: &Server, after: &str) -> Result<Streaming<v1::WatchRespon
 }
 
 /// Everything after one token up to another, without checkpoints.
-async fn replay(server: &Server, after: &str, head: &str) -> Result<Watched, Status> {
+pub async fn replay(server: &Server, after: &str, head: &str) -> Result<Watched, Status> {
     let mut stream = watch(server, after).await?;
     let mut messages = Vec::new();
     loop {

@@ -69,8 +69,14 @@ fn asking(rng: &mut Rng, writer: u64, name: &str, number: u64) -> Asking {
     }
 }
 
-/// Writes until the server is gone; returns what was asked and heard.
-pub async fn write(address: String, seed: u64, writer: u64, life: u64) -> Vec<Request> {
+/// Writes until the server is gone or it is over; returns what was asked and heard.
+pub async fn write(
+    address: String,
+    seed: u64,
+    writer: u64,
+    life: u64,
+    is_over: impl Fn() -> bool,
+) -> Vec<Request> {
     let mut rng = Rng(seed ^ (life << 8) ^ writer);
     // The server may be gone already.
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
@@ -116,7 +122,7 @@ pub async fn write(address: String, seed: u64, writer: u64, life: u64) -> Vec<Re
         let heard = heard(tokio::time::timeout(PATIENCE, answer).await.unwrap());
         let is_gone = heard == Heard::Nothing;
         requests.push(Request { name, asking, heard });
-        if is_gone {
+        if is_gone || is_over() {
             break;
         }
     }

@@ -1,0 +1,188 @@
+//! What does a reader cost that takes its answers slowly, or not at all?
+//!
+//! Each kind of stream has as many answers as there are results; none of them may be held for a reader that does not
+//! take them. A quick run has fewer results than a long one, so that what is counted is the difference.
+
+use std::time::Duration;
+
+use idhini_wire::authzed::api::v1;
+use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status, Streaming};
+
+use crate::process::{Server, object, of_type, relationship, subject, with_key};
+
+/// Results of a quick run, and the variable that says how many else.
+const RESULTS: u64 = 60_000;
+const RESULTS_VARIABLE: &str = "IDHINI_RESULTS";
+/// Readers of each kind, each on a connection of its own.
+const READERS: u64 = 3;
+/// A connection's buffers, a portion of answers, a message being made.
+const READER_BYTES_MAX: u64 = 3 << 20;
+/// Of an export, whose messages are as large as clients take them: one being made, and those that wait to be sent.
+const EXPORTER_BYTES_MAX: u64 = 20 << 20;
+/// Of a lookup, for each object: two bits and a piece of the frontier, or the byte of a subject and its neighbours.
+const OBJECT_BYTES_MAX: u64 = 24;
+/// What an answer takes at least, with its cursor.
+const ANSWER_BYTES_MIN: u64 = 100;
+
+const SCHEMA: &str = "
+definition user {}
+definition document {
+  relation viewer: user
+  permission view = viewer
+}";
+
+fn results() -> u64 {
+    std::env::var(RESULTS_VARIABLE).map_or(RESULTS, |text| text.parse().unwrap())
+}
+
+/// Of the process, in bytes.
+fn memory(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// One user on many documents, and many users on one.
+async fn crowded(results: u64) -> Server {
+    let server = Server::start(&[]);
+    let schema = v1::WriteSchemaRequest { schema: SCHEMA.to_owned() };
+    server.schemas().await.write_schema(schema).await.unwrap();
+    let text = move |n: u64| match n < results {
+        true => format!("document:d{n}#viewer@user:tom"),
+        false => format!("document:all#viewer@user:u{n}"),
+    };
+    let mut client = server.permissions().await;
+    let page = move |page: u64| {
+        let relationships = (page * 5_000..(page + 1) * 5_000).map(|n| relationship(&text(n))).collect();
+        v1::ImportBulkRelationshipsRequest { relationships }
+    };
+    let pages = tokio_stream::iter((0..2 * results / 5_000).map(page));
+    let loaded = client.import_bulk_relationships(pages).await.unwrap().into_inner();
+    assert_eq!(loaded.num_loaded, 2 * results);
+    server
+}
+
+/// A stream being read, whatever its messages are: how many results the next one has.
+enum Reading {
+    Rows(Streaming<v1::ReadRelationshipsResponse>),
+    Resources(Streaming<v1::LookupResourcesResponse>),
+    Subjects(Streaming<v1::LookupSubjectsResponse>),
+    Export(Streaming<v1::ExportBulkRelationshipsResponse>),
+}
+
+impl Reading {
+    async fn next(&mut self) -> Result<Option<u64>, Status> {
+        Ok(match self {
+            Reading::Rows(stream) => stream.message().await?.map(|_| 1),
+            Reading::Resources(stream) => stream.message().await?.map(|_| 1),
+            Reading::Subjects(stream) => stream.message().await?.map(|_| 1),
+            Reading::Export(stream) => stream.message().await?.map(|m| m.relationships.len() as u64),
+        })
+    }
+}
+
+const KINDS: [&str; 4] = ["read", "lookup of resources", "lookup of subjects", "export"];
+
+async fn begin(server: &Server, kind: &str) -> Reading {
+    let channel: Channel =
+        Endpoint::from_shared(format!("http://{}", server.address)).unwrap().connect().await.unwrap();
+    let keyed = |request: Request<()>| with_key(request);
+    let mut client =
+        PermissionsServiceClient::with_interceptor(channel, keyed).max_decoding_message_size(8 << 20);
+    match kind {
+        "read" => {
+            let relationship_filter = Some(of_type("document"));
+            let request = v1::ReadRelationshipsRequest { relationship_filter, ..Default::default() };
+            Reading::Rows(client.read_relationships(request).await.unwrap().into_inner())
+        }
+        "lookup of resources" => {
+            let request = v1::LookupResourcesRequest {
+                resource_object_type: "document".to_owned(),
+                permission: "view".to_owned(),
+                subject: subject("user:tom"),
+                ..Default::default()
+            };
+            Reading::Resources(client.lookup_resources(request).await.unwrap().into_inner())
+        }
+        "lookup of subjects" => {
+            let request = v1::LookupSubjectsRequest {
+                resource: object("document:all"),
+                permission: "view".to_owned(),
+                subject_object_type: "user".to_owned(),
+                ..Default::default()
+            };
+            Reading::Subjects(client.lookup_subjects(request).await.unwrap().into_inner())
+        }
+        _ => {
+            let request = v1::ExportBulkRelationshipsRequest::default();
+            Reading::Export(client.export_bulk_relationships(request).await.unwrap().into_inner())
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_does_not_take_its_answers_costs_a_bounded_memory_and_gets_them_all_later() {
+    let results = results();
+    let server = crowded(results).await;
+    // What one reader of each kind leaves behind is not what a waiting one costs.
+    for kind in KINDS {
+        begin(&server, kind).await.next().await.unwrap();
+    }
+    for kind in KINDS {
+        let before = memory(&server);
+        let mut idle = Vec::new();
+        for _ in 0..READERS {
+            let mut reading = begin(&server, kind).await;
+            assert!(reading.next().await.unwrap().is_some());
+            idle.push(reading);
+        }
+        // Until nothing grows any more.
+        let mut grown = 0;
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            let now = memory(&server).saturating_sub(before);
+            if now <= grown {
+                break;
+            }
+            grown = now;
+        }
+        let of_each = match kind {
+            "export" => EXPORTER_BYTES_MAX,
+            "read" => READER_BYTES_MAX,
+            _ => READER_BYTES_MAX + OBJECT_BYTES_MAX * results,
+        };
+        // All answers would be more than what is allowed for one that waits; with few of them that is no news.
+        assert!(results < 500_000 || of_each < ANSWER_BYTES_MIN * results);
+        let bound = READERS * of_each;
+        say(&format!("{kind}: {} KiB more for {READERS} idle readers of {results} results", grown >> 10));
+        assert!(grown < bound, "{kind}: {grown} bytes more, {bound} at most");
+        // Whoever goes on gets everything, once.
+        let mut last = idle.pop().unwrap();
+        drop(idle);
+        let begun = tokio::time::Instant::now();
+        let mut got = 0;
+        let mut messages: u64 = 0;
+        while let Some(count) = last.next().await.unwrap() {
+            got += count;
+            messages += 1;
+            if messages.is_multiple_of(results / 4) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        // The first message of each was read before.
+        let wanted = match kind {
+            "read" => 2 * results - 1,
+            "export" => got.max(2 * results - 10_000).min(2 * results),
+            _ => results - 1,
+        };
+        assert_eq!(got, wanted, "{kind}");
+        say(&format!("{kind}: the rest took {:?}", begun.elapsed()));
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "for whoever runs it with --nocapture")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
