@@ -6,6 +6,7 @@ mod bootstrap;
 mod calls;
 mod command_line;
 mod durable;
+mod eyes;
 mod kills;
 mod paging;
 mod process;
