@@ -85,7 +85,16 @@ fn caught_up(head: Revision, applied: Revision) -> Result<(), String> {
 mod tests {
     use idhini_model::Revision;
 
-    use super::caught_up;
+    use super::{Readiness, caught_up};
+
+    #[tokio::test]
+    async fn nothing_is_ready_before_it_is_open_nor_once_it_is_told_to_stop() {
+        let readiness = Readiness::default();
+        readiness.serve();
+        assert_eq!(readiness.judge(None).await, Err("the server is starting".to_owned()));
+        readiness.stop();
+        assert_eq!(readiness.judge(None).await, Err("the server was told to stop".to_owned()));
+    }
 
     #[test]
     fn more_than_a_batch_behind_is_not_caught_up() {
