@@ -205,7 +205,9 @@ impl DiskFile for RealFile {
     }
 
     fn allocate(&self, bytes_len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, bytes_len) {
+        // A profile interrupts whoever runs.
+        let allocate = || rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, bytes_len);
+        match rustix::io::retry_on_intr(allocate) {
             Ok(()) => Ok(()),
             // Some file systems cannot; then a full disk shows in a write, which is met as well.
             Err(rustix::io::Errno::OPNOTSUPP) if self.bytes_len()? < bytes_len => {

@@ -454,13 +454,11 @@ fn record(logged: &Logged) -> Record {
 /// Each traced request of a batch has the sync that it shares in its own trace, so that none depends on another's being
 /// kept. Allocates nothing where nothing is traced.
 fn sync_spans(judged: &[Judged], entries: usize) -> Vec<Span> {
-    let requests = judged.len();
-    let traced = judged.iter().filter(|judged| !judged.waiting.span.is_disabled());
-    traced
-        .map(|judged| {
-            tracing::debug_span!(parent: &judged.waiting.span, "sync", batch.requests = requests, batch.entries = entries)
-        })
-        .collect()
+    // Collectors take signed numbers as numbers, and others as text.
+    let [requests, entries] = [judged.len(), entries].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+    let traced = judged.iter().map(|judged| &judged.waiting.span).filter(|span| !span.is_disabled());
+    let sync = |parent: &Span| tracing::debug_span!(parent: parent, "sync", batch.requests = requests, batch.entries = entries);
+    traced.map(sync).collect()
 }
 
 /// Nothing was appended since another writer was first: all are judged again, in their order.

@@ -10,6 +10,7 @@ mod durable;
 #[cfg(target_os = "linux")]
 mod errors;
 mod experimental;
+mod eyes;
 mod gateway;
 mod kills;
 #[cfg(target_os = "linux")]

@@ -55,6 +55,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Server {
     child: Child,
     pub address: String,
+    /// What it says on standard output after where it listens.
+    said: mpsc::Receiver<String>,
 }
 
 /// What a command did.
@@ -133,15 +135,28 @@ impl Server {
     pub fn of(mut command: Command) -> Server {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
-        let (sender, receiver) = mpsc::channel();
+        let (sender, said) = mpsc::channel();
         std::thread::spawn(move || {
-            let mut line = String::new();
-            BufReader::new(stdout).read_line(&mut line).unwrap();
-            sender.send(line).unwrap();
+            // Whoever has stopped the server does not listen.
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
         });
-        let line = receiver.recv_timeout(PATIENCE).unwrap();
+        let line = said.recv_timeout(PATIENCE).unwrap();
         let address = line.strip_prefix("listening on ").unwrap().split(' ').next().unwrap().to_owned();
-        Server { child, address }
+        Server { child, address, said }
+    }
+
+    /// Where its metrics are, if it was started with a place for them.
+    pub fn metrics_address(&self) -> String {
+        let line = self.said.recv_timeout(PATIENCE).unwrap();
+        line.strip_prefix("metrics on http://").unwrap().strip_suffix("/metrics").unwrap().to_owned()
+    }
+
+    /// Asks the server to stop.
+    pub fn tell_to_stop(&self) {
+        let id = self.pid().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
     /// With the schema and relationships above.
@@ -191,8 +206,17 @@ impl Server {
     /// Asks the server to stop, and waits for its exit status.
     #[cfg(unix)]
     pub fn terminate(mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.tell_to_stop();
+        self.ended()
+    }
+
+    /// What it says on standard error, if that was piped.
+    pub fn stderr(&mut self) -> std::process::ChildStderr {
+        self.child.stderr.take().unwrap()
+    }
+
+    /// Waits for its exit status.
+    pub fn ended(&mut self) -> Option<i32> {
         wait(&mut self.child)
     }
 }

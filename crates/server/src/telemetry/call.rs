@@ -8,6 +8,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
@@ -16,7 +17,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use super::Telemetry;
-use super::calls::CODES;
+use super::calls::{CODES, Row};
 
 tokio::task_local! {
     static CALL: Arc<Call>;
@@ -116,9 +117,9 @@ impl Call {
 
     fn end(&self, code: Code) {
         let Some(row) = self.telemetry.calls.row(self.row) else { return };
-        let (number, edges, took) = (code as usize, self.edges(), self.began.elapsed());
+        let (edges, took) = (self.edges(), self.began.elapsed());
         row.under_way.fetch_sub(1, Ordering::Relaxed);
-        if let Some(ended) = row.ended.get(number) {
+        if let Some(ended) = row.ended.get(code as usize) {
             ended.fetch_add(1, Ordering::Relaxed);
         }
         row.seconds.observe(took.as_secs_f64());
@@ -127,8 +128,9 @@ impl Call {
         }
         let is_ours = matches!(code, Code::Internal | Code::Unavailable | Code::DataLoss | Code::Unknown);
         if !self.span.is_disabled() {
-            self.span.record("rpc.grpc.status_code", number);
-            self.span.record("cost", edges);
+            // Collectors take signed numbers as numbers, and others as text.
+            self.span.record("rpc.grpc.status_code", i64::from(code as i32));
+            self.span.record("cost", i64::try_from(edges).unwrap_or(i64::MAX));
             if is_ours {
                 self.span.record("otel.status_code", "ERROR");
             }
@@ -136,31 +138,36 @@ impl Call {
         // Ending what would not end by itself is how a server stops.
         let is_expected =
             code == Code::Unavailable && row.is_watch() && self.telemetry.readiness.is_stopping();
-        let id = || self.request_id.as_ref().map(text);
-        let code = CODES.get(number).copied().unwrap_or_default();
-        let duration_ms = took.as_secs_f64() * 1e3;
         if is_ours && !is_expected {
-            tracing::warn!(
-                parent: &self.span,
-                request_id = id(),
-                call = format_args!("{}/{}", row.service, row.call),
-                code,
-                duration_ms,
-                cost = edges,
-                cause = self.cause.get(),
-                "call failed"
-            );
-        } else {
-            tracing::debug!(
-                parent: &self.span,
-                request_id = id(),
-                call = format_args!("{}/{}", row.service, row.call),
-                code,
-                duration_ms,
-                cost = edges,
-                "call ended"
-            );
+            self.tell_failed(row, code, took);
+            return;
         }
+        tracing::debug!(
+            parent: &self.span,
+            request_id = self.request_id.as_ref().map(text),
+            call = format_args!("{}/{}", row.service, row.call),
+            code = CODES.get(code as usize),
+            duration_ms = took.as_secs_f64() * 1e3,
+            cost = edges,
+            "call ended"
+        );
+    }
+
+    fn tell_failed(&self, row: &Row, code: Code, took: Duration) {
+        let Some(untold) = self.telemetry.lines.take() else { return };
+        if untold > 0 {
+            tracing::warn!(untold, "so many calls failed and were not told, as too many did");
+        }
+        tracing::warn!(
+            parent: &self.span,
+            request_id = self.request_id.as_ref().map(text),
+            call = format_args!("{}/{}", row.service, row.call),
+            code = CODES.get(code as usize),
+            duration_ms = took.as_secs_f64() * 1e3,
+            cost = self.edges(),
+            cause = self.cause.get(),
+            "call failed"
+        );
     }
 }
 

@@ -73,3 +73,23 @@ pub(crate) fn encode(
     let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
     encoder.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::Histogram;
+
+    #[test]
+    fn values_are_counted_in_the_class_that_they_fit_and_add_up() {
+        let histogram = Histogram::new(&[0.5, 1.0, 10.0]);
+        for value in [0.25, 0.5, 0.75, 10.0, 1e6] {
+            histogram.observe(value);
+        }
+        let counts: Vec<u64> = histogram.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        assert_eq!((counts, histogram.count()), (vec![2, 1, 1, 1], 5));
+        let (units, parts) =
+            (histogram.units.load(Ordering::Relaxed), histogram.parts.load(Ordering::Relaxed));
+        assert_eq!((units, parts), (1_000_010, 1_500_000_000));
+    }
+}

@@ -6,6 +6,7 @@
 //!   starts.
 //! * A line that nobody wants costs a look at a number.
 
+mod budget;
 mod call;
 mod calls;
 mod exposition;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ::http::HeaderMap;
 use tracing::Span;
 
+use self::budget::LineBudget;
 pub(crate) use self::call::{Call, Finished};
 use self::calls::Calls;
 pub use self::exposition::Process;
@@ -51,6 +53,7 @@ pub struct Telemetry {
     sync_entries: Histogram,
     sync_bytes: AtomicU64,
     write_failures: AtomicU64,
+    lines: LineBudget,
     continues: Option<Continue>,
 }
 
@@ -74,6 +77,7 @@ impl Telemetry {
             sync_entries: Histogram::new(ENTRIES_BOUNDS),
             sync_bytes: AtomicU64::new(0),
             write_failures: AtomicU64::new(0),
+            lines: LineBudget::new(),
             continues,
         }
     }

@@ -1,7 +1,8 @@
 //! Should this server get calls?
 //!
 //! It is ready while it serves, is caught up with its log, and its last attempt to write the log did not fail. A failed
-//! attempt counts for a while only: what is asked for nothing never learns that the disk is well again.
+//! attempt counts for a while only: what is asked for nothing never learns that the disk is well again. Where the outcome of
+//! a write is open, each look at the log's head has the log try to settle it, so that looking is enough.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +13,7 @@ use idhini_replica::Namespace;
 use tokio::time::Instant;
 
 /// How long a failed attempt to write the log counts, unless another succeeds.
-const FAILURE_COUNTS: Duration = Duration::from_secs(30);
+const FAILURE_COUNTS: Duration = Duration::from_secs(15);
 
 /// How it stands with a server.
 #[derive(Debug, Default)]
@@ -84,7 +85,16 @@ fn caught_up(head: Revision, applied: Revision) -> Result<(), String> {
 mod tests {
     use idhini_model::Revision;
 
-    use super::caught_up;
+    use super::{Readiness, caught_up};
+
+    #[tokio::test]
+    async fn nothing_is_ready_before_it_is_open_nor_once_it_is_told_to_stop() {
+        let readiness = Readiness::default();
+        readiness.serve();
+        assert_eq!(readiness.judge(None).await, Err("the server is starting".to_owned()));
+        readiness.stop();
+        assert_eq!(readiness.judge(None).await, Err("the server was told to stop".to_owned()));
+    }
 
     #[test]
     fn more_than_a_batch_behind_is_not_caught_up() {
