@@ -10,6 +10,7 @@ mod durable;
 mod experimental;
 mod gateway;
 mod kills;
+mod own;
 mod paging;
 mod process;
 mod refusals;
