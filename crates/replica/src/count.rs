@@ -20,6 +20,7 @@ pub struct Count<'p> {
     filter: &'p Filter,
     instant: Timestamp,
     counted: u64,
+    cost: u64,
     at: At,
 }
 
@@ -42,7 +43,7 @@ impl<'p> Count<'p> {
         let has_ids = filter.resource_id.is_some()
             || filter.subject.as_ref().is_some_and(|subject| subject.subject_id.is_some());
         let at = if has_ids { At::Edges(None) } else { At::Class(0) };
-        Count { published, filter, instant, counted: 0, at }
+        Count { published, filter, instant, counted: 0, cost: 0, at }
     }
 
     /// Looks at so many edges more, about; says how many match when that is known.
@@ -68,11 +69,18 @@ impl<'p> Count<'p> {
                 }
                 At::Done => return Some(self.counted),
             };
+            self.cost += cost;
             left = left.saturating_sub(cost.max(1));
             if left == 0 {
                 return None;
             }
         }
+    }
+
+    /// What was looked at so far, in edges; a class that is counted whole is as one.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        self.cost
     }
 
     /// All of a class, expired or not.

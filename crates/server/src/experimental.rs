@@ -22,7 +22,7 @@ use crate::deadline::{Deadline, FUEL};
 use crate::lookups::Answers;
 use crate::pin::{Shared, When};
 use crate::refusal::Refusal;
-use crate::{checks, relationships, requests, schema};
+use crate::{checks, relationships, requests, schema, telemetry};
 
 /// The older export has always taken a larger `limit` than the newer one.
 const EXPORT_ROWS_MAX: u32 = 100_000;
@@ -121,6 +121,7 @@ impl ExperimentalService for Experimental {
         };
         let read_at = pinned.zed_token();
         let value = v1::ReadCounterValue { relationship_count, read_at };
+        telemetry::charge(count.cost());
         Ok(Response::new(v1::ExperimentalCountRelationshipsResponse {
             counter_result: Some(CounterResult::ReadCounterValue(value)),
         }))

@@ -390,6 +390,13 @@ async fn a_counter_counts_exactly_what_counts_at_the_revision_that_it_names() {
         register(&mut client, name, filter).await;
         assert_eq!(counted(&mut client, counting(name)).await.unwrap().0, expected, "{name}");
     }
+    // What a count took is said behind it: whole classes are not walked.
+    for (name, cost_max) in [("documents", 20), ("of_read", 20)] {
+        let answer = client.experimental_count_relationships(counting(name)).await.unwrap();
+        let cost = answer.metadata().get("io.spicedb.respmeta.dispatchedoperationscount").unwrap();
+        let cost = cost.to_str().unwrap();
+        assert!((1..=cost_max).contains(&cost.parse::<u64>().unwrap()), "{name}: {cost}");
+    }
     let (_, first) = counted(&mut client, counting("viewers")).await.unwrap();
     let soon = soon();
     let written = write(
