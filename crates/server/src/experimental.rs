@@ -24,6 +24,9 @@ use crate::pin::{Shared, When};
 use crate::refusal::Refusal;
 use crate::{checks, relationships, requests, schema};
 
+/// The older export has always taken a larger `limit` than the newer one.
+const EXPORT_ROWS_MAX: u32 = 100_000;
+
 /// `ExperimentalService` over one namespace.
 #[derive(Debug, Clone)]
 pub(crate) struct Experimental(pub(crate) Shared);
@@ -45,7 +48,8 @@ impl ExperimentalService for Experimental {
         &self,
         request: Request<v1::BulkExportRelationshipsRequest>,
     ) -> Answer<Self::BulkExportRelationshipsStream> {
-        Ok(relationships::export(&self.0, request.map(Into::into)).await?.map(converted))
+        let max = self.0.limits.export_rows_max.max(EXPORT_ROWS_MAX);
+        Ok(relationships::export(&self.0, request.map(Into::into), max).await?.map(converted))
     }
 
     async fn bulk_check_permission(
@@ -138,7 +142,8 @@ fn counter_name(name: String) -> Result<String, Refusal> {
     if name.is_empty() {
         return Err(Refusal::invalid("`name` is missing").because(ErrorReason::Unspecified));
     }
-    Ok(member_name(name, "name")?)
+    member_name(name, "name")
+        .map_err(|error| Refusal::invalid(format!("a counter is named as a relation is: {error}")))
 }
 
 async fn change(shared: &Shared, change: CounterChange, deadline: Deadline) -> Result<(), Refusal> {

@@ -99,7 +99,7 @@ impl PermissionsService for Permissions {
         &self,
         request: Request<v1::ExportBulkRelationshipsRequest>,
     ) -> Answer<Self::ExportBulkRelationshipsStream> {
-        relationships::export(&self.0, request).await
+        relationships::export(&self.0, request, self.0.limits.export_rows_max).await
     }
 }
 
