@@ -23,7 +23,7 @@ A page that has the line `<!-- server: empty -->` gets a server without a schema
 What an example finds: a folder of its own with `docs` and `examples` of the project in it; `idhini` and the Python of the
 clients on PATH; a server with the schema and the relationships of docs/start, whose data directory is ./idhini.data and
 whose key is `secret`; IDHINI_ADDR and IDHINI_TOKEN for it. `127.0.0.1:50051` in an example means that server, wherever
-it listens. One shell runs all of a page's console blocks and scripts.
+it listens, and `idhini_root_…` its key. One shell runs all of a page's console blocks and scripts.
 
 Of what is printed, tokens, moments, durations, sizes and process ids are only compared for being there; a line `...`
 stands for any lines.
@@ -55,6 +55,7 @@ MASKS = [
     (r"\bprocess \d+\b", "process ID"),
     (r"\b127\.0\.0\.1:\d+\b", "ADDRESS"),
 ]  # fmt: skip
+KEY = "secret"
 EMPTY = "\n<!-- server: empty -->\n"
 END = "\x01"
 
@@ -181,7 +182,7 @@ class Page:
 
     def serve(self):
         self.log = pathlib.Path(self.folder.name) / "server.log"
-        arguments = ["--data-dir", "idhini.data", "--grpc-addr", "127.0.0.1:0", "--preshared-key", "secret"]
+        arguments = ["--data-dir", "idhini.data", "--grpc-addr", "127.0.0.1:0", "--preshared-key", KEY]
         if EMPTY not in self.path.read_text():
             arguments += ["--schema", "docs/start/schema.zed", "--relationships", "docs/start/relationships.txt"]
         self.server = subprocess.Popen(
@@ -192,7 +193,7 @@ class Page:
         while time.monotonic() < until and self.server.poll() is None:
             found = re.search(r"listening on (127\.0\.0\.1:\d+)", self.log.read_text())
             if found:
-                self.environment |= {"IDHINI_ADDR": found[1], "IDHINI_TOKEN": "secret"}
+                self.environment |= {"IDHINI_ADDR": found[1], "IDHINI_TOKEN": KEY}
                 return
             time.sleep(0.05)
         sys.exit(f"the server of {self.path.name} did not start:\n{self.log.read_text()}")
@@ -211,6 +212,7 @@ class Page:
 
     def block(self, block):
         text = "\n".join(block.lines).replace("127.0.0.1:50051", self.environment["IDHINI_ADDR"])
+        text = text.replace("idhini_root_…", KEY)
         if block.file:
             target = pathlib.Path(self.folder.name) / block.file
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -72,10 +72,7 @@ mod wildcards {
     fn an_arrow_over_a_relation_that_includes_one_is_refused() {
         for rule in ["aaa->bbb", "aaa.all(bbb)", "nil - aaa.any(bbb)"] {
             let text = doc(&format!("relation aaa: doc | user:*\npermission ppp = {rule}"));
-            assert!(
-                super::super::refused(&text).message.contains("includes the wildcard `user:*`"),
-                "{text}"
-            );
+            assert!(refused(&text).message.contains("includes the wildcard `user:*`"), "{text}");
         }
         senseless(&doc("relation aaa: doc:*\npermission ppp = aaa->aaa"), "4:18", "wildcard `doc:*`");
         // By way of a userset of the same definition.
