@@ -162,6 +162,47 @@ async fn slow_questions_do_not_hold_up_quick_ones() {
     assert_eq!(ids, (0..12).collect());
 }
 
+/// Sends checks until no more are taken, or there are no more; says how many. The task goes on sending.
+async fn until_it_stands_still(
+    sender: mpsc::Sender<v1::CheckStreamRequest>,
+    next: impl Fn(u64) -> Option<v1::CheckStreamItem> + Send + 'static,
+) -> (tokio::task::JoinHandle<()>, u64) {
+    let sent = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&sent);
+    // Contexts of some length, so that not much fits into what lies between.
+    let context = idhini_model::Context::from_json(&format!(r#"{{"day":"{}"}}"#, "x".repeat(2_000))).unwrap();
+    let sending = tokio::spawn(async move {
+        for id in 0.. {
+            let Some(mut asked) = next(id) else { return };
+            asked.context = Some(idhini_wire::context_message(context.clone()));
+            if sender.send(asking(asked)).await.is_err() {
+                return;
+            }
+            counted.store(id + 1, Ordering::SeqCst);
+        }
+    });
+    let mut before = u64::MAX;
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = sent.load(Ordering::SeqCst);
+        if now == before {
+            return (sending, now);
+        }
+        before = now;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checks_that_are_not_finished_hold_back_further_ones() {
+    const MANY: u64 = 10_000;
+    let server = slow(200_000).await;
+    let Stream { sender, answers } = Stream::open(&server).await;
+    let (sending, stalled) = until_it_stands_still(sender, |id| (id < MANY).then(|| slow_item(id))).await;
+    assert!((128..4_000).contains(&stalled), "{stalled} were sent");
+    sending.abort();
+    drop(answers);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_takes_no_answers_is_read_no_further_and_loses_none() {
     const MANY: u64 = 20_000;
@@ -174,30 +215,10 @@ async fn a_client_that_takes_no_answers_is_read_no_further_and_loses_none() {
     let asking_for = PermissionsServiceClient::with_interceptor(channel, with_key);
     let asked = asking_for.clone().check_stream(ReceiverStream::new(receiver)).await.unwrap();
     let mut answers = asked.into_inner();
-    let sent = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&sent);
-    // Contexts of some length, so that not much fits into what lies between.
-    let context = idhini_model::Context::from_json(&format!(r#"{{"day":"{}"}}"#, "x".repeat(2_000))).unwrap();
-    let sending = tokio::spawn(async move {
-        for id in 0..MANY {
-            let mut asked = item(id, "document:readme", "view", "user:tom");
-            asked.context = Some(idhini_wire::context_message(context.clone()));
-            if sender.send(asking(asked)).await.is_err() {
-                return;
-            }
-            counted.store(id + 1, Ordering::SeqCst);
-        }
-    });
-    // Until it stands still.
-    let mut before = u64::MAX;
-    let stalled = loop {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let now = sent.load(Ordering::SeqCst);
-        if now == before {
-            break now;
-        }
-        before = now;
-    };
+    let (sending, stalled) = until_it_stands_still(sender, |id| {
+        (id < MANY).then(|| item(id, "document:readme", "view", "user:tom"))
+    })
+    .await;
     assert!((128..4_000).contains(&stalled), "{stalled} were sent");
     let mut ids = BTreeSet::new();
     while let Some(answer) = tokio::time::timeout(PATIENCE, answers.message()).await.unwrap().unwrap() {
