@@ -24,8 +24,10 @@ mod node;
 mod published;
 mod rebuild;
 mod request;
+mod root_token;
 mod schema_change;
 mod size;
+mod small_file;
 mod sweep;
 mod watch;
 mod writer;
@@ -40,7 +42,9 @@ pub use namespace::{Clock, Namespace, Options, PRECONDITION_EDGES_MAX, Wanted};
 pub use node::{Node, NodeOptions, OpenError, Parts};
 pub use published::{Page, Portion, Position, Published, Row};
 pub use request::{Delete, Deleted, Operation, Precondition, Update, Write};
+pub use root_token::{RootToken, RootTokenError};
 pub use watch::{Changes, Part};
+pub use writer::ENTRY_BYTES_MAX;
 
 #[cfg(test)]
 mod tests;
