@@ -19,6 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::arguments::{
     Check, Command, Connection, ReadArguments, RelationshipArguments, RelationshipCommand, SchemaCommand,
 };
+use crate::client_file::{ClientFile, ClientFileError};
 use crate::failure::Failure;
 use crate::files::read_schema;
 use crate::output::{self, Style, Verdict};
@@ -68,7 +69,13 @@ pub(crate) fn run(connection: &Connection, command: Command, style: Style) -> Re
             }
             Command::Check(check) => Server::connect(connection, style).await?.check(check).await,
             // The caller runs these itself.
-            Command::Serve(_) | Command::Backup(_) | Command::Restore(_) | Command::Debug(_) => Ok(0),
+            Command::Serve(_)
+            | Command::ServeTesting(_)
+            | Command::Config(_)
+            | Command::Token(_)
+            | Command::Backup(_)
+            | Command::Restore(_)
+            | Command::Debug(_) => Ok(0),
         }
     })
 }
@@ -97,10 +104,11 @@ impl Server {
         if !is_loopback(&address)? {
             return Err(Failure::Plaintext { address });
         }
-        if connection.token.is_empty() {
-            return Err(Failure::NoToken);
-        }
-        let token = format!("Bearer {}", connection.token).parse().map_err(|_| Failure::NoToken)?;
+        let token = match connection.token.as_str() {
+            "" => ClientFile::of_user().and_then(|file| file.token(&address)).or_else(nowhere)?,
+            given => Some(given.to_owned()),
+        };
+        let token = token.and_then(|token| format!("Bearer {token}").parse().ok()).ok_or(Failure::NoToken)?;
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|_| Failure::Address { address: address.clone() })?;
         let channel = endpoint
@@ -206,6 +214,11 @@ fn consistency(at_least: Option<String>, exactly: Option<String>) -> v1::Consist
         (None, None) => Requirement::FullyConsistent(true),
     };
     v1::Consistency { requirement: Some(requirement) }
+}
+
+/// Who has no home has no tokens there.
+fn nowhere(error: ClientFileError) -> Result<Option<String>, ClientFileError> {
+    if matches!(error, ClientFileError::Nowhere) { Ok(None) } else { Err(error) }
 }
 
 fn is_loopback(address: &str) -> Result<bool, Failure> {

@@ -24,6 +24,7 @@ mod requests;
 mod schema;
 mod seal;
 mod service;
+mod tenants;
 mod trace;
 mod watch;
 
@@ -33,3 +34,4 @@ pub use options::{
     CONTEXT_BYTES_MAX, Limits, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX, Options, SCHEMA_BYTES_MAX,
 };
 pub use seal::SealOptions;
+pub use tenants::{NewNode, NewStore, Offer, STORES_MAX};

@@ -1,5 +1,7 @@
 //! What can an operator set? Limits, each with its unit and default.
 
+use std::time::Duration;
+
 use idhini_engine::COST_MAX;
 
 use crate::auth::Keys;
@@ -55,10 +57,12 @@ impl Default for Limits {
 /// How the services behave.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Who may call.
+    /// Who may call a namespace.
     pub keys: Keys,
     /// What requests may ask for.
     pub limits: Limits,
     /// What tells our tokens from others'.
     pub seal: SealOptions,
+    /// How long calls under way may take after the server was told to stop.
+    pub drain_max: Duration,
 }
