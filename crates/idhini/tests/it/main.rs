@@ -5,11 +5,14 @@ mod backups;
 mod bootstrap;
 mod calls;
 mod command_line;
+mod configuration;
 mod durable;
 mod kills;
 mod paging;
 mod process;
 mod refusals;
+mod root_token;
+mod serve_testing;
 #[cfg(target_os = "linux")]
 mod syscalls;
 mod watch;
