@@ -55,7 +55,7 @@ pub enum ListenError {
         address: SocketAddr,
     },
     /// Nobody could call.
-    #[error("no preshared key is set; choose one, and give it to the server and to its clients")]
+    #[error("no key is set, and there is no root token: nobody could call")]
     NeedsKey,
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}; is another server running there?")]
