@@ -192,6 +192,28 @@ fn each_setting_has_a_name_of_its_own() {
     assert!(names.iter().all(|name| name.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase())));
 }
 
+#[test]
+fn each_setting_sets_what_it_shows_and_nothing_else() {
+    let shown = |settings: &Settings| -> Vec<table::Shown> {
+        SETTINGS.iter().map(|setting| setting.kind.show(settings)).collect()
+    };
+    let before = shown(&Settings::default());
+    for (at, setting) in SETTINGS.iter().enumerate() {
+        let value = match setting.kind {
+            table::Kind::Switch { .. } => "true",
+            table::Kind::Number { .. } => "7",
+            table::Kind::Time { .. } => "7s",
+            table::Kind::Path { .. } | table::Kind::Keys { .. } => "seven",
+            table::Kind::Text { .. } => "127.0.0.1:7",
+        };
+        let mut settings = Settings::default();
+        setting.kind.set(&mut settings, value.as_ref()).unwrap();
+        let after = shown(&settings);
+        let changed: Vec<usize> = (0..after.len()).filter(|at| before[*at] != after[*at]).collect();
+        assert_eq!(changed, [at], "{}", setting.name);
+    }
+}
+
 /// The table of the documentation.
 fn documented() -> String {
     let mut text = "| setting | variable | unit | default | what it is |\n|---|---|---|---|---|\n".to_owned();

@@ -278,6 +278,7 @@ fn an_ephemeral_server_has_a_token_that_ends_with_it() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the kills are spread over the time that a start takes")]
 fn a_start_that_is_killed_at_any_moment_leaves_a_server_whose_token_is_known() {
     let user = User::new();
     let begun = Instant::now();
