@@ -11,6 +11,7 @@ mod kills;
 mod paging;
 mod process;
 mod refusals;
+#[cfg(target_os = "linux")]
 mod root_token;
 mod serve_testing;
 #[cfg(target_os = "linux")]
