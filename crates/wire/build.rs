@@ -6,13 +6,15 @@ use std::path::Path;
 
 use prost::Message;
 
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 8] = [
     "authzed/api/v1/error_reason.proto",
     "authzed/api/v1/experimental_service.proto",
     "authzed/api/v1/schema_service.proto",
     "authzed/api/v1/watch_service.proto",
     "google/rpc/error_details.proto",
     "idhini/admin/v1/admin.proto",
+    "idhini/v1/history_service.proto",
+    "idhini/v1/permission_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -20,6 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     let out = std::env::var("OUT_DIR")?;
     std::fs::write(Path::new(&out).join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    let mut config = tonic_prost_build::Config::new();
+    // A message finds its description by its name.
+    config.enable_type_names();
+    tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

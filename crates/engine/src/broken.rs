@@ -99,6 +99,10 @@ variants! {
     ExpirationIsIgnored,
     /// A relationship counts at the instant of its expiration.
     ExpirationIsLate,
+    /// How long an answer lasts does not mind what is excluded.
+    UntilForgetsExclusions,
+    /// How long an answer lasts does not mind the edges on the way to what grants it.
+    UntilForgetsTheWay,
     /// `nil` grants.
     NilGrants,
     /// The second of two equal items of a bulk check is denied.

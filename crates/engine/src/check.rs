@@ -11,6 +11,8 @@
 
 use std::collections::HashMap;
 
+use idhini_model::Timestamp;
+
 use crate::broken::{Variant, is_broken};
 use crate::evaluate::{Evaluator, GoalKey};
 use crate::explain::{Explaining, Explanation};
@@ -62,6 +64,14 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// Until when the answer stays the same, missing parameters included, while relationships expire and nothing else
+    /// happens; `None` if it does so for good. A bound: behind it the answer need not be another. Call it after the
+    /// answer.
+    #[must_use]
+    pub fn until(&self) -> Option<Timestamp> {
+        self.evaluator.until()
+    }
+
     /// What was spent so far, in edges.
     #[must_use]
     pub fn cost(&self) -> u64 {
@@ -106,6 +116,7 @@ pub struct CheckBulk<'a> {
     groups: Vec<Vec<usize>>,
     running: Option<Group<'a>>,
     answers: Vec<Option<Result<Answer, EngineError>>>,
+    cost: u64,
 }
 
 struct Group<'a> {
@@ -132,7 +143,7 @@ impl<'a> CheckBulk<'a> {
         let mut groups: Vec<Vec<usize>> = by_subject.into_values().collect();
         groups.sort_unstable_by(|a, b| b.cmp(a));
         let answers = vec![None; questions.len()];
-        CheckBulk { snapshot, questions, limits, groups, running: None, answers }
+        CheckBulk { snapshot, questions, limits, groups, running: None, answers, cost: 0 }
     }
 
     /// Works on for about `fuel` edges.
@@ -161,17 +172,26 @@ impl<'a> CheckBulk<'a> {
                 continue;
             };
             let before = group.evaluator.cost();
-            match inquiry.advance(&mut group.evaluator, fuel) {
+            let progress = inquiry.advance(&mut group.evaluator, fuel);
+            let spent = group.evaluator.cost() - before;
+            self.cost += spent;
+            match progress {
                 Ok(Progress::More) => return Progress::More,
                 Ok(Progress::Done(answer)) => self.answers[*at] = Some(Ok(answer)),
                 Err(error) => self.answers[*at] = Some(Err(error)),
             }
             group.inquiry = None;
-            fuel = fuel.saturating_sub(group.evaluator.cost() - before);
+            fuel = fuel.saturating_sub(spent);
             if fuel == 0 {
                 return Progress::More;
             }
         }
+    }
+
+    /// What was spent so far on all of them, in edges.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        self.cost
     }
 
     /// What a batch must not do; see [`Variant::BulkDeniesRepeats`].

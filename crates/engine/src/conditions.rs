@@ -18,6 +18,7 @@ use rustc_hash::FxBuildHasher;
 
 use crate::Snapshot;
 use crate::broken::{Variant, is_broken};
+use crate::until::{Moments, Until};
 use crate::value::Bounds;
 
 /// What one evaluation of one caveat may spend.
@@ -72,11 +73,22 @@ pub(crate) struct Conditions<'a> {
     steps: u64,
     /// The first caveat that failed on an edge that was judged, until that is forgotten.
     failed: Option<&'a Arc<CaveatUse>>,
+    /// When the edges expire that were judged, and the last of them.
+    pub(crate) moments: Moments,
+    judged: Until,
 }
 
 impl<'a> Conditions<'a> {
     pub(crate) fn new(snapshot: Snapshot<'a>, context: &'a Context) -> Conditions<'a> {
-        Conditions { snapshot, context, outcomes: HashMap::default(), steps: 0, failed: None }
+        Conditions {
+            snapshot,
+            context,
+            outcomes: HashMap::default(),
+            steps: 0,
+            failed: None,
+            moments: Moments::default(),
+            judged: Until::NEVER,
+        }
     }
 
     pub(crate) fn context(&self) -> &'a Context {
@@ -113,6 +125,10 @@ impl<'a> Conditions<'a> {
     /// Judges an edge that the graph holds.
     pub(crate) fn edge(&mut self, class: ClassIndex, resource: u32, subject: u32, pass: Pass) -> Edge {
         let Some(attributes) = self.live(class, resource, subject) else { return Edge::Skipped };
+        self.judged = match attributes.and_then(|a| a.expires_at) {
+            None => Until::NEVER,
+            Some(at) => self.moments.add(at),
+        };
         match (attributes.and_then(|a| a.caveat.as_ref()), pass) {
             (None, Pass::Unconditional) => Edge::Counts(Bounds::HAS),
             (None, Pass::Conditional) => Edge::Skipped,
@@ -126,6 +142,11 @@ impl<'a> Conditions<'a> {
                 Edge::Counts(bounds)
             }
         }
+    }
+
+    /// When the live edge that was judged last expires.
+    pub(crate) fn judged(&self) -> Until {
+        self.judged
     }
 
     /// How the first caveat failed that did so in the judging of edges, pass by pass.

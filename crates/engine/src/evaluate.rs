@@ -17,7 +17,7 @@ mod step;
 
 use std::collections::HashMap;
 
-use idhini_model::{Context, WILDCARD};
+use idhini_model::{Context, Timestamp, WILDCARD};
 use idhini_schema::{ClassIndex, MemberIndex, NodeIndex, PlanNode, PlanSubject};
 use rustc_hash::FxBuildHasher;
 
@@ -25,6 +25,7 @@ use crate::broken::{Variant, is_broken};
 use crate::conditions::{Conditions, Edge, Pass};
 use crate::question::{BoundSubject, UNNAMED_RESOURCE};
 use crate::solve::{GateIndex, GateKind, Gates, GatesMark, Solver};
+use crate::until::Until;
 use crate::value::Bounds;
 use crate::{EngineError, Limits, Permissionship, Progress, Snapshot};
 
@@ -51,6 +52,7 @@ struct Goal {
     gate: GateIndex,
     /// Later than the rank of whatever a grant of this goal rests on.
     rank: u32,
+    until: Until,
 }
 
 /// What a child tells its parent.
@@ -61,6 +63,8 @@ struct Returned {
     gate: Option<GateIndex>,
     /// The lowest unfinished goal that was met.
     lowest: u32,
+    /// Of a value that may still change it means nothing.
+    until: Until,
 }
 
 const NO_GOAL: u32 = u32::MAX;
@@ -83,9 +87,11 @@ struct Frame {
     has_met: bool,
     /// The value of the edge whose target is being asked.
     edge: Bounds,
+    edge_until: Until,
     /// Everything so far, and the part of it that cannot change any more.
     bounds: Bounds,
     fixed: Bounds,
+    until: Until,
     lowest: u32,
     scratch_start: u32,
     unfinished_start: u32,
@@ -126,6 +132,8 @@ pub(crate) struct Evaluator<'a> {
     solver: Option<Solver>,
     clock: u32,
     result: Option<Bounds>,
+    /// Of the last result.
+    until: Until,
     /// Whether all questions together may spend `cost_max`, or each.
     shares_budget: bool,
 }
@@ -155,6 +163,7 @@ impl<'a> Evaluator<'a> {
             solver: None,
             clock: 0,
             result: None,
+            until: Until::NEVER,
             shares_budget: false,
         }
     }
@@ -202,12 +211,22 @@ impl<'a> Evaluator<'a> {
             self.cost_end = self.cost.saturating_add(self.cost_max);
         }
         match self.resolve(goal) {
-            Resolved::Known(returned) => self.result = Some(returned.bounds),
+            Resolved::Known(returned) => self.end(returned),
             Resolved::Fresh(frame) => {
                 self.result = None;
                 self.frames.push(frame);
             }
         }
+    }
+
+    /// Until when the last result stays what it is while relationships expire; `None` if that changes nothing.
+    pub(crate) fn until(&self) -> Option<Timestamp> {
+        self.conditions.moments.at(self.until)
+    }
+
+    fn end(&mut self, returned: Returned) {
+        self.result = Some(returned.bounds);
+        self.until = returned.until;
     }
 
     /// Works on the open question for about `fuel` edges.
@@ -263,7 +282,7 @@ impl<'a> Evaluator<'a> {
 
     /// A goal that was finished: its bounds and rank. Leaves are looked up anew.
     pub(crate) fn known(&mut self, goal: GoalKey) -> Option<(Bounds, u32)> {
-        if let Some(bounds) = self.at_once(goal) {
+        if let Some((bounds, _)) = self.at_once(goal) {
             return Some((bounds, 0));
         }
         let found = self.goals[*self.memo.get(&goal)? as usize];
@@ -281,9 +300,9 @@ impl<'a> Evaluator<'a> {
     }
 
     /// What needs no frame: the subject itself, and relations of objects and wildcards alone.
-    fn at_once(&mut self, goal: GoalKey) -> Option<Bounds> {
+    fn at_once(&mut self, goal: GoalKey) -> Option<(Bounds, Until)> {
         if self.is_subject(goal) && !is_broken(Variant::UsersetIsNotItsOwnMember) {
-            return Some(Bounds::HAS);
+            return Some((Bounds::HAS, Until::NEVER));
         }
         if !self.snapshot.plans.is_leaf[goal.member as usize] {
             return None;
@@ -292,7 +311,7 @@ impl<'a> Evaluator<'a> {
         let PlanNode::Relation(classes) = &plans.plan.nodes[plans.node_of(goal.member) as usize] else {
             return None;
         };
-        let mut bounds = Bounds::NO;
+        let (mut bounds, mut until) = (Bounds::NO, Until::NEVER);
         let mut has_deferred = false;
         for pass in [Pass::Unconditional, Pass::Conditional] {
             if pass == Pass::Conditional && !has_deferred {
@@ -300,16 +319,21 @@ impl<'a> Evaluator<'a> {
             }
             for &class in classes {
                 match self.direct(class, goal.object, pass) {
-                    Edge::Counts(edge) => bounds = bounds.or(edge),
+                    // Without the edge it is no as well.
+                    Edge::Counts(Bounds::NO) => {}
+                    Edge::Counts(edge) => {
+                        bounds = bounds.or(edge);
+                        until = self.conditions.moments.earlier(until, self.conditions.judged());
+                    }
                     Edge::Deferred => has_deferred = true,
                     Edge::Skipped => {}
                 }
                 if bounds.low == Permissionship::Has {
-                    return Some(bounds);
+                    return Some((bounds, self.conditions.judged()));
                 }
             }
         }
-        Some(bounds)
+        Some((bounds, until))
     }
 
     /// Which object of a class stands for the subject: itself, the wildcard, or the userset that it is.
@@ -365,9 +389,10 @@ impl<'a> Evaluator<'a> {
 
     fn resolve(&mut self, key: GoalKey) -> Resolved {
         self.cost += 1;
-        let finished = |bounds| Resolved::Known(Returned { bounds, gate: None, lowest: NO_GOAL });
-        if let Some(bounds) = self.at_once(key) {
-            return finished(bounds);
+        let finished =
+            |bounds, until| Resolved::Known(Returned { bounds, gate: None, lowest: NO_GOAL, until });
+        if let Some((bounds, until)) = self.at_once(key) {
+            return finished(bounds, until);
         }
         let number = index(self.goals.len());
         match self.memo.entry(key) {
@@ -375,18 +400,20 @@ impl<'a> Evaluator<'a> {
                 let lowest = *found.get();
                 let goal = self.goals[lowest as usize];
                 if goal.state == GoalState::Done {
-                    return finished(goal.bounds);
+                    return finished(goal.bounds, goal.until);
                 }
                 if is_broken(Variant::VisitedSetIsTheFixpoint) {
-                    return finished(Bounds::NO);
+                    return finished(Bounds::NO, Until::NEVER);
                 }
-                return Resolved::Known(Returned { bounds: goal.bounds, gate: Some(goal.gate), lowest });
+                let Goal { bounds, gate, until, .. } = goal;
+                return Resolved::Known(Returned { bounds, gate: Some(gate), lowest, until });
             }
             std::collections::hash_map::Entry::Vacant(slot) => slot.insert(number),
         };
         let mark = self.gates.mark();
         let gate = self.gates.reserve();
-        self.goals.push(Goal { state: GoalState::Open, bounds: Bounds::UNKNOWN, gate, rank: 0 });
+        let (state, bounds) = (GoalState::Open, Bounds::UNKNOWN);
+        self.goals.push(Goal { state, bounds, gate, rank: 0, until: Until::NEVER });
         let node = self.snapshot.plans.node_of(key.member);
         Resolved::Fresh(self.frame(node, key.object, number, mark))
     }
@@ -406,8 +433,10 @@ impl<'a> Evaluator<'a> {
             has_deferred: false,
             has_met: false,
             edge: Bounds::HAS,
+            edge_until: Until::NEVER,
             bounds: start,
             fixed: start,
+            until: Until::NEVER,
             lowest: NO_GOAL,
             scratch_start: index(self.scratch.len()),
             unfinished_start: index(self.unfinished.len()),

@@ -151,6 +151,12 @@ impl<'a> Expand<'a> {
         Ok(expand)
     }
 
+    /// What was spent so far, in edges.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        self.cost
+    }
+
     /// Works on for about `fuel`, of which a node or edge of the tree takes as much as visiting ten edges.
     ///
     /// # Errors

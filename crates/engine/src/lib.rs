@@ -16,6 +16,7 @@ mod refuse;
 mod size;
 mod solve;
 mod survey;
+mod until;
 mod value;
 
 #[cfg(feature = "broken")]

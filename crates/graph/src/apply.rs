@@ -87,6 +87,9 @@ impl Root {
                 self.put_schema(entry.revision, old, new, schema)?;
             }
             EntryKind::Renumbering { removed } => self.remove_objects(removed)?,
+            EntryKind::Counter { name, new, old } => {
+                self.change_counter(entry.revision, name, (old.as_deref(), new.as_deref()))?;
+            }
         }
         self.revision = entry.revision;
         Ok(())
@@ -127,6 +130,9 @@ impl Root {
                 self.undo_schema(entry.revision, old, new, schema)?;
             }
             EntryKind::Renumbering { removed } => self.restore_objects(removed)?,
+            EntryKind::Counter { name, new, old } => {
+                self.change_counter(entry.revision, name, (new.as_deref(), old.as_deref()))?;
+            }
         }
         self.revision = Revision(entry.revision.0 - 1);
         Ok(())

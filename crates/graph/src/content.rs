@@ -1,6 +1,6 @@
 //! What is in a root, laid open: two roots with equal content answer everything alike, and go on alike.
 
-use idhini_model::Revision;
+use idhini_model::{Filter, Revision};
 use idhini_schema::ClassKey;
 
 use crate::{EdgeAttributes, Root};
@@ -16,6 +16,8 @@ pub struct Content {
     pub types: Vec<TypeContent>,
     /// By class number.
     pub classes: Vec<ClassContent>,
+    /// Counters, by name.
+    pub counters: Vec<(String, Filter)>,
     /// How many relationships the root says it has.
     pub relationships: u64,
 }
@@ -90,6 +92,7 @@ impl Root {
             schema_text: self.schema_text.to_string(),
             types: types.collect(),
             classes: classes.collect(),
+            counters: self.counters().map(|(name, filter)| (name.to_owned(), filter.clone())).collect(),
             relationships: self.relationships,
         }
     }

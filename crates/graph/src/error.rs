@@ -97,6 +97,14 @@ pub enum ApplyError {
         /// The entry's revision.
         found: Revision,
     },
+    /// The counter recorded before is not the one that is registered.
+    #[error("entry {found} records another counter `{name}` than is registered")]
+    OtherCounter {
+        /// The entry's revision.
+        found: Revision,
+        /// The counter's name.
+        name: String,
+    },
     /// A schema was passed for an entry that records none.
     #[error("entry {found} does not record a schema")]
     NotASchema {

@@ -16,6 +16,7 @@ mod apply;
 mod attributes;
 mod catalog;
 mod content;
+mod counters;
 mod edges;
 mod error;
 mod image;

@@ -18,7 +18,7 @@ pub struct Memory {
     pub reverse_bytes: u64,
     /// Caveats with their contexts, and expirations.
     pub attributes_bytes: u64,
-    /// Types, classes and what holds them together; the schema is not counted.
+    /// Types, classes, counters and what holds them together; the schema is not counted.
     pub catalog_bytes: u64,
 }
 

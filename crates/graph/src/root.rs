@@ -8,6 +8,7 @@ use idhini_schema::{ClassKey, Schema, SubjectKind};
 
 use crate::attributes::{AttributeTable, Attributed, key};
 use crate::catalog::{Catalog, ClassRecord, TypeRecord};
+use crate::counters::{self, Counters};
 use crate::edges::{Edges, Rows};
 use crate::memory::arc_bytes;
 use crate::names::Names;
@@ -26,6 +27,7 @@ pub struct Root {
     /// What the last schema entry recorded; empty if there is no schema.
     pub(crate) schema_text: Arc<str>,
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) counters: Arc<Counters>,
     /// By type number.
     pub(crate) types: Vector<Arc<TypeTable>>,
     /// By class number.
@@ -84,6 +86,7 @@ impl Root {
             schema: None,
             schema_text: Arc::from(""),
             catalog: Arc::default(),
+            counters: Arc::default(),
             types: Vector::new(),
             classes: Vector::new(),
             relationships: 0,
@@ -257,6 +260,18 @@ impl Root {
         None
     }
 
+    /// As [`Root::next_expired`], of one class only.
+    #[must_use]
+    pub fn next_expired_of(
+        &self,
+        (class, resource, subject): (ClassId, u32, u32),
+        instant: Timestamp,
+    ) -> Option<(u32, u32)> {
+        let table = self.classes.item(class.0 as usize)?.attributes.as_deref()?;
+        let edge = table.next_expired(key(resource, subject), instant)?;
+        Some(((edge >> 32) as u32, edge as u32))
+    }
+
     /// The edges that have expired at this instant, ascending by class, resource and subject, from this one on.
     pub fn expired_edges(
         &self,
@@ -428,7 +443,11 @@ impl Root {
             Some(base) if Arc::ptr_eq(&self.catalog, &base.catalog) => 0,
             _ => arc_bytes::<Catalog>() + self.catalog.bytes(),
         };
-        Memory { catalog_bytes: types + classes + catalog, ..memory.get() }
+        let counters = match base {
+            Some(base) if Arc::ptr_eq(&self.counters, &base.counters) => 0,
+            _ => arc_bytes::<Counters>() + counters::bytes(&self.counters),
+        };
+        Memory { catalog_bytes: types + classes + catalog + counters, ..memory.get() }
     }
 
     #[inline]

@@ -20,7 +20,6 @@ use idhini_graph::Manifest;
 use idhini_model::{Revision, Timestamp};
 use idhini_replica::{Images, Report};
 use idhini_wire::idhini::admin::v1;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use self::facts::{Contents, FACTS_UNFINISHED, Facts, State};
@@ -29,6 +28,7 @@ use crate::client::Server;
 use crate::entropy::random;
 use crate::failure::Failure;
 use crate::output::{self, Style};
+use crate::progress::bar;
 
 /// Entries appended to the backup together, in bytes.
 const APPENDED_BYTES: usize = 4 << 20;
@@ -134,19 +134,9 @@ fn is_empty(disk: &dyn Disk) -> io::Result<bool> {
     Ok(disk.list("")?.iter().all(|name| name == "lock" || name == FACTS_UNFINISHED))
 }
 
-fn bar(length: u64, style: Style) -> ProgressBar {
-    if !style.watches() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(length);
-    let template = ProgressStyle::with_template("{msg:10} [{bar:40}] {pos}/{len} {eta}");
-    bar.set_style(template.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-    bar
-}
-
 /// Adds to a backup what a server has and it has not.
 async fn take(connection: &Connection, path: &Path, style: Style) -> Result<(), Failure> {
-    let server = Server::connect(connection, style).await?;
+    let server = Server::connect(connection).await?;
     let described = server.admin().describe(server.request(v1::DescribeRequest {})).await?.into_inner();
     let moment = Timestamp::new(described.now_seconds, i64::from(described.now_nanos))
         .map_err(|_| Failure::Answer { missing: "moment" })?;

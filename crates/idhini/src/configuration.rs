@@ -15,6 +15,7 @@ mod environment;
 mod file;
 mod flags;
 mod mistake;
+mod observing;
 mod print;
 mod table;
 mod values;
@@ -30,6 +31,7 @@ use idhini_server::{Limits, STORES_MAX};
 
 pub(crate) use self::flags::{ServeFlags, ServeTestingFlags};
 pub(crate) use self::mistake::{Mistake, Mistakes};
+pub(crate) use self::observing::{LogFormat, LogLevel, METRICS_ADDRESS, MetricsAddress, Observing};
 pub(crate) use self::print::{Format, print};
 use self::table::{SETTINGS, Setting};
 
@@ -53,6 +55,7 @@ pub(crate) struct Settings {
     pub(crate) segment_bytes: u64,
     pub(crate) limits: Limits,
     pub(crate) stores_max: usize,
+    pub(crate) observing: Observing,
 }
 
 impl Default for Settings {
@@ -69,6 +72,7 @@ impl Default for Settings {
             segment_bytes: LogOptions::new(0).segment_bytes,
             limits: Limits::default(),
             stores_max: STORES_MAX,
+            observing: Observing::default(),
         }
     }
 }

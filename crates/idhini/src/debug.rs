@@ -129,6 +129,7 @@ fn entry(id: LogId, logged: &Logged, bytes: usize, is_json: bool) {
         }
         EntryKind::Schema { .. } => (0, 0, 0, "schema"),
         EntryKind::Renumbering { removed } => (0, 0, removed.len(), "renumbering"),
+        EntryKind::Counter { .. } => (0, 0, 0, "counter"),
     };
     let cause = match origin.cause {
         Cause::Request => "request",

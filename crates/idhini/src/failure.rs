@@ -58,6 +58,12 @@ pub(crate) enum Failure {
         "`{address}` is beyond this machine, and this version has no TLS: the token could be read on the way"
     )]
     Plaintext { address: String },
+    /// Nothing would be logged or traced.
+    #[error("log lines and traces cannot be sent: {what}")]
+    Telemetry { what: String },
+    /// Where metrics would be served.
+    #[error("metrics cannot be served: {0}")]
+    Metrics(ListenError),
     /// No token.
     #[error("no token: none was given, and the client file has none for this server")]
     NoToken,
@@ -82,8 +88,35 @@ pub(crate) enum Failure {
     #[error("cannot reach a server at {address}: {source}")]
     Connect { address: String, source: tonic::transport::Error },
     /// The server refused the call.
-    #[error("{} ({:?}{})", .0.message(), .0.code(), reason(.0).map(|r| format!(", {r}")).unwrap_or_default())]
+    #[error("{}", refused(.0))]
     Refused(#[from] Status),
+    /// A message cannot be printed.
+    #[error(transparent)]
+    Print(#[from] idhini_wire::PrintError),
+    /// A moment was named twice.
+    #[error("`as-of` says of when the question is, and so does a flag of the command behind it")]
+    TwoMoments,
+    /// Neither of two arguments is an object.
+    #[error("neither `{first}` nor `{second}` is an object such as document:readme")]
+    NoObject { first: String, second: String },
+    /// A watch ended, and can be gone on with.
+    #[error("the watch ended behind {token}: {}", .status.message())]
+    WatchEnded { token: String, status: Status },
+    /// A validation file is not one.
+    #[error("{path}:{line}: {message}")]
+    Validation { path: String, line: usize, message: String },
+    /// The server refused a relationship of a file.
+    #[error("`{}`, line {line}: {}", path.display(), refused(.status))]
+    RefusedLine { path: PathBuf, line: usize, status: Status },
+    /// A file cannot be written.
+    #[error("cannot write `{}`: {source}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    /// A server says what its schema was at a moment, not at a token.
+    #[error("a validation file has the schema of its moment, and cannot be exported of a token")]
+    SchemaOfPast,
+    /// A migration cannot go on.
+    #[error(transparent)]
+    Migrate(#[from] crate::commands::MigrateError),
     /// The server answered something that this version does not know.
     #[error("the server's answer has no {missing}")]
     Answer { missing: &'static str },
@@ -169,8 +202,15 @@ impl Failure {
             | Failure::Schema(_)
             | Failure::Line { .. }
             | Failure::Relationship(_)
+            | Failure::TwoMoments
+            | Failure::SchemaOfPast
+            | Failure::NoObject { .. }
+            | Failure::Validation { .. }
+            | Failure::Write { .. }
             | Failure::Address { .. } => STATUS_MALFORMED,
-            Failure::Refused(status) => match status.code() {
+            Failure::Migrate(error) => error.status(),
+            Failure::WatchEnded { .. } | Failure::Print(_) => STATUS_UNREACHABLE,
+            Failure::Refused(status) | Failure::RefusedLine { status, .. } => match status.code() {
                 Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
                     STATUS_UNREACHABLE
                 }
@@ -197,6 +237,8 @@ impl Failure {
             | Failure::Inadmissible { .. }
             | Failure::Twice { .. }
             | Failure::Listen(_)
+            | Failure::Telemetry { .. }
+            | Failure::Metrics(_)
             | Failure::Open(_)
             | Failure::Log(_)
             | Failure::Directory(_)
@@ -218,6 +260,14 @@ impl Failure {
         match self {
             Failure::File { .. } => "name a file that exists and that you may read".to_owned(),
             Failure::Schema(_) => "correct the place that the message names".to_owned(),
+            Failure::Print(_) => "leave --json out, or use the command line of the server's own version".to_owned(),
+            Failure::TwoMoments => "leave the flag out".to_owned(),
+            Failure::SchemaOfPast => "name the moment with --as-of TIME, or add --format lines".to_owned(),
+            Failure::NoObject { .. } => "idhini expand view document:readme".to_owned(),
+            Failure::WatchEnded { token, .. } => format!("go on with `idhini watch --from {token}`"),
+            Failure::Validation { .. } => "correct the line that the message names".to_owned(),
+            Failure::Write { .. } => "name a file that you may write".to_owned(),
+            Failure::Migrate(error) => error.next_step().to_owned(),
             Failure::Line { .. } => {
                 "write relationships as document:readme#viewer@user:tom, one a line".to_owned()
             }
@@ -247,7 +297,7 @@ impl Failure {
             Failure::Connect { .. } => {
                 "start one with `idhini serve`, or set --addr or IDHINI_ADDR".to_owned()
             }
-            Failure::Refused(status) => refused_next_step(status).to_owned(),
+            Failure::Refused(status) | Failure::RefusedLine { status, .. } => refused_next_step(status).to_owned(),
             Failure::Answer { .. } => "use the command line of the server's own version".to_owned(),
             Failure::Listen(ListenError::NeedsKey) => {
                 "add --preshared-key KEY, or set IDHINI_PRESHARED_KEY".to_owned()
@@ -256,6 +306,11 @@ impl Failure {
                 "choose another port with --grpc-addr 127.0.0.1:PORT".to_owned()
             }
             Failure::Listen(_) => "leave --grpc-addr out, or choose a loopback address".to_owned(),
+            Failure::Telemetry { .. } => "correct --otlp-endpoint, or leave it out".to_owned(),
+            Failure::Metrics(ListenError::NeedsTls { .. }) => {
+                "choose a loopback address with --metrics-addr, or `off`".to_owned()
+            }
+            Failure::Metrics(_) => "choose another port with --metrics-addr 127.0.0.1:PORT, or `off`".to_owned(),
             Failure::Directory(DirectoryError::Held { .. }) => {
                 "stop that process, or choose another directory with --data-dir DIR".to_owned()
             }
@@ -330,6 +385,11 @@ fn refused_next_step(status: &Status) -> &'static str {
         (Code::Unimplemented, _) => "ask a server that has this call",
         _ => "read the message; the server's documentation explains each reason",
     }
+}
+
+fn refused(status: &Status) -> String {
+    let reason = reason(status).map(|reason| format!(", {reason}")).unwrap_or_default();
+    format!("{} ({:?}{reason})", status.message(), status.code())
 }
 
 /// The contract's reason, if the server sent one.

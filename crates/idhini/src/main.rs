@@ -1,26 +1,30 @@
 //! `idhini`: the command line, and the only place where a clock and randomness are real.
 //!
-//! Exit status: 0 done (a check: has), 1 a check: no, 2 a check: conditional; 3 the request is malformed, 4 the server
+//! Exit status: 0 done (a check: has), 1 a check: no (a comparison or a test: something differs), 2 a check: conditional; 3 the request is malformed, 4 the server
 //! refused it, 5 the server cannot be reached or was not understood, 6 the server cannot start.
 
 mod arguments;
 mod backup;
 mod client;
 mod client_file;
+mod clock;
+mod commands;
 mod configuration;
 mod debug;
 mod entropy;
 mod failure;
 mod files;
 mod output;
+mod progress;
 mod root_token;
 mod serve;
+mod telemetry;
+mod validation;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use crate::arguments::{Arguments, Command, ConfigCommand};
+use crate::commands::Asked;
 use crate::configuration::{Configuration, Format, Server};
 use crate::failure::Failure;
 
@@ -28,7 +32,7 @@ use crate::failure::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(error) => {
             let status = if error.use_stderr() { failure::STATUS_MALFORMED } else { 0 };
@@ -64,6 +68,6 @@ fn run(arguments: Arguments, style: output::Style) -> Result<u8, Failure> {
         Command::Backup(backup) => backup::run(&arguments.connection, &backup, style).map(|()| 0),
         Command::Restore(restore) => backup::restore(&restore, arguments.connection.json, style).map(|()| 0),
         Command::Debug(debug) => debug::run(&debug, arguments.connection.json).map(|()| 0),
-        command => client::run(&arguments.connection, command, style),
+        command => commands::run(Asked { connection: &arguments.connection, style }, command),
     }
 }

@@ -50,7 +50,7 @@ pub(crate) fn of_directory(disk: &dyn Disk, address: &str, style: Style) -> Resu
             // Most starts find everything in order, and need no lock.
             if file.read()?.is_empty() { Ok(()) } else { file.change(|all| moved(all, token, address)) }
         });
-        complain(found, style);
+        warn(found);
         return Ok(keys(token));
     }
     let text = draw()?;
@@ -79,11 +79,11 @@ pub(crate) fn forget(token: &str) {
 }
 
 /// A server with keys of its own took an address: whoever was there before is there no more.
-pub(crate) fn replace_at(address: &str, style: Style) {
+pub(crate) fn replace_at(address: &str) {
     let vacated = ClientFile::of_user().and_then(|file| {
         if file.token(address)?.is_none() { Ok(()) } else { file.change(|entries| vacate(entries, address)) }
     });
-    complain(vacated, style);
+    warn(vacated);
 }
 
 /// Runs a command about tokens.
@@ -116,7 +116,9 @@ fn reset(data_dir: &Path, is_json: bool, style: Style) -> Result<(), Failure> {
             true
         })
     });
-    complain(kept, style);
+    if let Some(complaint) = complaint(kept) {
+        output::notice(&complaint, style);
+    }
     // Who runs this asks for the token, be it into a pipe.
     match is_json {
         true => output::json(&json!({ "token": token })),
@@ -143,7 +145,8 @@ fn introduce(token: &str, address: &str, is_ephemeral: bool, style: Style) -> Re
             )
         }
         (Ok(path), false) => {
-            format!("a root token was made; the command line on this machine finds it in {path}")
+            tracing::info!("a root token was made; the command line on this machine finds it in {path}");
+            return Ok(());
         }
         (Err(error), true) => format!(
             "root token, shown only now: {token}\n       the command line will not find it: {error}; {}",
@@ -171,15 +174,20 @@ fn moved(entries: &mut Vec<Entry>, token: RootToken, address: &str) -> bool {
     }
 }
 
-/// Says that the client file is not as it should be; the server goes on.
-fn complain(outcome: Result<(), ClientFileError>, style: Style) {
+/// What to say if the client file is not as it should be; that is no reason to stop.
+fn complaint(outcome: Result<(), ClientFileError>) -> Option<String> {
     match outcome {
         // Who has no file needs none.
-        Ok(()) | Err(ClientFileError::Nowhere) => {}
-        Err(error) => output::notice(
-            &format!("the command line may not find the server's token: {error}; {}", error.remedy()),
-            style,
-        ),
+        Ok(()) | Err(ClientFileError::Nowhere) => None,
+        Err(error) => {
+            Some(format!("the command line may not find the server's token: {error}; {}", error.remedy()))
+        }
+    }
+}
+
+fn warn(outcome: Result<(), ClientFileError>) {
+    if let Some(complaint) = complaint(outcome) {
+        tracing::warn!("{complaint}");
     }
 }
 

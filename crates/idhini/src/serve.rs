@@ -3,7 +3,8 @@
 mod bootstrap;
 pub(crate) mod testing;
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use idhini_changelog::disk::Disk;
@@ -11,14 +12,20 @@ use idhini_changelog::embedded::Options as LogOptions;
 use idhini_changelog::{EmbeddedStore, FileDisk, LogId, MemoryStore, Store};
 use idhini_model::Timestamp;
 use idhini_replica::{Clock, Identity, Node, NodeOptions, Parts, Report};
-use idhini_server::{Keys, Listener, Offer, Options, SealOptions};
+use idhini_server::{
+    Keys, ListenError, Listener, LogObserver, Monitoring, MonitoringListener, Offer, Options, SealOptions,
+    Served, Telemetry,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::configuration::{Configuration, ServeFlags, Server, Settings};
+use crate::configuration::{
+    Configuration, METRICS_ADDRESS, MetricsAddress, Observing, ServeFlags, Server, Settings,
+};
 use crate::entropy::random;
 use crate::failure::Failure;
 use crate::output::{self, Style};
 use crate::root_token;
+use crate::telemetry;
 
 /// The namespace of a server that has one.
 const NAMESPACE: &str = "root";
@@ -33,22 +40,30 @@ const ABANDONED_MAX: Duration = Duration::from_secs(1);
 /// Serves until told to stop.
 pub(crate) fn run(flags: &ServeFlags, style: Style) -> Result<(), Failure> {
     let settings = Configuration::read(Server::Serve, &flags.0)?.settings;
-    within_runtime(serve(&settings, style))
+    observed(&settings, style, |telemetry| serve(&settings, telemetry, style))
 }
 
-async fn serve(settings: &Settings, style: Style) -> Result<(), Failure> {
+async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> Result<(), Failure> {
     // Before the data is touched: a mistake in the address is no reason to wait for it.
     let listener = Listener::bind(settings.grpc_addr).await?;
-    let stored = stored(settings, style)?;
+    let monitored = Arc::new(OnceLock::new());
+    let metrics = monitoring(&settings.observing, &telemetry, &monitored).await?;
+    let stored = stored(settings, &telemetry)?;
     let namespace = stored.node.namespace(ROOT).await?;
-    bootstrap::load(&namespace, settings, style).await?;
+    bootstrap::load(&namespace, settings).await?;
+    let served = Served { namespace: Arc::clone(&namespace), log: stored.embedded.clone() };
+    // Nobody else sets it.
+    let _ = monitored.set(served);
     let address = listener.address().to_string();
     let (keys, token_of_run) = keys(settings, &stored, &address, style)?;
     let (limits, drain_max) = (settings.limits, Duration::from_secs(settings.drain_seconds));
-    let options = Options { keys, limits, seal: seal(&stored.identity), drain_max };
+    let options = Options { keys, limits, seal: seal(&stored.identity), telemetry, drain_max };
     let stop = stopped()?;
     let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
     output::line(&format!("listening on {address} ({})", stored.place));
+    if let Some(address) = metrics {
+        output::line(&format!("metrics on http://{address}/metrics"));
+    }
     let offer = Offer::Namespace(Arc::clone(&stored.node), Arc::clone(&namespace));
     let served = listener.serve(&offer, &options, stop).await;
     looking_after.abort();
@@ -56,23 +71,35 @@ async fn serve(settings: &Settings, style: Style) -> Result<(), Failure> {
         root_token::forget(&token);
     }
     if let Err(error) = namespace.image().await {
-        output::notice(&format!("{error}; the next start reads more of the log instead"), style);
+        tracing::warn!("{}; the next start reads more of the log instead", error.for_log());
     }
     if let Some(store) = stored.embedded
         && let Err(error) = store.close().await
     {
-        output::notice(&format!("the log was not closed cleanly, nothing is lost: {error}"), style);
+        tracing::warn!(%error, "the log was not closed cleanly, nothing is lost");
     }
     Ok(served?)
 }
 
-/// Runs a server on threads of its own.
-fn within_runtime(server: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+/// Runs a server on threads of its own, logged and traced as is set.
+fn observed<F: Future<Output = Result<(), Failure>>>(
+    settings: &Settings,
+    style: Style,
+    server: impl FnOnce(Arc<Telemetry>) -> F,
+) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|source| Failure::System { what: "threads", source })?;
-    let served = runtime.block_on(server);
+    let mut traces = None;
+    let served = runtime.block_on(async {
+        let (to_collector, continues) = telemetry::begin(&settings.observing, style)?;
+        traces = Some(to_collector);
+        server(Arc::new(Telemetry::new(continues))).await
+    });
+    if let Some(traces) = traces {
+        traces.end();
+    }
     // Dropping it instead would wait for the longest write or expansion, however long that takes.
     runtime.shutdown_timeout(ABANDONED_MAX);
     served
@@ -87,7 +114,7 @@ fn keys(
 ) -> Result<(Keys, Option<String>), Failure> {
     let preshared = &settings.preshared_keys.0;
     if !preshared.is_empty() {
-        root_token::replace_at(address, style);
+        root_token::replace_at(address);
         return Ok((Keys::new(preshared.iter().map(String::as_str)), None));
     }
     match &stored.disk {
@@ -107,6 +134,36 @@ struct Stored {
     place: String,
 }
 
+/// Serves metrics, health and readiness beside the calls; returns where, or `None` if that is not wanted or the usual
+/// port is taken.
+async fn monitoring(
+    observing: &Observing,
+    telemetry: &Arc<Telemetry>,
+    served: &Arc<OnceLock<Served>>,
+) -> Result<Option<SocketAddr>, Failure> {
+    let wanted = observing.metrics_addr.unwrap_or(MetricsAddress::At(METRICS_ADDRESS));
+    let MetricsAddress::At(address) = wanted else { return Ok(None) };
+    let listener = match MonitoringListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error @ ListenError::Bind { .. }) if observing.metrics_addr.is_none() => {
+            tracing::warn!(
+                "metrics are not served: {error} Choose another port with --metrics-addr, or `off`"
+            );
+            return Ok(None);
+        }
+        Err(error) => return Err(Failure::Metrics(error)),
+    };
+    let address = listener.address();
+    let monitoring = Monitoring {
+        telemetry: Arc::clone(telemetry),
+        served: Arc::clone(served),
+        process: Arc::new(telemetry::process()),
+        profiler: observing.profiling.then(telemetry::profiler),
+    };
+    tokio::spawn(listener.serve(monitoring));
+    Ok(Some(address))
+}
+
 /// What is drawn at random for each process, beside what is set.
 fn node_options(settings: &Settings) -> Result<NodeOptions, Failure> {
     let mut options = settings.node;
@@ -115,9 +172,9 @@ fn node_options(settings: &Settings) -> Result<NodeOptions, Failure> {
     Ok(options)
 }
 
-fn stored(settings: &Settings, style: Style) -> Result<Stored, Failure> {
+fn stored(settings: &Settings, telemetry: &Arc<Telemetry>) -> Result<Stored, Failure> {
     let options = node_options(settings)?;
-    let report: Report = Arc::new(move |text| output::notice(text, style));
+    let report: Report = Arc::new(|text| tracing::warn!("{text}"));
     let clock: Clock = Arc::new(now);
     if settings.ephemeral {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
@@ -136,6 +193,7 @@ fn stored(settings: &Settings, style: Style) -> Result<Stored, Failure> {
     };
     let mut log = LogOptions::new(identity.store);
     log.segment_bytes = settings.segment_bytes;
+    log.observer = Some(Arc::new(LogObserver(Arc::clone(telemetry))));
     let store = EmbeddedStore::open(Arc::clone(&disk), &log)?;
     let store = Arc::new(store);
     let logs: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;

@@ -2,16 +2,21 @@
 //!
 //! ```text
 //! entry         first chunk, further chunks
-//! first chunk   version 1 | seconds z | nanos v | cause 1 | actor s | metadata c | kind 1 | body
+//! first chunk   format 1 | seconds z | nanos v | cause 1 | actor s | metadata c | kind 1 | body
 //! body          of relationships: changes to the end of the chunk; otherwise the fields of the kind, their bytes
 //!               going on in the further chunks
 //! change        tags 1 | resource type n | relation n | subject type n | subject relation n? | resource id p
 //!               | subject id p | attributes | old attributes
 //! attributes    caveat n? | context c? | seconds z? | nanos v?          (each if its tag is set)
+//! counter       name s | tags 1 | filter f? | old filter f?             (each if its tag is set)
+//! filter        tags 1 | resource type s? | resource id or prefix s? | relation s? | subject type s? | subject id s?
+//!               | subject relation s?
 //! ```
+//! The format is 1; of counters, which came later, it is 2, so that an earlier release says which it lacks.
+//!
 //! `v` is a varint (7 bits a byte, low ones first), `z` a zigzag varint, `s` a varint length and UTF-8, `c` a count of
 //! named values, `n` a name: 0 and the name when the chunk first has it, then its number in the chunk; `p` an id as the
-//! length that it shares with the one before it in that place, and the rest. Each chunk begins without names and ids,
+//! length that it shares with the one before it in that place, and the rest; `f` a length and a filter. Each chunk begins without names and ids,
 //! so that chunks of changes are read one by one.
 //!
 //! # Invariants
@@ -20,18 +25,23 @@
 //!
 //! Cost: O(bytes).
 
+mod filter;
+
 use std::collections::{BTreeMap, HashMap};
 
+pub(crate) use self::filter::{filter_bytes, filter_of};
 use crate::entry::Cause;
 use crate::{
     Attributes, CaveatUse, Change, Context, ContextValue, Entry, EntryKind, Logged, Origin, Relationship,
     ResourceRef, Revision, SubjectRef, Timestamp, VALUE_DEPTH_MAX,
 };
 
-const VERSION: u8 = 1;
+/// The newest format that is read.
+const FORMAT: u8 = 2;
 const KIND_RELATIONSHIPS: u8 = 1;
 const KIND_SCHEMA: u8 = 2;
 const KIND_RENUMBERING: u8 = 3;
+const KIND_COUNTER: u8 = 4;
 
 const TAG_CREATED: u8 = 0;
 const TAG_REPLACED: u8 = 1;
@@ -43,12 +53,20 @@ const TAG_EXPIRES: u8 = 1 << 4;
 const TAG_OLD_CAVEAT: u8 = 1 << 5;
 const TAG_OLD_EXPIRES: u8 = 1 << 6;
 
+const TAG_NEW: u8 = 1;
+const TAG_OLD: u8 = 2;
+
+/// The format of entries of a kind: the first that had it.
+fn format_of(kind: u8) -> u8 {
+    if kind == KIND_COUNTER { 2 } else { 1 }
+}
+
 /// Why bytes are not an entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// Written by a later release.
-    #[error("the entry has format {found}; this release reads format {VERSION}")]
+    #[error("the entry has format {found}; this release reads formats up to {FORMAT}")]
     NewerFormat {
         /// The format found.
         found: u8,
@@ -70,7 +88,7 @@ impl Logged {
     #[must_use]
     pub fn to_chunks(&self, chunk_bytes: usize) -> Vec<Vec<u8>> {
         let mut writer = Writer::default();
-        writer.bytes.push(VERSION);
+        writer.bytes.push(format_of(kind_of(&self.entry.kind)));
         writer.moment(self.origin.written_at);
         writer.bytes.push(match self.origin.cause {
             Cause::Request => 0,
@@ -79,9 +97,10 @@ impl Logged {
         writer.string(&self.origin.actor);
         writer.context(&self.origin.metadata);
         let mut chunks = Vec::new();
+        writer.bytes.push(kind_of(&self.entry.kind));
+        let head_bytes = writer.bytes.len();
         match &self.entry.kind {
             EntryKind::Relationships(changes) => {
-                writer.bytes.push(KIND_RELATIONSHIPS);
                 for change in changes {
                     if writer.bytes.len() >= chunk_bytes {
                         chunks.push(std::mem::take(&mut writer).bytes);
@@ -92,20 +111,27 @@ impl Logged {
                 chunks.push(writer.bytes);
             }
             EntryKind::Schema { new, old } => {
-                writer.bytes.push(KIND_SCHEMA);
-                let head_bytes = writer.bytes.len();
                 writer.string(new);
                 writer.string(old);
                 chunks = cut(&writer.bytes, head_bytes, chunk_bytes);
             }
             EntryKind::Renumbering { removed } => {
-                writer.bytes.push(KIND_RENUMBERING);
-                let head_bytes = writer.bytes.len();
                 writer.varint(removed.len() as u64);
                 for (object_type, number, id) in removed {
                     writer.string(object_type);
                     writer.varint(u64::from(*number));
                     writer.string(id);
+                }
+                chunks = cut(&writer.bytes, head_bytes, chunk_bytes);
+            }
+            EntryKind::Counter { name, new, old } => {
+                writer.string(name);
+                let tag = |is_set: bool, tag: u8| if is_set { tag } else { 0 };
+                writer.bytes.push(tag(new.is_some(), TAG_NEW) | tag(old.is_some(), TAG_OLD));
+                for filter in [new, old].into_iter().flatten() {
+                    let bytes = filter_bytes(filter);
+                    writer.varint(bytes.len() as u64);
+                    writer.bytes.extend_from_slice(&bytes);
                 }
                 chunks = cut(&writer.bytes, head_bytes, chunk_bytes);
             }
@@ -134,7 +160,7 @@ impl Logged {
     /// # Errors
     /// [`DecodeError`].
     pub fn begun<B: AsRef<[u8]>>(chunks: &[B]) -> Result<(Origin, EntryKind), DecodeError> {
-        let (mut reader, further) = begun(chunks)?;
+        let (format, mut reader, further) = begun(chunks)?;
         let written_at = reader.moment()?;
         let cause = match reader.byte("a cause")? {
             0 => Cause::Request,
@@ -144,6 +170,9 @@ impl Logged {
         let actor = reader.string()?.to_owned();
         let metadata = reader.context()?;
         let kind = reader.byte("a kind")?;
+        if format != format_of(kind) {
+            return Err(reader.malformed("a kind of this format"));
+        }
         let origin = Origin { written_at, cause, actor, metadata };
         if kind == KIND_RELATIONSHIPS {
             let mut changes = Vec::new();
@@ -176,18 +205,27 @@ impl Logged {
     /// # Errors
     /// [`DecodeError`].
     pub fn written_at_of<B: AsRef<[u8]>>(chunks: &[B]) -> Result<Timestamp, DecodeError> {
-        begun(chunks)?.0.moment()
+        begun(chunks)?.1.moment()
     }
 }
 
-/// The first chunk behind the format, and the further ones.
-fn begun<B: AsRef<[u8]>>(chunks: &[B]) -> Result<(Reader<'_>, &[B]), DecodeError> {
+fn kind_of(kind: &EntryKind) -> u8 {
+    match kind {
+        EntryKind::Relationships(_) => KIND_RELATIONSHIPS,
+        EntryKind::Schema { .. } => KIND_SCHEMA,
+        EntryKind::Renumbering { .. } => KIND_RENUMBERING,
+        EntryKind::Counter { .. } => KIND_COUNTER,
+    }
+}
+
+/// The format, the first chunk behind it, and the further ones.
+fn begun<B: AsRef<[u8]>>(chunks: &[B]) -> Result<(u8, Reader<'_>, &[B]), DecodeError> {
     let nothing = DecodeError::Malformed { chunk: 0, offset: 0, what: "a chunk" };
     let (first, further) = chunks.split_first().ok_or(nothing)?;
     let mut reader = Reader::new(0, first.as_ref());
     match reader.byte("the format")? {
-        VERSION => Ok((reader, further)),
-        found if found > VERSION => Err(DecodeError::NewerFormat { found }),
+        format @ 1..=FORMAT => Ok((format, reader, further)),
+        found if found > FORMAT => Err(DecodeError::NewerFormat { found }),
         _ => Err(reader.malformed("a format")),
     }
 }
@@ -561,6 +599,21 @@ impl<'b> Reader<'b> {
                     removed.push((object_type, number, self.string()?.to_owned()));
                 }
                 Ok(EntryKind::Renumbering { removed })
+            }
+            KIND_COUNTER => {
+                let name = self.string()?.to_owned();
+                let tags = self.byte("a counter's filters")?;
+                if tags & !(TAG_NEW | TAG_OLD) != 0 {
+                    return Err(self.malformed("known tags"));
+                }
+                let mut filter = |tag: u8| match tags & tag {
+                    0 => Ok(None),
+                    _ => {
+                        let count = self.count()?;
+                        filter_of(self.take(count, "a filter")?).map(|filter| Some(Box::new(filter)))
+                    }
+                };
+                Ok(EntryKind::Counter { name, new: filter(TAG_NEW)?, old: filter(TAG_OLD)? })
             }
             _ => Err(self.malformed("a known kind of entry")),
         }

@@ -1,6 +1,6 @@
 //! What one place in the log records: the change itself, never a question to be judged again.
 
-use crate::{CaveatUse, Context, Relationship, Revision, Timestamp};
+use crate::{CaveatUse, Context, Filter, Relationship, Revision, Timestamp};
 
 /// A relationship's attributes: what TOUCH may replace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,6 +44,26 @@ pub enum EntryKind {
         /// Per removed object: type, the number it had, its id; sorted by type and number.
         removed: Vec<(String, u32, String)>,
     },
+    /// A counter was registered, or taken away.
+    Counter {
+        /// Its name.
+        name: String,
+        /// What it counts after the entry (nothing: it is not registered).
+        new: Option<Box<Filter>>,
+        /// What it counted before the entry.
+        old: Option<Box<Filter>>,
+    },
+}
+
+impl Change {
+    /// The relationship, as it is after the change or, if it is gone, as it was before.
+    #[must_use]
+    pub fn relationship(&self) -> &Relationship {
+        match self {
+            Change::Created(relationship) | Change::Deleted(relationship) => relationship,
+            Change::Replaced { new, .. } => new,
+        }
+    }
 }
 
 impl EntryKind {
@@ -52,7 +72,7 @@ impl EntryKind {
     pub fn weight(&self) -> u64 {
         match self {
             EntryKind::Relationships(changes) => (changes.len() as u64).max(1),
-            EntryKind::Schema { .. } => 1,
+            EntryKind::Schema { .. } | EntryKind::Counter { .. } => 1,
             EntryKind::Renumbering { removed } => (removed.len() as u64).max(1),
         }
     }

@@ -5,6 +5,7 @@
 mod context;
 mod encoding;
 mod entry;
+mod filter;
 mod names;
 mod relationship;
 mod revision;
@@ -13,6 +14,7 @@ mod timestamp;
 pub use context::{Context, ContextError, ContextValue, VALUE_DEPTH_MAX};
 pub use encoding::DecodeError;
 pub use entry::{Attributes, Cause, Change, Entry, EntryKind, Logged, Origin};
+pub use filter::{Filter, IdFilter, RelationFilter, SubjectFilter};
 pub use names::{
     NAME_BYTES_MAX, NAME_BYTES_MIN, NameError, OBJECT_ID_BYTES_MAX, TYPE_BYTES_MAX, validate_caveat_name,
     validate_name, validate_object_id, validate_type,

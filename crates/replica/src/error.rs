@@ -4,11 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use idhini_changelog::{AppendError, LogError};
+use idhini_engine::{Answer, EngineError, Permissionship};
 use idhini_graph::ApplyError;
 use idhini_model::{DecodeError, Relationship, Revision, Timestamp};
 use idhini_schema::{RelationshipError, SchemaError};
 
-use crate::Precondition;
+use crate::{Filter, Precondition};
 
 /// Why the namespace did not do what was asked. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,39 @@ pub enum ReplicaError {
         /// The first that does not.
         precondition: Box<Precondition>,
     },
+    /// A check that was made a precondition has another answer, or none that is definite.
+    #[error(
+        "a permission precondition does not hold: the answer is {}", match .answer.permissionship {
+            Permissionship::No => "no",
+            Permissionship::Conditional => "conditional, and only a definite one satisfies",
+            Permissionship::Has => "yes",
+        }
+    )]
+    PermissionPreconditionFailed {
+        /// The first that does not.
+        precondition: Box<Precondition>,
+        /// What the check answers.
+        answer: Box<Answer>,
+    },
+    /// A check that was made a precondition has no answer.
+    #[error("a permission precondition has no answer: {0}")]
+    Unanswerable(#[from] EngineError),
+    /// Judging the preconditions' checks would hold up all other writers.
+    #[error(
+        "the checks of the preconditions visit more than {cost_max} relationships; check something narrower, or before the write"
+    )]
+    PreconditionsTooCostly {
+        /// What those of one request may spend.
+        cost_max: u64,
+    },
+    /// Setting a relation would change more than it may.
+    #[error(
+        "more than {changes_max} relationships would be created, replaced or deleted; set the relation in steps, or delete by a filter first"
+    )]
+    TooManyToSet {
+        /// How many may be.
+        changes_max: usize,
+    },
     /// Judging the preconditions would hold up all other writers.
     #[error(
         "the preconditions look at more than {edges_max} relationships; name a resource's id or a subject's id in their filters"
@@ -80,6 +114,26 @@ pub enum ReplicaError {
         limit: u64,
         /// The filter's resource type, if it has one.
         resource_type: Option<String>,
+    },
+    /// A counter of this name is there already.
+    #[error("counter `{name}` is registered already; unregister it first, or choose another name")]
+    CounterRegistered {
+        /// As asked.
+        name: String,
+        /// What it was to count.
+        filter: Box<Filter>,
+    },
+    /// There is no counter of this name.
+    #[error("no counter `{name}` is registered")]
+    CounterNotRegistered {
+        /// As asked.
+        name: String,
+    },
+    /// The namespace has as many counters as it may have.
+    #[error("{counters_max} counters are registered, and no more may be; unregister one first")]
+    TooManyCounters {
+        /// How many there may be.
+        counters_max: usize,
     },
     /// The text is not a schema.
     #[error(transparent)]
@@ -207,6 +261,14 @@ pub enum FollowError {
         missing: Revision,
         /// Where the log ends.
         head: Revision,
+    },
+    /// An entry does not have the part that reading it goes on with.
+    #[error("the entry at revision {revision} has no part {part}")]
+    NoSuchPart {
+        /// Its place.
+        revision: Revision,
+        /// The part, from 0.
+        part: usize,
     },
     /// An image is of an entry that the log does not have yet, though only durable ones are imaged.
     #[error(

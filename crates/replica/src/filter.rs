@@ -1,139 +1,55 @@
-//! Which relationships are meant? Filters of reads, deletes and preconditions.
+//! What a filter means under a schema: which names it may use, which classes can match.
 
-use idhini_model::{Relationship, SubjectRef};
+use idhini_model::{Filter, RelationFilter, SubjectFilter};
 use idhini_schema::{ClassKey, Schema, SubjectKind};
 
 use crate::ReplicaError;
 
-/// Relationships that agree with every field that is set.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Filter {
-    /// The resource's definition.
-    pub resource_type: Option<String>,
-    /// The resource's id.
-    pub resource_id: Option<IdFilter>,
-    /// The relation's name.
-    pub relation: Option<String>,
-    /// The subject.
-    pub subject: Option<SubjectFilter>,
-}
-
-/// One id, or all that begin alike.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IdFilter {
-    /// This id.
-    Exactly(String),
-    /// Ids that begin so.
-    StartsWith(String),
-}
-
-/// Subjects that agree with every field that is set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubjectFilter {
-    /// The subject's definition.
-    pub subject_type: String,
-    /// The subject's id; `*` means the wildcard.
-    pub subject_id: Option<String>,
-    /// The subject's relation.
-    pub relation: RelationFilter,
-}
-
-/// What a filter asks of the subject's relation.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum RelationFilter {
-    /// Any relation, or none.
-    #[default]
-    Any,
-    /// No relation.
-    Absent,
-    /// This one.
-    Named(String),
-}
-
-impl Filter {
-    /// Whether nothing is asked for.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Filter::default()
-    }
-
-    /// Refuses names that the schema does not have: a filter that could never match is a mistake.
-    ///
-    /// # Errors
-    /// [`ReplicaError::UnknownDefinition`], [`ReplicaError::UnknownMember`] or [`ReplicaError::NotARelation`].
-    pub fn check(&self, schema: Option<&Schema>) -> Result<(), ReplicaError> {
-        if let Some(resource_type) = &self.resource_type {
-            let definition = definition(schema, resource_type)?;
-            if let Some(relation) = &self.relation {
-                if definition.permission(relation).is_some() {
-                    return Err(ReplicaError::NotARelation {
-                        definition: resource_type.clone(),
-                        permission: relation.clone(),
-                    });
-                }
-                if definition.relation(relation).is_none() {
-                    return Err(unknown_member(resource_type, relation));
-                }
+/// Refuses names that the schema does not have: a filter that could never match is a mistake.
+///
+/// # Errors
+/// [`ReplicaError::UnknownDefinition`], [`ReplicaError::UnknownMember`] or [`ReplicaError::NotARelation`].
+pub fn check_filter(filter: &Filter, schema: Option<&Schema>) -> Result<(), ReplicaError> {
+    if let Some(resource_type) = &filter.resource_type {
+        let definition = definition(schema, resource_type)?;
+        if let Some(relation) = &filter.relation {
+            if definition.permission(relation).is_some() {
+                return Err(ReplicaError::NotARelation {
+                    definition: resource_type.clone(),
+                    permission: relation.clone(),
+                });
+            }
+            if definition.relation(relation).is_none() {
+                return Err(unknown_member(resource_type, relation));
             }
         }
-        if let Some(subject) = &self.subject {
-            let definition = definition(schema, &subject.subject_type)?;
-            if let RelationFilter::Named(relation) = &subject.relation
-                && !definition.has_member(relation)
-            {
-                return Err(unknown_member(&subject.subject_type, relation));
-            }
-        }
-        Ok(())
     }
-
-    /// Whether relationships of this class can match.
-    pub(crate) fn admits_class(&self, class: &ClassKey) -> bool {
-        let resource = self.resource_type.as_ref().is_none_or(|t| *t == class.resource_type);
-        let relation = self.relation.as_ref().is_none_or(|r| *r == class.relation);
-        resource && relation && self.subject.as_ref().is_none_or(|s| s.admits_class(class))
-    }
-
-    /// Whether this relationship matches.
-    #[must_use]
-    pub fn admits(&self, relationship: &Relationship) -> bool {
-        let resource = &relationship.resource;
-        self.resource_type.as_ref().is_none_or(|t| *t == resource.object_type)
-            && self.resource_id.as_ref().is_none_or(|i| i.admits(&resource.object_id))
-            && self.relation.as_ref().is_none_or(|r| *r == relationship.relation)
-            && self.subject.as_ref().is_none_or(|s| s.admits(&relationship.subject))
-    }
-}
-
-impl IdFilter {
-    pub(crate) fn admits(&self, id: &str) -> bool {
-        match self {
-            IdFilter::Exactly(wanted) => wanted == id,
-            IdFilter::StartsWith(prefix) => id.starts_with(prefix.as_str()),
+    if let Some(subject) = &filter.subject {
+        let definition = definition(schema, &subject.subject_type)?;
+        if let RelationFilter::Named(relation) = &subject.relation
+            && !definition.has_member(relation)
+        {
+            return Err(unknown_member(&subject.subject_type, relation));
         }
     }
+    Ok(())
 }
 
-impl SubjectFilter {
-    fn admits_class(&self, class: &ClassKey) -> bool {
-        self.subject_type == class.subject_type
-            && match (&self.relation, &class.subject) {
-                (RelationFilter::Any, _) => true,
-                (RelationFilter::Absent, kind) => !matches!(kind, SubjectKind::Userset(_)),
-                (RelationFilter::Named(wanted), SubjectKind::Userset(relation)) => wanted == relation,
-                (RelationFilter::Named(_), _) => false,
-            }
-    }
+/// Whether relationships of this class can match.
+pub(crate) fn admits_class(filter: &Filter, class: &ClassKey) -> bool {
+    let resource = filter.resource_type.as_ref().is_none_or(|t| *t == class.resource_type);
+    let relation = filter.relation.as_ref().is_none_or(|r| *r == class.relation);
+    resource && relation && filter.subject.as_ref().is_none_or(|s| subject_admits_class(s, class))
+}
 
-    fn admits(&self, subject: &SubjectRef) -> bool {
-        self.subject_type == subject.object_type
-            && self.subject_id.as_ref().is_none_or(|id| *id == subject.object_id)
-            && match &self.relation {
-                RelationFilter::Any => true,
-                RelationFilter::Absent => subject.relation.is_none(),
-                RelationFilter::Named(wanted) => subject.relation.as_ref() == Some(wanted),
-            }
-    }
+fn subject_admits_class(subject: &SubjectFilter, class: &ClassKey) -> bool {
+    subject.subject_type == class.subject_type
+        && match (&subject.relation, &class.subject) {
+            (RelationFilter::Any, _) => true,
+            (RelationFilter::Absent, kind) => !matches!(kind, SubjectKind::Userset(_)),
+            (RelationFilter::Named(wanted), SubjectKind::Userset(relation)) => wanted == relation,
+            (RelationFilter::Named(_), _) => false,
+        }
 }
 
 fn definition<'s>(

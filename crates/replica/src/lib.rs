@@ -11,7 +11,9 @@
 
 mod backup;
 pub mod broken;
+mod count;
 mod error;
+mod facts;
 mod filter;
 mod follow;
 mod history;
@@ -21,11 +23,13 @@ mod judge;
 mod maintain;
 mod namespace;
 mod node;
+mod preconditions;
 mod published;
 mod rebuild;
 mod request;
 mod root_token;
 mod schema_change;
+mod set_relation;
 mod size;
 mod small_file;
 mod sweep;
@@ -33,15 +37,24 @@ mod watch;
 mod writer;
 
 pub use backup::{BackupError, Restored, Target, Verified, restore, verify};
+pub use count::Count;
 pub use error::{FollowError, ReplicaError, SchemaChange};
-pub use filter::{Filter, IdFilter, RelationFilter, SubjectFilter};
+pub use facts::{BATCH_BOUNDS, Batches};
+pub use filter::check_filter;
 pub use identity::{DIRECTORY_FORMAT, Identity, IdentityError};
+pub use idhini_model::{Filter, IdFilter, RelationFilter, SubjectFilter};
 pub use images::{ImageFacts, ImageFileError, Images, Report};
+pub use judge::COUNTERS_MAX;
 pub use maintain::MaintainError;
-pub use namespace::{Clock, Namespace, Options, PRECONDITION_EDGES_MAX, Wanted};
+pub use namespace::{
+    Clock, Namespace, Options, PERMISSION_PRECONDITION_COST_MAX, PRECONDITION_EDGES_MAX, Wanted,
+};
 pub use node::{Node, NodeOptions, OpenError, Parts};
 pub use published::{Page, Portion, Position, Published, Row};
-pub use request::{Delete, Deleted, Operation, Precondition, Update, Write};
+pub use request::{
+    CounterChange, Delete, Deleted, Member, Operation, PermissionQuestion, Precondition, Set, SetRelation,
+    Tally, Update, Write,
+};
 pub use root_token::{RootToken, RootTokenError};
 pub use watch::{Changes, Part};
 pub use writer::ENTRY_BYTES_MAX;

@@ -39,6 +39,17 @@ pub enum OpenError {
     Images(#[from] ImageFileError),
 }
 
+impl OpenError {
+    /// For the operator: without what stands in relationships.
+    #[must_use]
+    pub fn for_log(&self) -> String {
+        match self {
+            OpenError::Follow(error) => error.for_log(),
+            OpenError::Images(error) => error.to_string(),
+        }
+    }
+}
+
 /// What a node is made of.
 pub struct Parts {
     /// The logs.
@@ -208,7 +219,13 @@ impl Node {
                 for id in closed {
                     match self.namespace(id).await {
                         Ok(namespace) => self.look_after(id, &namespace).await,
-                        Err(error) => (self.parts.report)(&format!("log {} cannot be opened: {error}", id.0)),
+                        Err(error) => {
+                            (self.parts.report)(&format!(
+                                "log {} cannot be opened: {}",
+                                id.0,
+                                error.for_log()
+                            ));
+                        }
                     }
                 }
             }
@@ -218,7 +235,7 @@ impl Node {
 
     async fn look_after(&self, id: LogId, namespace: &Arc<Namespace>) {
         if let Err(error) = namespace.maintain().await {
-            (self.parts.report)(&format!("log {}: {error}", id.0));
+            (self.parts.report)(&format!("log {}: {}", id.0, error.for_log()));
         }
         namespace.forget_rebuilt(namespace.now());
         self.count(id, namespace);

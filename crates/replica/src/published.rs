@@ -13,6 +13,7 @@ use idhini_graph::{ApplyError, ClassId, Root, Run};
 use idhini_model::{Entry, EntryKind, Relationship, Revision, Timestamp};
 use idhini_schema::{ClassKey, Schema};
 
+use crate::filter::admits_class;
 use crate::{Filter, IdFilter};
 
 /// One revision of the namespace, as its readers see it.
@@ -156,19 +157,22 @@ impl Published {
         after: Option<Position>,
         portion: Portion,
     ) -> Page {
-        let mut scan = Scan { of: self, filter, instant, portion, page: Page::default() };
-        let first = after.map_or(0, |p| p.class);
-        for (index, (key, class)) in (0u32..).zip(self.classes.iter()) {
-            if index < first || !filter.admits_class(key) {
-                continue;
-            }
-            let within = after.filter(|p| p.class == index).map(|p| (p.resource, p.subject));
-            if let ControlFlow::Break(at) = scan.class(index, key, *class, within) {
-                scan.page.next = Some(at);
-                break;
-            }
-        }
+        let mut scan = Scan { of: self, filter, instant, portion, counted: None, page: Page::default() };
+        scan.all(after);
         scan.page
+    }
+
+    /// As [`Published::read`], but only how many match; with where to go on and the edges looked at.
+    pub(crate) fn count_portion(
+        &self,
+        filter: &Filter,
+        instant: Timestamp,
+        after: Option<Position>,
+        portion: Portion,
+    ) -> (u64, Option<Position>, u64) {
+        let mut scan = Scan { of: self, filter, instant, portion, counted: Some(0), page: Page::default() };
+        scan.all(after);
+        (scan.counted.unwrap_or_default(), scan.page.next, scan.page.edges)
     }
 }
 
@@ -178,10 +182,26 @@ struct Scan<'a> {
     filter: &'a Filter,
     instant: Timestamp,
     portion: Portion,
+    /// Of a scan that only counts: how many match. Its page has no rows.
+    counted: Option<u64>,
     page: Page,
 }
 
 impl Scan<'_> {
+    fn all(&mut self, after: Option<Position>) {
+        let first = after.map_or(0, |p| p.class);
+        for (index, (key, class)) in (0u32..).zip(self.of.classes.iter()) {
+            if index < first || !admits_class(self.filter, key) {
+                continue;
+            }
+            let within = after.filter(|p| p.class == index).map(|p| (p.resource, p.subject));
+            if let ControlFlow::Break(at) = self.class(index, key, *class, within) {
+                self.page.next = Some(at);
+                break;
+            }
+        }
+    }
+
     fn class(
         &mut self,
         index: u32,
@@ -253,10 +273,14 @@ impl Scan<'_> {
     fn visit(&mut self, index: u32, class: ClassId, resource: u32, subject: u32) -> ControlFlow<Position> {
         let position = Position { class: index, resource, subject };
         self.page.edges += 1;
-        if self.matches(class, resource, subject)
-            && let Some(relationship) = self.of.root.relationship(class, resource, subject)
-        {
-            self.page.rows.push(Row { relationship, position });
+        if self.matches(class, resource, subject) {
+            match &mut self.counted {
+                Some(counted) => *counted += 1,
+                None => {
+                    let relationship = self.of.root.relationship(class, resource, subject);
+                    self.page.rows.extend(relationship.map(|relationship| Row { relationship, position }));
+                }
+            }
         }
         if self.page.rows.len() >= self.portion.rows_max || self.page.edges > self.portion.edges_max {
             return ControlFlow::Break(position);

@@ -17,6 +17,7 @@ use tonic::{Code, Request, Response, Status, async_trait};
 use crate::lookups::Answers;
 use crate::refusal::Refusal;
 use crate::seal::SealOptions;
+use crate::telemetry;
 
 /// Bytes of entries in one message, unless one chunk is longer.
 const ENTRIES_BYTES: usize = 1 << 20;
@@ -40,7 +41,10 @@ impl Admin {
 
     async fn namespace(&self, log: u64) -> Result<Arc<Namespace>, Status> {
         let opened = self.node.namespace(LogId(log)).await;
-        opened.map_err(|error| Status::unavailable(format!("log {log} cannot be opened: {error}")))
+        opened.map_err(|error| {
+            telemetry::failed_because(|| Some(error.for_log()));
+            Status::unavailable(format!("log {log} cannot be opened: {error}"))
+        })
     }
 }
 
@@ -48,7 +52,10 @@ fn log_status(error: &LogError) -> Status {
     match error {
         LogError::Trimmed { .. } => Refusal::new(Code::OutOfRange, error.to_string()).into(),
         LogError::Deleted { .. } => Refusal::new(Code::NotFound, error.to_string()).into(),
-        _ => Refusal::new(Code::Unavailable, "the log cannot be read at present").into(),
+        error => {
+            telemetry::failed_because(|| Some(error.to_string()));
+            Refusal::new(Code::Unavailable, "the log cannot be read at present").into()
+        }
     }
 }
 

@@ -3,28 +3,46 @@
 use idhini_engine::{
     Answer, Check, CheckBulk, EngineError, Expand, ExpandKind, ExpandTree, Limits, Permissionship, Question,
 };
-use idhini_model::{Context, ResourceRef, SubjectRef};
+use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
+use idhini_wire::timestamp_message;
+use prost_types::Struct;
 use tonic::{Code, Request, Response, Status};
+use tracing::Instrument as _;
 
 use crate::deadline::Deadline;
-use crate::meta::Cost;
 use crate::pin::{Pinned, Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
+use crate::telemetry;
 use crate::trace;
 
 /// One question, with what it names.
-struct Asked {
-    resource: ResourceRef,
-    permission: String,
-    subject: SubjectRef,
-    context: Context,
+pub(crate) struct Asked {
+    pub(crate) resource: ResourceRef,
+    pub(crate) permission: String,
+    pub(crate) subject: SubjectRef,
+    pub(crate) context: Context,
 }
 
 impl Asked {
-    fn question(&self) -> Question<'_> {
+    /// Of a request about one subject.
+    pub(crate) fn of(
+        resource: Option<v1::ObjectReference>,
+        permission: String,
+        subject: Option<v1::SubjectReference>,
+        context: Option<Struct>,
+    ) -> Result<Asked, Refusal> {
+        Ok(Asked {
+            resource: requests::required(resource, "resource")?.try_into()?,
+            permission: requests::permission(permission)?,
+            subject: requests::one_subject(subject, "subject.object_id", "check the permission")?,
+            context: requests::context(context)?,
+        })
+    }
+
+    pub(crate) fn question(&self) -> Question<'_> {
         Question {
             resource: &self.resource,
             permission: &self.permission,
@@ -42,25 +60,27 @@ pub(crate) async fn check(
     let when = When::of(request.metadata())?;
     let deadline = when.deadline;
     let message = request.into_inner();
-    let asked = Asked {
-        resource: requests::required(message.resource, "resource")?.try_into().map_err(Refusal::from)?,
-        permission: requests::permission(message.permission)?,
-        subject: requests::one_subject(message.subject, "subject.object_id", "check the permission")?,
-        context: requests::context(message.context)?,
-    };
+    let asked = Asked::of(message.resource, message.permission, message.subject, message.context)?;
     let pinned = shared.pin(message.consistency, when).await?;
-    let limits = Limits { cost_max: shared.limits.cost_max };
+    let limits = shared.question_limits();
     let mut budget = message.with_tracing.then(trace::Budget::new);
-    let (answer, debug_trace, cost) = answer(&pinned, &asked, limits, budget.as_mut(), deadline).await?;
-    let mut response = Response::new(v1::CheckPermissionResponse {
+    let Answered { answer, expires_at, debug_trace } =
+        answer(&pinned, &asked, limits, budget.as_mut(), deadline).await?;
+    Ok(Response::new(v1::CheckPermissionResponse {
         checked_at: pinned.zed_token(),
         permissionship: permissionship(answer.permissionship) as i32,
         partial_caveat_info: partial_caveat_info(&answer),
         debug_trace,
-        optional_expires_at: None,
-    });
-    response.extensions_mut().insert(Cost(cost));
-    Ok(response)
+        optional_expires_at: expires_at.map(timestamp_message),
+    }))
+}
+
+/// An answer with what belongs to it.
+struct Answered {
+    answer: Answer,
+    /// Until when it stays the same, unless something is written.
+    expires_at: Option<Timestamp>,
+    debug_trace: Option<v1::DebugInformation>,
 }
 
 /// Explained as far as the budget reaches; without one, or with one that is spent, there is no trace.
@@ -70,18 +90,24 @@ async fn answer(
     limits: Limits,
     budget: Option<&mut trace::Budget>,
     deadline: Deadline,
-) -> Result<(Answer, Option<v1::DebugInformation>, u64), Refusal> {
+) -> Result<Answered, Refusal> {
     let snapshot = pinned.snapshot(&asked.resource.object_type)?;
     let mut check = Check::open(snapshot, asked.question(), limits)?;
-    let answer = deadline.drive(|fuel| check.advance(fuel)).await?;
-    let debug = match budget.filter(|budget| !budget.is_spent()) {
+    let answered = deadline.drive(|fuel| check.advance(fuel)).instrument(telemetry::evaluation_span()).await;
+    let cost = check.cost();
+    telemetry::checked(cost);
+    let answer = answered?;
+    let expires_at = check.until();
+    let debug_trace = match budget.filter(|budget| !budget.is_spent()) {
         Some(budget) => {
-            let explanation = deadline.drive(|fuel| check.advance_explanation(fuel)).await?;
+            let explained = deadline.drive(|fuel| check.advance_explanation(fuel)).await;
+            telemetry::charge(check.cost().saturating_sub(cost));
+            let explanation = explained?;
             Some(trace::debug_information(&explanation, snapshot.plans.schema(), &asked.subject, budget))
         }
         None => None,
     };
-    Ok((answer, debug, check.cost()))
+    Ok(Answered { answer, expires_at, debug_trace })
 }
 
 /// CheckBulkPermissions.
@@ -104,7 +130,7 @@ pub(crate) async fn check_bulk(
     }
     let asked = message.items.iter().map(asked_in_bulk).collect::<Result<Vec<_>, _>>()?;
     let pinned = shared.pin(message.consistency, when).await?;
-    let limits = Limits { cost_max: shared.limits.cost_max };
+    let limits = shared.question_limits();
     let mut pairs = Vec::with_capacity(count);
     let responses = match message.with_tracing {
         true => traced(&pinned, &asked, limits, deadline).await?,
@@ -130,7 +156,10 @@ async fn untraced(
         return Ok(asked.iter().map(unknown).collect());
     };
     let mut bulk = CheckBulk::open(snapshot, asked.iter().map(Asked::question).collect(), limits);
-    let answers = deadline.drive(|fuel| Ok::<_, EngineError>(bulk.advance(fuel))).await?;
+    let answering = deadline.drive(|fuel| Ok::<_, EngineError>(bulk.advance(fuel)));
+    let answers = answering.instrument(telemetry::evaluation_span()).await;
+    telemetry::charge(bulk.cost());
+    let answers = answers?;
     Ok(answers.into_iter().map(|a| bulk_response(a.map_err(Refusal::from), None)).collect())
 }
 
@@ -145,7 +174,7 @@ async fn traced(
     let mut budget = trace::Budget::new();
     for asked in asked {
         responses.push(match answer(pinned, asked, limits, Some(&mut budget), deadline).await {
-            Ok((answer, debug, _)) => bulk_response(Ok(answer), debug),
+            Ok(Answered { answer, debug_trace, .. }) => bulk_response(Ok(answer), debug_trace),
             Err(refusal) => bulk_response(Err(refusal), None),
         });
         deadline.pause().await?;
@@ -201,14 +230,18 @@ pub(crate) async fn expand(
         requests::required(message.resource, "resource")?.try_into().map_err(Refusal::from)?;
     let permission = requests::permission(message.permission)?;
     let pinned = shared.pin(message.consistency, when).await?;
-    let limits = Limits { cost_max: shared.limits.cost_max };
+    let limits = shared.question_limits();
     let snapshot = pinned.snapshot(&resource.object_type)?;
     let mut expand = Expand::open(snapshot, &resource, &permission, limits).map_err(Refusal::from)?;
-    let tree = deadline.drive(|fuel| expand.advance(fuel)).await?;
+    let expanding =
+        deadline.drive(|fuel| expand.advance(fuel)).instrument(telemetry::evaluation_span()).await;
+    telemetry::charge(expand.cost());
+    let tree = expanding?;
     // A large tree takes a while to rewrite, so that is done where it holds nobody up. The task can only have panicked.
-    let tree_root = tokio::task::spawn_blocking(move || expansion(tree))
-        .await
-        .map_err(|_| Refusal::new(Code::Internal, "expanding failed inside the server"))?;
+    let tree_root = tokio::task::spawn_blocking(move || expansion(tree)).await.map_err(|error| {
+        telemetry::failed_because(|| Some(error.to_string()));
+        Refusal::new(Code::Internal, "expanding failed inside the server")
+    })?;
     let expanded_at = pinned.zed_token();
     Ok(Response::new(v1::ExpandPermissionTreeResponse { expanded_at, tree_root: Some(tree_root) }))
 }

@@ -1,4 +1,4 @@
-//! The services: `authzed.api.v1` over a namespace, authenticated and limited.
+//! The services: `authzed.api.v1` and `idhini.v1` over a namespace, authenticated and limited.
 //!
 //! Bytes → wire → model → replica → engine → model → wire → bytes. Nothing is evaluated here.
 //!
@@ -11,11 +11,14 @@ mod admin;
 mod auth;
 mod checks;
 mod deadline;
+mod experimental;
+mod gateway;
 mod inadmissible;
 mod listen;
 mod lookups;
 mod meta;
 mod options;
+mod own;
 mod pin;
 mod reflection;
 mod refusal;
@@ -24,6 +27,7 @@ mod requests;
 mod schema;
 mod seal;
 mod service;
+mod telemetry;
 mod tenants;
 mod trace;
 mod watch;
@@ -33,5 +37,9 @@ pub use listen::{ListenError, Listener};
 pub use options::{
     CONTEXT_BYTES_MAX, Limits, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX, Options, SCHEMA_BYTES_MAX,
 };
+pub use reflection::schema_differences;
 pub use seal::SealOptions;
+pub use telemetry::{
+    Continue, LogObserver, Monitoring, MonitoringListener, Process, Profiled, Profiler, Served, Telemetry,
+};
 pub use tenants::{NewNode, NewStore, Offer, STORES_MAX};

@@ -1,11 +1,13 @@
 //! What can an operator set? Limits, each with its unit and default.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use idhini_engine::COST_MAX;
 
 use crate::auth::Keys;
 use crate::seal::SealOptions;
+use crate::telemetry::Telemetry;
 
 /// Longest schema, in bytes.
 pub const SCHEMA_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -63,6 +65,8 @@ pub struct Options {
     pub limits: Limits,
     /// What tells our tokens from others'.
     pub seal: SealOptions,
+    /// What is counted and told of calls.
+    pub telemetry: Arc<Telemetry>,
     /// How long calls under way may take after the server was told to stop.
     pub drain_max: Duration,
 }

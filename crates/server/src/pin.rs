@@ -13,11 +13,13 @@ use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::consistency::Requirement;
 use prost::Message;
 use tonic::metadata::MetadataMap;
+use tracing::Instrument as _;
 
 use crate::deadline::Deadline;
 use crate::options::{Limits, Options};
 use crate::refusal::Refusal;
 use crate::seal::{Cursor, QuestionDigest, SealError, Sealer};
+use crate::telemetry;
 
 /// What all services share.
 #[derive(Debug, Clone)]
@@ -46,6 +48,24 @@ impl When {
             text.parse().map_err(|error| Refusal::invalid(format!("`{AS_OF}`: {error}")))
         });
         Ok(When { deadline: Deadline::of(metadata), as_of: as_of.transpose()? })
+    }
+
+    /// With the moment that the request itself asks about, in `optional_as_of`.
+    pub(crate) fn asking_of(self, as_of: Option<prost_types::Timestamp>) -> Result<When, Refusal> {
+        const FIELD: &str = "optional_as_of";
+        let Some(as_of) = as_of else { return Ok(self) };
+        let as_of = idhini_wire::timestamp(as_of, FIELD)?;
+        if self.as_of.is_some_and(|of_metadata| of_metadata != as_of) {
+            return Err(Refusal::invalid(format!(
+                "`{FIELD}` and the metadata `{AS_OF}` are different moments: leave one out"
+            )));
+        }
+        Ok(When { as_of: Some(as_of), ..self })
+    }
+
+    /// Of a part of the call that has a deadline of its own.
+    pub(crate) fn within(self, deadline: Deadline) -> When {
+        When { deadline, ..self }
     }
 
     /// The deadline of a call that cannot be asked about the past.
@@ -78,12 +98,21 @@ impl Shared {
         Shared { namespace, sealer: Arc::new(Sealer::new(&options.seal)), limits: options.limits }
     }
 
+    /// What one question may spend.
+    pub(crate) fn question_limits(&self) -> idhini_engine::Limits {
+        idhini_engine::Limits { cost_max: self.limits.cost_max }
+    }
+
     /// The snapshot for the consistency asked; the default is the one that costs least.
     pub(crate) async fn pin(
         &self,
         consistency: Option<v1::Consistency>,
         when: When,
     ) -> Result<Pinned, Refusal> {
+        self.pin_for(consistency, when).instrument(telemetry::snapshot_span()).await
+    }
+
+    async fn pin_for(&self, consistency: Option<v1::Consistency>, when: When) -> Result<Pinned, Refusal> {
         let namespace = &self.namespace;
         let requirement = consistency.and_then(|c| c.requirement);
         if let Some(moment) = when.as_of {
@@ -101,7 +130,10 @@ impl Shared {
             Some(Requirement::AtLeastAsFresh(token)) => match self.sealer.open_token(&token.token) {
                 Ok(revision) => namespace.at_least(revision)?,
                 // Nothing can be fresher than the newest.
-                Err(SealError::Stranger(_)) => namespace.head(),
+                Err(SealError::Stranger(stranger)) => {
+                    telemetry::met_stranger(stranger);
+                    namespace.head()
+                }
                 Err(error) => return Err(Refusal::token(error)),
             },
             Some(Requirement::AtExactSnapshot(token)) => {
@@ -150,7 +182,8 @@ impl Shared {
             None => (self.pin(consistency, when).await?, None),
             Some(cursor) => {
                 let cursor = self.sealer.open_cursor(question, &cursor.token).map_err(Refusal::cursor)?;
-                let published = self.at(cursor.revision, when.deadline).await?;
+                let pinning = self.at(cursor.revision, when.deadline);
+                let published = pinning.instrument(telemetry::snapshot_span()).await?;
                 (self.pinned(published, cursor.instant), Some(cursor.place))
             }
         };

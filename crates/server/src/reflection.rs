@@ -2,7 +2,7 @@
 
 use idhini_schema::{
     AllowedSubject, CaveatReflection, DefinitionReflection, ParameterReflection, PermissionReflection,
-    ReflectionFilter, RelationReflection, SchemaDiff, SubjectKind,
+    ReflectionFilter, RelationReflection, Schema, SchemaDiff, SubjectKind,
 };
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::reflection_schema_diff::Diff;
@@ -85,7 +85,14 @@ fn type_reference(subject: AllowedSubject) -> v1::ReflectionTypeReference {
     }
 }
 
-pub(crate) fn diff(diff: SchemaDiff) -> Diff {
+/// What DiffSchema answers about two schemas, but for the token.
+#[must_use]
+pub fn schema_differences(before: &Schema, after: &Schema) -> Vec<v1::ReflectionSchemaDiff> {
+    let diffs = before.diff(after).into_iter();
+    diffs.map(|of| v1::ReflectionSchemaDiff { diff: Some(diff(of)) }).collect()
+}
+
+fn diff(diff: SchemaDiff) -> Diff {
     let change = |of: RelationReflection, subject: AllowedSubject| v1::ReflectionRelationSubjectTypeChange {
         relation: Some(relation(of)),
         changed_subject_type: Some(type_reference(subject)),

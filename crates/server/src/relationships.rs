@@ -4,7 +4,7 @@
 //! * A write whose deadline has passed, or whose client has left, is called off until it is handed to the log.
 //! * An import is one entry: a stream that breaks off leaves nothing behind.
 
-use idhini_replica::{Filter, Page, Portion, Position};
+use idhini_replica::{Filter, Page, Portion, Position, check_filter};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
 use prost::Message as _;
@@ -19,7 +19,7 @@ use crate::requests;
 use crate::seal::SealError;
 
 /// Relationships fetched between two pauses.
-const PORTION_ROWS: usize = 512;
+pub(crate) const PORTION_ROWS: usize = 512;
 
 /// WriteRelationships.
 pub(crate) async fn write(
@@ -49,16 +49,17 @@ pub(crate) async fn delete(
     }))
 }
 
-/// ImportBulkRelationships.
-pub(crate) async fn import(
+/// ImportBulkRelationships, also by its older name, whose messages have another type.
+pub(crate) async fn import<M: Into<v1::ImportBulkRelationshipsRequest>>(
     shared: &Shared,
-    request: Request<Streaming<v1::ImportBulkRelationshipsRequest>>,
+    request: Request<Streaming<M>>,
 ) -> Result<Response<v1::ImportBulkRelationshipsResponse>, Status> {
     let deadline = Deadline::of(request.metadata());
     let mut stream = request.into_inner();
     let max = shared.limits.import_relationships_max;
     let mut relationships = Vec::new();
     while let Some(message) = stream.message().await? {
+        let message: v1::ImportBulkRelationshipsRequest = message.into();
         if message.relationships.len() > max - relationships.len() {
             return Err(Refusal::invalid(format!(
                 "an import is one transaction of at most {max} relationships; send the rest as another"
@@ -91,7 +92,7 @@ pub(crate) async fn read(
     let limit = requests::limit(std::mem::take(&mut message.optional_limit), shared.limits.page_rows_max)?;
     let (cursors, place) = shared.pin_page("ReadRelationships", &message, consistency, cursor, when).await?;
     let filter = requests::filter(requests::required(message.relationship_filter, "relationship_filter")?)?;
-    filter.check(cursors.pinned().published.schema().map(AsRef::as_ref)).map_err(Refusal::from)?;
+    check_filter(&filter, cursors.pinned().published.schema().map(AsRef::as_ref)).map_err(Refusal::from)?;
     let mut after = place.map(position).transpose()?;
     let answers = async_stream::try_stream! {
         let mut left = limit.map_or(usize::MAX, |l| l as usize);
@@ -137,7 +138,7 @@ pub(crate) async fn export(
             let page = portion(&cursors, &filter, after, PORTION_ROWS.min(rows_max));
             for row in page.rows {
                 batch.push(row.relationship.into(), row.position);
-                if batch.relationships.len() >= rows_max || batch.bytes >= STREAMED_BYTES_MAX {
+                if batch.is_full(rows_max) {
                     yield batch.take(&cursors);
                 }
             }
@@ -154,16 +155,21 @@ pub(crate) async fn export(
     Ok(Response::new(Box::pin(answers)))
 }
 
-/// A message of an export being filled.
+/// A message of relationships being filled.
 #[derive(Default)]
-struct Batch {
-    relationships: Vec<v1::Relationship>,
+pub(crate) struct Batch {
+    pub(crate) relationships: Vec<v1::Relationship>,
     bytes: usize,
-    last: Option<Position>,
+    pub(crate) last: Option<Position>,
 }
 
 impl Batch {
-    fn push(&mut self, relationship: v1::Relationship, position: Position) {
+    /// Whether it holds so many, or is as long as a message gets.
+    pub(crate) fn is_full(&self, rows_max: usize) -> bool {
+        self.relationships.len() >= rows_max || self.bytes >= STREAMED_BYTES_MAX
+    }
+
+    pub(crate) fn push(&mut self, relationship: v1::Relationship, position: Position) {
         self.bytes += relationship.encoded_len();
         self.relationships.push(relationship);
         self.last = Some(position);
@@ -178,12 +184,12 @@ impl Batch {
     }
 }
 
-fn portion(cursors: &Cursors, filter: &Filter, after: Option<Position>, rows_max: usize) -> Page {
+pub(crate) fn portion(cursors: &Cursors, filter: &Filter, after: Option<Position>, rows_max: usize) -> Page {
     let pinned = cursors.pinned();
     pinned.published.read(filter, pinned.instant, after, Portion { rows_max, edges_max: FUEL })
 }
 
-fn position(place: Vec<u8>) -> Result<Position, Refusal> {
+pub(crate) fn position(place: Vec<u8>) -> Result<Position, Refusal> {
     let bytes =
         <[u8; Position::BYTES]>::try_from(place).map_err(|_| Refusal::cursor(SealError::Unreadable))?;
     Ok(Position::from_bytes(bytes))

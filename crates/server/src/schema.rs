@@ -124,12 +124,8 @@ pub(crate) async fn diff(
     let pinned = shared.pin(message.consistency, when).await?;
     let text = bounded(message.comparison_schema)?;
     let new = Schema::parse(&text).map_err(|error| Refusal::from(ReplicaError::Schema(error)))?;
-    let diffs = schema_of(&pinned).diff(&new);
     Ok(Response::new(v1::DiffSchemaResponse {
-        diffs: diffs
-            .into_iter()
-            .map(|diff| v1::ReflectionSchemaDiff { diff: Some(reflection::diff(diff)) })
-            .collect(),
+        diffs: reflection::schema_differences(&schema_of(&pinned), &new),
         read_at: pinned.zed_token(),
     }))
 }

@@ -100,6 +100,22 @@ pub enum Stranger {
     Migrated,
 }
 
+impl Stranger {
+    /// All kinds, each at its number.
+    pub(crate) const ALL: [Stranger; 4] =
+        [Stranger::UnknownKey, Stranger::OtherStore, Stranger::EndedTimeline, Stranger::Migrated];
+
+    /// As metrics name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Stranger::UnknownKey => "unknown_key",
+            Stranger::OtherStore => "other_store",
+            Stranger::EndedTimeline => "ended_timeline",
+            Stranger::Migrated => "migrated",
+        }
+    }
+}
+
 /// Why a token or cursor is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

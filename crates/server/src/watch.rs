@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use idhini_model::{Change, EntryKind, Relationship, Revision, Timestamp};
-use idhini_replica::{Changes, Filter, Part, Portion, Position, Published};
+use idhini_replica::{Changes, Filter, Part, Portion, Position, Published, check_filter};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::relationship_update::Operation;
 use idhini_wire::{context_message, type_name};
@@ -236,7 +236,10 @@ impl Watching {
                     ..Default::default()
                 });
             }
-            EntryKind::Relationships(_) | EntryKind::Schema { .. } | EntryKind::Renumbering { .. } => {}
+            EntryKind::Relationships(_)
+            | EntryKind::Schema { .. }
+            | EntryKind::Renumbering { .. }
+            | EntryKind::Counter { .. } => {}
         }
         if !part.is_last {
             return;
@@ -385,7 +388,7 @@ impl Which {
         let head = shared.namespace.head();
         let read = filters.into_iter().map(|filter| {
             let filter = requests::filter(filter)?;
-            filter.check(head.schema().map(AsRef::as_ref))?;
+            check_filter(&filter, head.schema().map(AsRef::as_ref))?;
             Ok(filter)
         });
         Ok(Which::Filters(read.collect::<Result<_, Refusal>>()?))

@@ -1,4 +1,4 @@
-//! The wire: generated code for `authzed.api.v1` and `idhini.admin.v1`, and conversions between its messages and model types.
+//! The wire: generated code for `authzed.api.v1`, `idhini.v1` and `idhini.admin.v1`, and conversions between its messages and model types.
 //!
 //! Messages, clients and servers are at their protobuf paths: [`authzed::api::v1::CheckPermissionRequest`],
 //! `authzed::api::v1::permissions_service_client::PermissionsServiceClient`,
@@ -11,10 +11,14 @@
 //! Source: the field numbers and types of the published clients, held by `tests/it/contract.rs`.
 
 mod convert;
+mod experimental;
+mod printed;
 
 pub use convert::{
-    Malformed, context, context_message, member_name, object_id, timestamp_message, type_name,
+    Malformed, context, context_message, member_name, object_id, timestamp, timestamp_message, type_name,
 };
+
+pub use printed::{Described, PrintError, from_json, json, text_format};
 
 /// Code generated from `proto/`, module by package.
 #[allow(
@@ -38,6 +42,9 @@ mod generated {
             pub mod v1 {
                 tonic::include_proto!("idhini.admin.v1");
             }
+        }
+        pub mod v1 {
+            tonic::include_proto!("idhini.v1");
         }
     }
     pub mod google {

@@ -100,3 +100,55 @@ fn moments_outside_the_calendar_are_refused() {
         assert!(matches!(Relationship::try_from(message.clone()), Err(Malformed::Timestamp { .. })));
     }
 }
+
+mod printed {
+    use super::v1;
+    use crate::{PrintError, from_json, json, text_format};
+
+    fn answer() -> v1::CheckPermissionResponse {
+        let context = super::of("hour", super::number(10.0));
+        v1::CheckPermissionResponse {
+            checked_at: Some(v1::ZedToken { token: "t".to_owned() }),
+            permissionship: v1::check_permission_response::Permissionship::HasPermission as i32,
+            debug_trace: Some(v1::DebugInformation {
+                check: Some(v1::CheckDebugTrace {
+                    caveat_evaluation_info: Some(v1::CaveatEvalInfo { context, ..Default::default() }),
+                    ..Default::default()
+                }),
+                schema_used: "a \"b\"\n".to_owned(),
+            }),
+            optional_expires_at: Some(prost_types::Timestamp { seconds: 1, nanos: 500_000_000 }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn json_is_protobufs_own() {
+        let text = json(&answer()).unwrap();
+        let expected = concat!(
+            r#"{"checkedAt":{"token":"t"},"permissionship":"PERMISSIONSHIP_HAS_PERMISSION","#,
+            r#""debugTrace":{"check":{"caveatEvaluationInfo":{"context":{"hour":10.0}}},"schemaUsed":"a \"b\"\n"},"#,
+            r#""optionalExpiresAt":"1970-01-01T00:00:01.500Z"}"#
+        );
+        assert_eq!(text, expected);
+        assert_eq!(from_json::<v1::CheckPermissionResponse>(&text).unwrap(), answer());
+    }
+
+    #[test]
+    fn json_of_another_message_is_refused() {
+        for bad in ["", "{", "[]", r#"{"token": 1}"#, r#"{"tokens": "t"}"#, r#"{"token": "t"} x"#] {
+            let read = from_json::<v1::ZedToken>(bad);
+            assert!(matches!(read, Err(PrintError::Malformed { .. })), "{bad}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn the_text_format_names_fields_as_the_contract_does() {
+        let text = text_format(&answer()).unwrap();
+        assert!(
+            text.contains(r#"checked_at{token:"t"}"#) || text.contains(r#"checked_at {token:"t"}"#),
+            "{text}"
+        );
+        assert!(text.contains("permissionship:PERMISSIONSHIP_HAS_PERMISSION"), "{text}");
+    }
+}

@@ -21,6 +21,7 @@ mod format;
 mod group;
 mod index;
 mod listing;
+mod observe;
 mod open;
 mod queue;
 mod reading;
@@ -40,6 +41,7 @@ use tokio::sync::oneshot;
 pub use format::forge;
 pub use format::{Facts, Kind};
 pub use listing::{Listed, ListedSegment, list};
+pub use observe::{Observer, Written};
 pub use open::OpenError;
 
 use self::compaction::Compaction;
@@ -72,6 +74,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// What is alive in a segment moves when more than this of it is dead.
     pub dead_percent_max: u64,
+    /// Told what is written.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// Logs in files.
@@ -129,7 +133,12 @@ impl Options {
     /// The defaults; `new_store` is random.
     #[must_use]
     pub fn new(new_store: u64) -> Options {
-        Options { new_store, segment_bytes: SEGMENT_BYTES, dead_percent_max: DEAD_PERCENT_MAX }
+        Options {
+            new_store,
+            segment_bytes: SEGMENT_BYTES,
+            dead_percent_max: DEAD_PERCENT_MAX,
+            observer: None,
+        }
     }
 }
 
@@ -182,6 +191,7 @@ impl EmbeddedStore {
             tail: opened.tail,
             unsettled: Vec::new(),
             compaction,
+            observer: options.observer.clone(),
             // An open that is followed by no write writes nothing.
             is_ill: true,
         };

@@ -24,6 +24,7 @@ use super::compaction::Compaction;
 use super::format::Place;
 use super::group::{Group, Part, Tentative};
 use super::index::{Kept, Location, Log, Segment};
+use super::observe::{Observer, Written};
 use super::open::Tail;
 use super::queue::{Answer, Request, closed};
 use crate::disk::Disk;
@@ -70,6 +71,7 @@ pub(crate) struct LogWriter {
     pub(super) overlong: BTreeMap<u32, u64>,
     pub(super) unsettled: Vec<Arc<Log>>,
     pub(super) compaction: Compaction,
+    pub(super) observer: Option<Arc<dyn Observer>>,
     /// The last attempt failed: nothing is tried on the store's own account until someone asks for something.
     pub(super) is_ill: bool,
 }
@@ -244,6 +246,7 @@ impl LogWriter {
         }
         if let Err(error) = self.ready(&group) {
             self.is_ill = true;
+            self.tell_failed(&error);
             self.compaction.interrupted(&error);
             return group.refuse(&Arc::new(error), false);
         }
@@ -266,11 +269,18 @@ impl LogWriter {
 
     /// What the store itself wanted to write is still to be written.
     fn not_written(&mut self, group: &Group, error: &io::Error) {
+        self.tell_failed(error);
         self.compaction.interrupted(error);
         for part in &group.parts {
             if let Part::Trim { log, .. } = part {
                 self.trims.insert(*log);
             }
+        }
+    }
+
+    fn tell_failed(&self, error: &io::Error) {
+        if let Some(observer) = &self.observer {
+            observer.failed(error);
         }
     }
 
@@ -428,8 +438,13 @@ impl LogWriter {
         let written: io::Result<Vec<_>> =
             group.parts.iter().map(|part| part.write(segment, &mut out)).collect();
         let places = written.map_err(Failure::Open)?;
-        let (end, room) = out.finish().map_err(Failure::Open)?;
-        (current.durable, current.room) = (end, room);
+        let mut finish = || out.finish().map(|ended| (current.durable, current.room) = ended);
+        let finished = match &self.observer {
+            Some(observer) => observer.observe(Written::of(group), &mut finish),
+            None => finish(),
+        };
+        finished.map_err(Failure::Open)?;
+        let end = current.durable;
         let added = places.iter().flatten().map(|location| u64::from(location.bytes)).sum::<u64>();
         self.shared.index.segment_mut(segment, |segment| {
             segment.end = end;

@@ -8,6 +8,7 @@ use crate::broken::{Variant, is_broken};
 use crate::conditions::{Edge, Pass};
 use crate::question::UNNAMED_RESOURCE;
 use crate::solve::{GateKind, Solver};
+use crate::until::Until;
 use crate::value::Bounds;
 
 impl Evaluator<'_> {
@@ -72,7 +73,9 @@ impl Evaluator<'_> {
                 match self.direct(class, frame.object, frame.pass) {
                     Edge::Counts(edge) => {
                         frame.edge = edge;
-                        self.receive(frame, Returned { bounds: Bounds::HAS, gate: None, lowest: NO_GOAL });
+                        frame.edge_until = self.conditions.judged();
+                        let (bounds, lowest, until) = (Bounds::HAS, NO_GOAL, Until::NEVER);
+                        self.receive(frame, Returned { bounds, gate: None, lowest, until });
                     }
                     Edge::Deferred => frame.has_deferred = true,
                     Edge::Skipped => {}
@@ -141,6 +144,7 @@ impl Evaluator<'_> {
                 Edge::Counts(edge) => {
                     frame.has_met = true;
                     frame.edge = self.condition_of(frame, edge);
+                    frame.edge_until = self.conditions.judged();
                     match self.resolve(GoalKey { member: target, object: subject }) {
                         Resolved::Known(returned) => self.receive(frame, returned),
                         Resolved::Fresh(child) => return Step::Ask(child),
@@ -208,10 +212,16 @@ impl Evaluator<'_> {
     /// Takes a child's value into its parent's frame.
     fn receive(&mut self, frame: &mut Frame, returned: Returned) {
         frame.lowest = frame.lowest.min(returned.lowest);
-        let Returned { mut bounds, mut gate, .. } = returned;
+        let was_decided = self.is_decided(frame);
+        let Returned { mut bounds, mut gate, mut until, .. } = returned;
+        if gate.is_some() {
+            // What is unfinished rests on nothing but what was judged so far.
+            until = self.conditions.moments.first();
+        }
         match &self.snapshot.plans.plan.nodes[frame.node as usize] {
             PlanNode::Relation(_) | PlanNode::Arrow { .. } => {
                 bounds = frame.edge.and(bounds);
+                until = self.until_of_edge(frame, bounds, until);
                 gate = gate.filter(|_| !bounds.is_point()).map(|target| match frame.edge {
                     Bounds::HAS => target,
                     edge => self.gates.add(GateKind::And, edge, &[target]),
@@ -227,6 +237,9 @@ impl Evaluator<'_> {
                     bounds => bounds.negated(),
                 };
                 gate = gate.filter(|_| !self.drops_exclusion(frame));
+                if is_broken(Variant::UntilForgetsExclusions) {
+                    until = Until::NEVER;
+                }
                 gate = gate.map(|excluded| self.gates.add(GateKind::Not, Bounds::HAS, &[excluded]));
             }
             _ => {}
@@ -239,9 +252,30 @@ impl Evaluator<'_> {
             GateKind::Or if is_broken(Variant::LastBranchWins) => bounds,
             _ => join(frame.bounds, bounds),
         };
+        frame.until = match self.is_decided(frame) {
+            true if was_decided => frame.until,
+            true => until,
+            false => self.conditions.moments.earlier(frame.until, until),
+        };
         match gate {
             Some(gate) => self.scratch.push(gate),
             None => frame.fixed = join(frame.fixed, bounds),
+        }
+    }
+
+    /// Until when an edge and its target together contribute `bounds`, if the target's own value lasts until `until`.
+    fn until_of_edge(&self, frame: &Frame, bounds: Bounds, until: Until) -> Until {
+        if is_broken(Variant::UntilForgetsTheWay) {
+            return until;
+        }
+        let moments = &self.conditions.moments;
+        if bounds != Bounds::NO || self.kind_of(frame.node) == GateKind::And {
+            return moments.earlier(frame.edge_until, until);
+        }
+        // It contributes nothing, and without the edge nothing as well.
+        match moments.earlier(frame.edge_until, until) {
+            first if first == frame.edge_until => Until::NEVER,
+            _ => until,
         }
     }
 
@@ -267,10 +301,12 @@ impl Evaluator<'_> {
         if frame.goal == NO_GOAL {
             let gate = (!is_final).then(|| self.gates.add(kind, frame.fixed, children));
             self.scratch.truncate(frame.scratch_start as usize);
-            return self.deliver(Returned { bounds: frame.bounds, gate, lowest: frame.lowest });
+            let Frame { bounds, lowest, until, .. } = frame;
+            return self.deliver(Returned { bounds, gate, lowest, until });
         }
         let goal = &mut self.goals[frame.goal as usize];
         goal.bounds = frame.bounds;
+        goal.until = frame.until;
         if is_final {
             goal.state = GoalState::Done;
             self.clock += 1;
@@ -294,26 +330,28 @@ impl Evaluator<'_> {
             self.gates.truncate(frame.mark);
         }
         let lowest = if is_head { NO_GOAL } else { frame.lowest };
-        self.deliver(Returned { bounds: frame.bounds, gate, lowest });
+        self.deliver(Returned { bounds: frame.bounds, gate, lowest, until: frame.until });
     }
 
     pub(super) fn close_component(&mut self, solver: &Solver) {
         let Some(frame) = self.frames.pop() else { return };
+        let until = self.conditions.moments.first();
         for number in self.unfinished.drain(frame.unfinished_start as usize..) {
             let goal = &mut self.goals[number as usize];
             goal.bounds = solver.bounds(goal.gate);
             goal.rank = self.clock + solver.stamp(goal.gate);
+            goal.until = until;
             goal.state = GoalState::Done;
         }
         self.clock += solver.stamps_end();
         self.gates.truncate(frame.mark);
         let bounds = self.goals[frame.goal as usize].bounds;
-        self.deliver(Returned { bounds, gate: None, lowest: NO_GOAL });
+        self.deliver(Returned { bounds, gate: None, lowest: NO_GOAL, until });
     }
 
     fn deliver(&mut self, returned: Returned) {
         match self.frames.pop() {
-            None => self.result = Some(returned.bounds),
+            None => self.end(returned),
             Some(mut parent) => {
                 self.receive(&mut parent, returned);
                 self.frames.push(parent);

@@ -5,6 +5,7 @@
 mod exclusion;
 mod expansions;
 mod explanations;
+mod lasting;
 mod lookups;
 mod portions;
 mod refusals;

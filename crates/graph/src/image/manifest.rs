@@ -3,12 +3,13 @@
 //! ```text
 //! manifest  "IDHIMAGE" | format 4 | revision v | floor v | relationships v
 //!           | types v, objects v each | classes v, edges v each
-//!           | catalog's length v
+//!           | catalog's length v | in format 2: the counters' length v
 //!           | parts v, then each: kind 1 | type or class v | chunks v, then each: key − key before v | length v
 //!           | patches v, then each: chunks v, then each: length v
 //!           | digest 32 of each chunk, in the order of their lengths
 //!           | BLAKE3 of all that 32
 //! ```
+//! The format is 1 where there are no counters, and 2 where there are: what earlier releases can open they do open.
 //! The first eight bytes and the format stay as they are in every format to come.
 //!
 //! # Invariants
@@ -25,8 +26,10 @@ use super::error::ImageError;
 use crate::{ClassId, TypeId};
 
 const MAGIC: &[u8; 8] = b"IDHIMAGE";
-/// The format that is written, and the newest that is read.
-pub(super) const FORMAT: u32 = 1;
+/// The newest format that is read: with counters.
+pub(super) const FORMAT: u32 = 2;
+/// The format of images without counters.
+const WITHOUT_COUNTERS: u32 = 1;
 
 /// The name and the length of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,6 +115,8 @@ pub struct Manifest {
     /// By class number.
     pub(super) edges: Vec<u64>,
     pub(super) catalog: ChunkRef,
+    /// If there are any.
+    pub(super) counters: Option<ChunkRef>,
     pub(super) base: Base,
     /// Oldest first.
     pub(super) patches: Vec<Vec<ChunkRef>>,
@@ -145,7 +150,8 @@ impl Manifest {
     /// Every chunk that the image needs. One that serves twice is named twice.
     pub fn chunks(&self) -> impl Iterator<Item = ChunkRef> {
         let base = self.base.values().flatten().map(|placed| placed.chunk);
-        [self.catalog].into_iter().chain(base).chain(self.patches.iter().flatten().copied())
+        let patches = self.patches.iter().flatten().copied();
+        [self.catalog].into_iter().chain(self.counters).chain(base).chain(patches)
     }
 
     /// The same manifest of other chunks. For tests that damage images behind their digests.
@@ -159,7 +165,8 @@ impl Manifest {
     /// In the order of [`Manifest::chunks`].
     fn chunks_mut(&mut self) -> impl Iterator<Item = &mut ChunkRef> {
         let base = self.base.values_mut().flatten().map(|placed| &mut placed.chunk);
-        [&mut self.catalog].into_iter().chain(base).chain(self.patches.iter_mut().flatten())
+        let patches = self.patches.iter_mut().flatten();
+        [&mut self.catalog].into_iter().chain(&mut self.counters).chain(base).chain(patches)
     }
 
     /// Bytes of the catalog and the base.
@@ -175,7 +182,8 @@ impl Manifest {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
-        out.extend_from_slice(&FORMAT.to_le_bytes());
+        let format = if self.counters.is_some() { FORMAT } else { WITHOUT_COUNTERS };
+        out.extend_from_slice(&format.to_le_bytes());
         put_varint(&mut out, self.revision.0);
         put_varint(&mut out, self.floor.0);
         put_varint(&mut out, self.relationships);
@@ -184,6 +192,7 @@ impl Manifest {
         put_varint(&mut out, self.edges.len() as u64);
         self.edges.iter().for_each(|count| put_varint(&mut out, *count));
         put_varint(&mut out, self.catalog.bytes);
+        self.counters.iter().for_each(|counters| put_varint(&mut out, counters.bytes));
         put_varint(&mut out, self.base.len() as u64);
         for (part, chunks) in &self.base {
             let (kind, index) = part.encoded();
@@ -233,9 +242,11 @@ impl Manifest {
 
 fn read(reader: &mut Reader<'_>) -> Decoded<Manifest> {
     reader.take(MAGIC.len())?;
-    if reader.take(4)? != FORMAT.to_le_bytes() {
+    let format = reader.take(4)?;
+    if ![FORMAT, WITHOUT_COUNTERS].iter().any(|known| format == known.to_le_bytes()) {
         return Err(reader.malformed("no such format was ever written"));
     }
+    let has_counters = format == FORMAT.to_le_bytes();
     let revision = Revision(reader.varint()?);
     let floor = Revision(reader.varint()?);
     // There is a next revision.
@@ -248,6 +259,7 @@ fn read(reader: &mut Reader<'_>) -> Decoded<Manifest> {
     let classes = reader.count(1)?;
     let edges = (0..classes).map(|_| reader.varint()).collect::<Decoded<Vec<u64>>>()?;
     let catalog = unaddressed(reader)?;
+    let counters = has_counters.then(|| unaddressed(reader)).transpose()?;
     let mut base = Base::new();
     for _ in 0..reader.count(3)? {
         let kind = reader.byte()?;
@@ -264,7 +276,8 @@ fn read(reader: &mut Reader<'_>) -> Decoded<Manifest> {
         let chunks = reader.count(1 + Digest::BYTES)?;
         patches.push((0..chunks).map(|_| unaddressed(reader)).collect::<Decoded<Vec<ChunkRef>>>()?);
     }
-    let mut manifest = Manifest { revision, floor, relationships, objects, edges, catalog, base, patches };
+    let mut manifest =
+        Manifest { revision, floor, relationships, objects, edges, catalog, counters, base, patches };
     for chunk in manifest.chunks_mut() {
         chunk.digest = Digest(reader.take(Digest::BYTES)?.try_into().unwrap_or_default());
     }

@@ -18,11 +18,14 @@ use super::leaves::TrieReader;
 use super::manifest::{ChunkRef, Manifest, Part, Way};
 use super::patch::Pending;
 use super::stale::mark_changes;
-use super::tables::{CatalogError, CatalogRead, read_attributes, read_births, read_catalog, read_names};
-use super::write::{KIND_CATALOG, KIND_PATCH, kind_of};
+use super::tables::{
+    CatalogError, CatalogRead, read_attributes, read_births, read_catalog, read_counters, read_names,
+};
+use super::write::{KIND_CATALOG, KIND_COUNTERS, KIND_PATCH, kind_of};
 use super::{Image, Written};
 use crate::attributes::AttributeTable;
 use crate::catalog::Catalog;
+use crate::counters::Counters;
 use crate::leaf::{ClassTally, Numbers};
 use crate::names::{Names, NamesBuilder};
 use crate::root::{ClassTable, Root, TypeTable};
@@ -39,11 +42,13 @@ pub(super) fn open<E, B: AsRef<[u8]>>(
     let mut chunks = Chunks { manifest: &manifest, read };
     let CatalogRead { schema_text, schema, catalog } = chunks.catalog()?;
     chunks.expect_registered(&catalog)?;
+    let counters = chunks.counters()?;
     let mut base = Root {
         revision: manifest.revision,
         schema,
         schema_text,
         catalog: Arc::new(catalog),
+        counters: Arc::new(counters),
         ..Root::empty_seeded(seed)
     };
     chunks.tables(&mut base)?;
@@ -145,6 +150,14 @@ impl<B: AsRef<[u8]>, E> Chunks<'_, '_, B, E> {
             (None, Some(source)) => Err(ImageError::Schema { digest: chunk.digest, source }.into()),
             (None, None) => Err(contradiction("there is no catalog").into()),
         }
+    }
+
+    fn counters(&mut self) -> Result<Counters, OpenError<E>> {
+        let mut counters = Counters::new();
+        if let Some(chunk) = self.manifest.counters {
+            self.each(&chunk, KIND_COUNTERS, |reader| read_counters(reader, &mut counters))?;
+        }
+        Ok(counters)
     }
 
     /// Parts must be of types and classes that the catalog has.

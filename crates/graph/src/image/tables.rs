@@ -1,4 +1,4 @@
-//! Everything but edges as chunks: ids, births, attributes, the catalog with the schema.
+//! Everything but edges as chunks: ids, births, attributes, the catalog with the schema, counters.
 //!
 //! ```text
 //! names chunk       kind 1 | block…
@@ -9,6 +9,8 @@
 //! edge              key − key before v | attributes         (the key is resource · 2³² + subject)
 //! attributes        tags 1 | caveat v? | moment?            (a caveat: 0 and it, or its number in the chunk)
 //! catalog chunk     kind 1 | schema s | types v, each: name s, since v | classes v, each: key, since v
+//! counters chunk    kind 1 | counter…                      (at least one, by name)
+//! counter           name s | bytes v | filter              (as entries of the log have it)
 //! ```
 //! Differences are to 0 at the beginning of a chunk.
 
@@ -16,7 +18,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use idhini_model::{CaveatUse, Revision};
+use idhini_model::{CaveatUse, Filter, Revision};
 use idhini_schema::{ClassKey, Schema, SubjectKind};
 
 use super::bytes::{Decoded, Malformed, Reader, put_caveat, put_moment, put_text, put_varint, put_zigzag};
@@ -24,6 +26,7 @@ use super::chunks::Cutter;
 use crate::EdgeAttributes;
 use crate::attributes::{AttributeTable, Attributed};
 use crate::catalog::Catalog;
+use crate::counters::Counters;
 use crate::names::{Birth, Names, NamesBuilder};
 use crate::root::Root;
 
@@ -243,6 +246,29 @@ pub(super) fn put_catalog(root: &Root, out: &mut Vec<u8>) {
         }
         put_varint(out, record.since.0);
     }
+}
+
+/// Writes the counters.
+pub(super) fn put_counters(root: &Root, out: &mut Vec<u8>) {
+    for (name, filter) in root.counters() {
+        put_text(out, name);
+        let filter = filter.to_bytes();
+        put_varint(out, filter.len() as u64);
+        out.extend_from_slice(&filter);
+    }
+}
+
+pub(super) fn read_counters(reader: &mut Reader<'_>, counters: &mut Counters) -> Decoded<()> {
+    while !reader.is_at_end() {
+        let name = reader.text()?.to_owned();
+        if counters.last_key_value().is_some_and(|(last, _)| *last >= name) {
+            return Err(reader.malformed("counters are out of order"));
+        }
+        let bytes = reader.count(1)?;
+        let filter = Filter::from_bytes(reader.take(bytes)?);
+        counters.insert(name, filter.map_err(|_| reader.malformed("what a counter counts is no filter"))?);
+    }
+    if counters.is_empty() { Err(reader.malformed("there are no counters")) } else { Ok(()) }
 }
 
 /// What a catalog chunk says.

@@ -10,7 +10,7 @@ use super::leaves::{put_leaves, put_runs, trie_of};
 use super::manifest::{Base, ChunkRef, Manifest, Part, Placed, Way};
 use super::patch::PatchWriter;
 use super::stale::mark_changes;
-use super::tables::{put_attributes, put_births, put_catalog, put_names};
+use super::tables::{put_attributes, put_births, put_catalog, put_counters, put_names};
 use super::{Image, Written};
 use crate::root::Root;
 use crate::{ClassId, TypeId};
@@ -30,6 +30,7 @@ pub(super) const KIND_LEAVES: u8 = 4;
 pub(super) const KIND_RUNS: u8 = 5;
 pub(super) const KIND_ATTRIBUTES: u8 = 6;
 pub(super) const KIND_PATCH: u8 = 7;
+pub(super) const KIND_COUNTERS: u8 = 8;
 
 pub(super) fn kind_of(part: Part) -> u8 {
     match part {
@@ -44,10 +45,10 @@ pub(super) fn kind_of(part: Part) -> u8 {
 pub(super) fn whole<'s, E>(root: &Root, floor: Revision, sink: &'s mut Sink<'s, E>) -> Result<Image, E> {
     let root = pinned(root, floor);
     let mut store = Store::new(HashSet::new(), sink);
-    let catalog = catalog_chunk(&root, &mut store)?;
+    let tables = tables(&root, &mut store)?;
     let base = base(&root, &Base::new(), &mut store)?;
     let written = Written { is_base: true, ..store.written };
-    Ok(image(root, catalog, base, Vec::new(), written))
+    Ok(image(root, &tables, base, Vec::new(), written))
 }
 
 pub(super) fn next<'s, E>(
@@ -60,7 +61,7 @@ pub(super) fn next<'s, E>(
     let Manifest { base: old_base, patches, .. } = &before.manifest;
     let known = before.manifest.chunks().map(|chunk| chunk.digest).collect();
     let mut store = Store::new(known, sink);
-    let catalog = catalog_chunk(&root, &mut store)?;
+    let tables = tables(&root, &mut store)?;
     let mut base_now = old_base.clone();
     mark_changes(&mut base_now, &before.root, &root);
     let room = (before.manifest.base_bytes() / PATCH_SHARE).max(PATCH_BYTES_FREE);
@@ -76,11 +77,11 @@ pub(super) fn next<'s, E>(
         let mut patches = patches.clone();
         patches.extend((!patch.is_empty()).then_some(patch));
         let written = store.written;
-        return Ok(image(root, catalog, base_now, patches, written));
+        return Ok(image(root, &tables, base_now, patches, written));
     }
     let base = base(&root, &base_now, &mut store)?;
     let written = Written { is_base: true, ..store.written };
-    Ok(image(root, catalog, base, Vec::new(), written))
+    Ok(image(root, &tables, base, Vec::new(), written))
 }
 
 /// The root as it is imaged: without the births that are not asked for.
@@ -90,7 +91,8 @@ fn pinned(root: &Root, floor: Revision) -> Root {
     root
 }
 
-fn image(root: Root, catalog: ChunkRef, base: Base, patches: Vec<Vec<ChunkRef>>, written: Written) -> Image {
+fn image(root: Root, tables: &Tables, base: Base, patches: Vec<Vec<ChunkRef>>, written: Written) -> Image {
+    let Tables { catalog, counters } = *tables;
     let manifest = Manifest {
         revision: root.revision,
         floor: root.undoable_from,
@@ -98,6 +100,7 @@ fn image(root: Root, catalog: ChunkRef, base: Base, patches: Vec<Vec<ChunkRef>>,
         objects: root.types().map(|(id, _)| root.object_count(id)).collect(),
         edges: root.classes().map(|(id, _)| root.class_edges(id)).collect(),
         catalog,
+        counters,
         base,
         patches,
     };
@@ -121,10 +124,23 @@ fn patch_bytes(old: &Root, new: &Root) -> Option<u64> {
     }
 }
 
-fn catalog_chunk<E>(root: &Root, store: &mut Store<'_, E>) -> Result<ChunkRef, E> {
+/// What every image has whole.
+struct Tables {
+    catalog: ChunkRef,
+    counters: Option<ChunkRef>,
+}
+
+fn tables<E>(root: &Root, store: &mut Store<'_, E>) -> Result<Tables, E> {
     let mut bytes = vec![KIND_CATALOG];
     put_catalog(root, &mut bytes);
-    store.put(&bytes)
+    let catalog = store.put(&bytes)?;
+    let mut counters = None;
+    if !root.counters.is_empty() {
+        let mut bytes = vec![KIND_COUNTERS];
+        put_counters(root, &mut bytes);
+        counters = Some(store.put(&bytes)?);
+    }
+    Ok(Tables { catalog, counters })
 }
 
 /// The parts that a root has, in the order of a base.

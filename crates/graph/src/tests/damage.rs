@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::images::{Kept, Missing, opened, varied};
-use super::sketch::{changes, created, deleted, entry, rooted};
+use super::sketch::{changes, counter_entry, created, deleted, entry, rooted};
 use crate::leaf::{ClassTally, LeafRef, Numbers, Spilled};
 use crate::names::{Names, NamesBuilder};
 use crate::tree::{Edit, Tree};
@@ -34,6 +34,18 @@ fn small() -> (Kept, Image, Root) {
     (kept, image, root)
 }
 
+/// The same with counters: an image with everything.
+fn counted() -> (Kept, Image, Root) {
+    let (mut kept, image, mut root) = small();
+    for relation in ["viewer", "member"] {
+        let entry = counter_entry(&root, &format!("{relation}s"), Some(relation));
+        root.apply(&entry).unwrap();
+    }
+    let image = kept.write_next(&image, &root, Revision(0));
+    assert_eq!((image.manifest().patch_count(), root.counters().len()), (1, 2));
+    (kept, image, root)
+}
+
 /// Each damaged form of some bytes: every bit flipped, every end cut off, a byte more.
 fn damaged(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let flipped = (0..8 * bytes.len()).map(|bit| {
@@ -47,7 +59,7 @@ fn damaged(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 
 #[test]
 fn every_flipped_bit_and_every_cut_is_noticed() {
-    let (kept, image, root) = small();
+    let (kept, image, root) = counted();
     assert_eq!(opened(&kept, &image).0.content(), root.content());
     let manifest = image.manifest().to_bytes();
     for bytes in damaged(&manifest) {
@@ -80,7 +92,7 @@ fn a_newer_format_is_refused_naming_both() {
     let mut bytes = image.manifest().to_bytes();
     bytes[8] = 9;
     let refused = Manifest::from_bytes(&bytes).unwrap_err();
-    assert_eq!(refused.to_string(), "the image has format 9; this release reads formats up to 1");
+    assert_eq!(refused.to_string(), "the image has format 9; this release reads formats up to 2");
     assert_eq!(Manifest::from_bytes(b"something else").unwrap_err(), ImageError::NotAnImage);
 }
 
@@ -204,7 +216,7 @@ proptest! {
 
     #[test]
     fn chunks_damaged_behind_their_digests_are_refused_or_make_a_sound_root(blows in blows()) {
-        let (kept, image, _) = small();
+        let (kept, image, _) = counted();
         let (kept, manifest) = struck(&kept, &image, &blows);
         if let Ok((root, _)) = kept.open(&manifest) {
             exercise(&root);
@@ -215,7 +227,7 @@ proptest! {
     fn manifests_damaged_behind_their_checksum_are_refused_or_make_a_sound_root(
         blows in blows()
     ) {
-        let (kept, image, _) = small();
+        let (kept, image, _) = counted();
         let bytes = image.manifest().to_bytes();
         let mut body = bytes[..bytes.len() - Digest::BYTES].to_vec();
         blows.iter().for_each(|(_, at, blow)| strike(&mut body, *at, blow));

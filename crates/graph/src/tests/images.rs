@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::log::{Command, Run, command};
-use super::sketch::{changes, created, deleted, entry, rooted, schema_entry};
+use super::sketch::{changes, counter_entry, created, deleted, entry, rooted, schema_entry};
 use crate::{ApplyError, Content, Digest, Image, Manifest, OpenError, Root};
 
 /// Chunks as a directory would keep them.
@@ -229,6 +229,37 @@ fn a_renumbering_starts_a_new_base_of_the_types_that_it_touches() {
     assert!(stays * 2 > whole.len(), "{stays} of {}", whole.len());
     kept.retain(&next);
     assert_eq!(opened(&kept, &next).0.content(), root.content());
+}
+
+#[test]
+fn a_counter_takes_a_chunk_of_its_own_and_a_format_that_earlier_releases_refuse_by_name() {
+    let format = |image: &Image| image.manifest().to_bytes()[8];
+    let mut root = varied();
+    let mut kept = Kept::default();
+    let without = kept.write(&root, Revision(0));
+    assert_eq!(format(&without), 1);
+    let entries = [Some("viewer"), Some("member"), None].map(|relation| {
+        let entry = counter_entry(&root, "some", relation);
+        root.apply(&entry).unwrap();
+        (entry, root.clone())
+    });
+    let mut before = without;
+    for (entry, root) in &entries[..2] {
+        let next = kept.write_next(&before, root, Revision(0));
+        assert_eq!((next.written().chunks, next.written().is_base, format(&next)), (1, false, 2));
+        assert!(next.written().bytes < 32, "{}", next.written().bytes);
+        let (mut opened, again) = opened(&kept, &next);
+        assert_eq!(opened.content(), root.content());
+        assert_eq!(again.manifest().to_bytes(), next.manifest().to_bytes());
+        opened.undo(entry).unwrap();
+        opened.apply(entry).unwrap();
+        assert_eq!(opened.content(), root.content());
+        before = next;
+    }
+    // Without counters it is again what earlier releases open.
+    let after = kept.write_next(&before, &entries[2].1, Revision(0));
+    assert_eq!((after.written().chunks, format(&after)), (0, 1));
+    assert_eq!(opened(&kept, &after).0.content(), entries[2].1.content());
 }
 
 #[test]

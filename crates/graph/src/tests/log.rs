@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use idhini_model::{CaveatUse, Change, Context, ContextValue, Entry, EntryKind, Relationship, Timestamp};
+use idhini_model::{
+    CaveatUse, Change, Context, ContextValue, Entry, EntryKind, Filter, Relationship, Timestamp,
+};
 use idhini_model::{ResourceRef, SubjectRef};
 use idhini_schema::{ClassKey, SubjectKind};
 use proptest::collection::vec;
@@ -20,6 +22,8 @@ pub(super) enum Command {
     Schema(u8),
     /// Reclaims those unused objects whose position's bit is set.
     Renumber(u64),
+    /// Registers one of a few counters, makes it count something else, or takes it away.
+    Counter(u8),
     /// Steps back and forth again.
     BackAndForth(u8),
     /// Steps back and goes on from there.
@@ -57,6 +61,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         1 => (0u8..6).prop_map(Command::Clear),
         1 => (0u8..4).prop_map(Command::Schema),
         1 => any::<u64>().prop_map(Command::Renumber),
+        1 => any::<u8>().prop_map(Command::Counter),
         1 => (1u8..8).prop_map(Command::BackAndForth),
         1 => (1u8..4).prop_map(Command::Back),
     ]
@@ -135,6 +140,14 @@ impl Run {
                 assert_eq!(unused, self.sketch.unused());
                 let chosen = unused.into_iter().enumerate().filter(|(at, _)| mask >> (at % 64) & 1 == 1);
                 EntryKind::Renumbering { removed: chosen.map(|(_, object)| object).collect() }
+            }
+            Command::Counter(at) => {
+                let (name, what) = (format!("counter{}", at % 4), at / 4 % 4);
+                let old = self.sketch.counters.get(&name).cloned().map(Box::new);
+                let counted =
+                    |number: u8| Filter { relation: Some(format!("r{number}")), ..Filter::default() };
+                let new = (what > 0).then(|| Box::new(counted(what)));
+                EntryKind::Counter { name, new, old }
             }
             Command::BackAndForth(_) | Command::Back(_) => return None,
         };

@@ -1,6 +1,6 @@
 //! Entries that do not apply: a typed error, and nothing changed.
 
-use idhini_model::{Change, Entry, EntryKind, Revision};
+use idhini_model::{Change, Entry, EntryKind, Filter, Revision};
 
 use super::sketch::{
     SCHEMAS, changes, created, deleted, entry, relationship, replaced, rooted, schema_entry,
@@ -235,6 +235,36 @@ fn renumberings_of_what_is_in_use_or_unknown_or_out_of_order() {
         assert!(matches!(root.undo(&wrong), Err(ApplyError::RemovedUnknown { .. })));
     }
     assert_eq!(root.content(), before);
+}
+
+#[test]
+fn counters_that_are_recorded_otherwise_than_they_are() {
+    let mut root = filled();
+    let counted =
+        |relation: &str| Box::new(Filter { relation: Some(relation.to_owned()), ..Filter::default() });
+    let kind = |new: Option<&str>, old: Option<&str>| EntryKind::Counter {
+        name: "some".to_owned(),
+        new: new.map(counted),
+        old: old.map(counted),
+    };
+    let of = |root: &Root, new, old| refused(root, &entry(root, kind(new, old)));
+    let is_other = |error| matches!(error, ApplyError::OtherCounter { name, .. } if name == "some");
+    assert!(is_other(of(&root, None, Some("viewer"))));
+    let first = entry(&root, kind(Some("viewer"), None));
+    root.apply(&first).unwrap();
+    for old in [None, Some("member")] {
+        assert!(is_other(of(&root, Some("banned"), old)));
+        let wrong = Entry { revision: root.revision(), kind: kind(old, None) };
+        assert!(is_other(root.undo(&wrong).unwrap_err()));
+    }
+    assert_eq!(root.counter("some"), Some(&*counted("viewer")));
+    // Another schema and a renumbering leave it as it is.
+    let empty = schema_entry(&root, "");
+    root.apply(&empty).unwrap();
+    assert_eq!(root.counters().collect::<Vec<_>>(), [("some", &*counted("viewer"))]);
+    root.undo(&empty).unwrap();
+    root.undo(&first).unwrap();
+    assert_eq!(root.counters().len(), 0);
 }
 
 #[test]

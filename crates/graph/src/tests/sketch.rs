@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use idhini_model::{Attributes, Change, Entry, EntryKind, Relationship, Revision};
+use idhini_model::{Attributes, Change, Entry, EntryKind, Filter, Relationship, Revision};
 use idhini_schema::{ClassKey, Schema, SubjectKind};
 
 use crate::{ClassContent, Content, EdgeAttributes, Root, TypeContent};
@@ -78,6 +78,14 @@ pub(super) fn schema_entry(root: &Root, text: &str) -> Entry {
     entry(root, EntryKind::Schema { new: text.to_owned(), old: root.schema_text().to_owned() })
 }
 
+/// Registers a counter of the relationships in one relation, or takes it away.
+pub(super) fn counter_entry(root: &Root, name: &str, relation: Option<&str>) -> Entry {
+    let counted =
+        |relation: &str| Box::new(Filter { relation: Some(relation.to_owned()), ..Filter::default() });
+    let old = root.counter(name).cloned().map(Box::new);
+    entry(root, EntryKind::Counter { name: name.to_owned(), new: relation.map(counted), old })
+}
+
 /// A root under [`SCHEMA`].
 pub(super) fn rooted() -> Root {
     let mut root = Root::empty();
@@ -107,6 +115,7 @@ pub(super) struct Sketch {
     classes: Vec<(ClassKey, Revision)>,
     /// By text without attributes.
     pub(super) relationships: BTreeMap<String, Relationship>,
+    pub(super) counters: BTreeMap<String, Filter>,
 }
 
 #[derive(Debug, Clone)]
@@ -153,6 +162,13 @@ impl Sketch {
                         removed.iter().filter(|r| r.0 == object_type.name).map(|r| r.2.as_str()).collect();
                     object_type.objects.retain(|id| !gone.contains(id.as_str()));
                 }
+            }
+            EntryKind::Counter { name, new, old } => {
+                let before = match new {
+                    Some(filter) => self.counters.insert(name.clone(), (**filter).clone()),
+                    None => self.counters.remove(name),
+                };
+                assert_eq!(before.as_ref(), old.as_deref());
             }
         }
     }
@@ -269,6 +285,7 @@ impl Sketch {
             schema_text: self.schema_text.clone(),
             types: types.collect(),
             classes: classes.collect(),
+            counters: self.counters.clone().into_iter().collect(),
             relationships: self.relationships.len() as u64,
         }
     }

@@ -10,6 +10,9 @@ use idhini_changelog::embedded::SEGMENT_BYTES_MAX;
 use idhini_replica::ENTRY_BYTES_MAX;
 
 use super::environment::PREFIX;
+use super::observing::{
+    LOG_FORMATS, LOG_LEVELS, endpoint, metrics_address, name, named, ratio, show_metrics_address,
+};
 use super::values::{FOREVER, bytes, count, seconds, show_bytes, show_seconds};
 use super::{Server, Settings};
 
@@ -272,6 +275,7 @@ macro_rules! number {
 const NETWORK: &str = "Network";
 const STORAGE: &str = "Storage";
 const START: &str = "First start";
+const OBSERVING: &str = "Observing";
 const LIMITS: &str = "Limits of a request";
 const TUNING: &str = "Tuning";
 const RELATIONSHIPS: Unit = Unit::Count("relationships");
@@ -385,6 +389,94 @@ pub(super) static SETTINGS: &[Setting] = &[
         doc: "Relationships to start with, one a line, unless something is stored already; `//` begins a comment",
     },
     Setting {
+        name: "log-format",
+        heading: OBSERVING,
+        of: Of::Both,
+        is_detail: false,
+        kind: Kind::Text {
+            shape: "FORMAT",
+            remedy: "write auto, human or json",
+            get: |settings| name(&LOG_FORMATS, &settings.observing.log_format),
+            set: |settings, text| {
+                settings.observing.log_format = named(&LOG_FORMATS, text)?;
+                Ok(())
+            },
+        },
+        doc: "How log lines are written: `auto` is for people on a terminal and JSON elsewhere, `human` and `json` are always one of them",
+    },
+    Setting {
+        name: "log-level",
+        heading: OBSERVING,
+        of: Of::Both,
+        is_detail: false,
+        kind: Kind::Text {
+            shape: "LEVEL",
+            remedy: "write error, warn, info, debug or trace",
+            get: |settings| name(&LOG_LEVELS, &settings.observing.log_level),
+            set: |settings, text| {
+                settings.observing.log_level = named(&LOG_LEVELS, text)?;
+                Ok(())
+            },
+        },
+        doc: "What is logged; names, ids and contexts of relationships are told at debug and below only",
+    },
+    Setting {
+        name: "metrics-addr",
+        heading: OBSERVING,
+        of: Of::Serve,
+        is_detail: false,
+        kind: Kind::Text {
+            shape: "IP:PORT",
+            remedy: "write a loopback address such as 127.0.0.1:9464, or off",
+            get: |settings| Some(show_metrics_address(settings.observing.metrics_addr)),
+            set: |settings, text| {
+                settings.observing.metrics_addr = Some(metrics_address(text)?);
+                Ok(())
+            },
+        },
+        doc: "Where /metrics, /healthz and /readyz are served; loopback only, port 0 takes a free one, `off` serves none. Unless it is said, none are served if the port is taken",
+    },
+    Setting {
+        name: "otlp-endpoint",
+        heading: OBSERVING,
+        of: Of::Both,
+        is_detail: false,
+        kind: Kind::Text {
+            shape: "URL",
+            remedy: "write an address such as http://127.0.0.1:4317",
+            get: |settings| settings.observing.otlp_endpoint.clone(),
+            set: |settings, text| {
+                settings.observing.otlp_endpoint = Some(endpoint(text)?);
+                Ok(())
+            },
+        },
+        doc: "Send traces to this OTLP collector over gRPC, such as http://127.0.0.1:4317; nothing is traced without it",
+    },
+    Setting {
+        name: "otlp-sampling",
+        heading: OBSERVING,
+        of: Of::Both,
+        is_detail: true,
+        kind: Kind::Text {
+            shape: "RATIO",
+            remedy: "write a number from 0 to 1",
+            get: |settings| Some(settings.observing.otlp_sampling.to_string()),
+            set: |settings, text| {
+                settings.observing.otlp_sampling = ratio(text)?;
+                Ok(())
+            },
+        },
+        doc: "The part of the traces begun here that is kept, from 0 to 1; a caller that traces decides for itself",
+    },
+    Setting {
+        name: "profiling",
+        heading: OBSERVING,
+        of: Of::Serve,
+        is_detail: true,
+        kind: Kind::Switch { field: |settings| &mut settings.observing.profiling },
+        doc: "Let /debug/pprof/profile?seconds=N take CPU profiles, beside the metrics",
+    },
+    Setting {
         name: "updates-max",
         heading: LIMITS,
         of: Of::Both,
@@ -454,7 +546,15 @@ pub(super) static SETTINGS: &[Setting] = &[
         of: Of::Both,
         is_detail: true,
         kind: number!(1..=u64::MAX, EDGES, node.namespace.precondition_edges_max),
-        doc: "What the preconditions of one request may look at",
+        doc: "What the filters among the preconditions of one request may look at",
+    },
+    Setting {
+        name: "permission-precondition-cost-max",
+        heading: LIMITS,
+        of: Of::Both,
+        is_detail: true,
+        kind: number!(1..=u64::MAX, EDGES, node.namespace.permission_precondition_cost_max),
+        doc: "What the checks among the preconditions of one request may visit",
     },
     Setting {
         name: "entry-bytes-max",

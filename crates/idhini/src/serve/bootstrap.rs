@@ -15,30 +15,25 @@ use idhini_schema::Schema;
 use crate::configuration::Settings;
 use crate::failure::Failure;
 use crate::files::{read_schema, read_text};
-use crate::output::{self, Style};
 
 /// The revision of a first schema.
 const SCHEMA_ONLY: Revision = Revision(1);
 
 /// Loads the files that the command line names, if nothing was ever written but, at most, this schema.
-pub(super) async fn load(
-    namespace: &Arc<Namespace>,
-    settings: &Settings,
-    style: Style,
-) -> Result<(), Failure> {
+pub(super) async fn load(namespace: &Arc<Namespace>, settings: &Settings) -> Result<(), Failure> {
     let Some(schema_path) = &settings.schema else { return Ok(()) };
     let head = namespace.head();
     // Only a schema comes first.
     let is_begun = head.revision() == SCHEMA_ONLY && settings.relationships.is_some();
     if head.revision() > Revision(0) && !is_begun {
-        ignored(settings, style);
+        ignored(settings);
         return Ok(());
     }
     let text = read_schema(schema_path)?;
     let schema = Schema::parse(&text).map_err(ReplicaError::from).map_err(unfit(schema_path))?;
     let stored = head.schema().map(|stored| stored.canonical_text());
     if is_begun && stored != Some(schema.canonical_text()) {
-        ignored(settings, style);
+        ignored(settings);
         return Ok(());
     }
     let relationships = match &settings.relationships {
@@ -52,12 +47,12 @@ pub(super) async fn load(
     Ok(())
 }
 
-fn ignored(settings: &Settings, style: Style) {
+fn ignored(settings: &Settings) {
     let text = format!(
         "--schema and --relationships are only for an empty directory: {} has data already",
         settings.data_dir.display()
     );
-    output::notice(&text, style);
+    tracing::warn!("{text}");
 }
 
 fn unfit(path: &Path) -> impl FnOnce(ReplicaError) -> Failure + use<'_> {

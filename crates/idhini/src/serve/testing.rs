@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use idhini_changelog::MemoryStore;
 use idhini_replica::{Clock, Node, NodeOptions, Parts, Report};
-use idhini_server::{Keys, Listener, NewNode, NewStore, Offer, Options};
+use idhini_server::{Keys, Listener, NewNode, NewStore, Offer, Options, Telemetry};
 
-use super::{Duration, ROUND, new_identity, node_options, now, seal, stopped, within_runtime};
+use super::{Duration, ROUND, new_identity, node_options, now, observed, seal, stopped};
 use crate::configuration::{Configuration, ServeTestingFlags, Server, Settings};
 use crate::entropy::random;
 use crate::failure::Failure;
@@ -22,10 +22,10 @@ type Nodes = Arc<Mutex<Vec<Weak<Node>>>>;
 /// Serves until told to stop.
 pub(crate) fn run(flags: &ServeTestingFlags, style: Style) -> Result<(), Failure> {
     let settings = Configuration::read(Server::ServeTesting, &flags.0)?.settings;
-    within_runtime(serve(&settings, style))
+    observed(&settings, style, |telemetry| serve(&settings, telemetry))
 }
 
-async fn serve(settings: &Settings, style: Style) -> Result<(), Failure> {
+async fn serve(settings: &Settings, telemetry: Arc<Telemetry>) -> Result<(), Failure> {
     let listener = Listener::bind(settings.grpc_addr).await?;
     let nodes = Nodes::default();
     let options = Options {
@@ -33,10 +33,11 @@ async fn serve(settings: &Settings, style: Style) -> Result<(), Failure> {
         limits: settings.limits,
         // All but the namespace's name, which is each store's own.
         seal: seal(&new_identity()?),
+        telemetry,
         drain_max: Duration::from_secs(settings.drain_seconds),
     };
     let offer = Offer::StorePerToken {
-        new_store: new_store(settings, Arc::clone(&nodes), style),
+        new_store: new_store(settings, Arc::clone(&nodes)),
         stores_max: settings.stores_max,
     };
     let stop = stopped()?;
@@ -48,9 +49,9 @@ async fn serve(settings: &Settings, style: Style) -> Result<(), Failure> {
     Ok(served?)
 }
 
-fn new_store(settings: &Settings, nodes: Nodes, style: Style) -> NewStore {
+fn new_store(settings: &Settings, nodes: Nodes) -> NewStore {
     let settings = settings.clone();
-    let report: Report = Arc::new(move |text| output::notice(text, style));
+    let report: Report = Arc::new(|text| tracing::warn!("{text}"));
     let clock: Clock = Arc::new(now);
     Arc::new(move || {
         let drawn =

@@ -495,3 +495,16 @@ async fn a_write_whose_deadline_has_passed_changes_nothing() {
         assert_eq!(client.check_permission(asked).await.unwrap().into_inner().permissionship(), wanted);
     }
 }
+
+#[tokio::test]
+async fn a_check_tells_until_when_its_answer_lasts() {
+    let server = Server::furnished();
+    let mut client = server.permissions().await;
+    let expiring = "document:e#viewer@user:ann[expiration:2100-01-01T00:00:00.25Z]";
+    client.write_relationships(touch(&[expiring, "document:e#viewer@user:bob"])).await.unwrap();
+    for (who, seconds) in [("user:ann", Some(4_102_444_800)), ("user:bob", None), ("user:nobody", None)] {
+        let answer = client.check_permission(check("document:e", "view", who)).await.unwrap().into_inner();
+        let told = answer.optional_expires_at.map(|at| (at.seconds, at.nanos));
+        assert_eq!(told, seconds.map(|seconds| (seconds, 250_000_000)), "{who}");
+    }
+}

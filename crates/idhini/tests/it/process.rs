@@ -73,6 +73,8 @@ pub fn binary() -> Command {
         }
     }
     command.env("IDHINI_CLIENT_FILE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("nowhere/client.toml"));
+    // Many servers run side by side; tests of metrics say where.
+    command.env("IDHINI_METRICS_ADDR", "off");
     command
 }
 

@@ -1,8 +1,8 @@
 //! Entries as bytes: there and back, and what no entry encodes to.
 
 use crate::{
-    Attributes, Cause, Change, Context, DecodeError, Entry, EntryKind, Logged, Origin, Relationship,
-    Revision, Timestamp, VALUE_DEPTH_MAX,
+    Attributes, Cause, Change, Context, DecodeError, Entry, EntryKind, Filter, IdFilter, Logged, Origin,
+    RelationFilter, Relationship, Revision, SubjectFilter, Timestamp, VALUE_DEPTH_MAX,
 };
 
 const AT: Revision = Revision(7);
@@ -37,8 +37,75 @@ fn changes() -> Vec<Change> {
     ]
 }
 
+/// Every combination of fields that are set.
+fn filters() -> Vec<Filter> {
+    let text = |text: &str| Some(text.to_owned());
+    let mut filters = vec![Filter::default()];
+    let mut each = |set: &dyn Fn(&mut Filter)| {
+        let mut more = filters.clone();
+        more.iter_mut().for_each(set);
+        filters.extend(more);
+    };
+    each(&|filter| filter.resource_type = text("document"));
+    each(&|filter| filter.relation = text("viewer"));
+    let ids = [None, Some(IdFilter::Exactly("readme".into())), Some(IdFilter::StartsWith("read".into()))];
+    let with_ids = |filter: Filter| ids.clone().map(|resource_id| Filter { resource_id, ..filter.clone() });
+    let filters: Vec<Filter> = filters.into_iter().flat_map(with_ids).collect();
+    let relations = [RelationFilter::Any, RelationFilter::Absent, RelationFilter::Named("member".into())];
+    let subjects = [None, text("*")].into_iter().flat_map(|subject_id| {
+        relations.clone().map(|relation| SubjectFilter {
+            subject_type: "group".into(),
+            subject_id: subject_id.clone(),
+            relation,
+        })
+    });
+    let subjects: Vec<Option<SubjectFilter>> = [None].into_iter().chain(subjects.map(Some)).collect();
+    let with_subjects = |filter: Filter| {
+        subjects.clone().into_iter().map(move |subject| Filter { subject, ..filter.clone() })
+    };
+    filters.into_iter().flat_map(with_subjects).collect()
+}
+
+#[test]
+fn filters_come_back_from_their_bytes_and_from_no_others() {
+    let filters = filters();
+    assert_eq!(filters.len(), 84);
+    for filter in &filters {
+        let bytes = filter.to_bytes();
+        assert_eq!(Filter::from_bytes(&bytes).as_ref(), Ok(filter));
+        for cut in 0..bytes.len() {
+            assert!(Filter::from_bytes(&bytes[..cut]).is_err(), "{filter:?} cut at {cut}");
+        }
+        assert!(Filter::from_bytes(&[&bytes[..], &[0]].concat()).is_err(), "{filter:?} and more");
+    }
+    // Whatever tags are read are written again.
+    for tags in 0..=u8::MAX {
+        let bytes = [&[tags][..], &b"\x01a".repeat(tags.count_ones() as usize)].concat();
+        for end in 1..=bytes.len() {
+            if let Ok(filter) = Filter::from_bytes(&bytes[..end]) {
+                assert_eq!(filter.to_bytes(), bytes[..end], "tags {tags:#b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_earlier_release_is_told_that_a_counter_is_of_a_later_format_and_reads_everything_else() {
+    for kind in kinds() {
+        let is_counter = matches!(kind, EntryKind::Counter { .. });
+        let chunks = logged(kind).to_chunks(100);
+        assert_eq!(chunks[0][0], if is_counter { 2 } else { 1 });
+        let mut other = chunks.clone();
+        other[0][0] = 3 - other[0][0];
+        assert!(matches!(Logged::from_chunks(AT, &other), Err(DecodeError::Malformed { .. })));
+    }
+}
+
 fn kinds() -> Vec<EntryKind> {
+    let counted = filters().pop().map(Box::new);
     vec![
+        EntryKind::Counter { name: "viewers".into(), new: counted.clone(), old: None },
+        EntryKind::Counter { name: "viewers".into(), new: Some(Box::default()), old: counted },
         EntryKind::Relationships(Vec::new()),
         EntryKind::Relationships(changes()),
         EntryKind::Schema { new: "definition user {}".repeat(40), old: String::new() },

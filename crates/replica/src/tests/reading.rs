@@ -4,7 +4,7 @@ use idhini_model::Timestamp;
 
 use super::ALWAYS;
 use super::{ALL, World, relationship, texts};
-use crate::{Filter, IdFilter, Page, Portion, Position, RelationFilter, SubjectFilter};
+use crate::{Count, Filter, IdFilter, Page, Portion, Position, RelationFilter, SubjectFilter};
 
 /// Some hundred relationships of all classes, a third of those that may expire expired.
 fn crowded() -> (World, Vec<String>) {
@@ -115,6 +115,23 @@ fn every_filter_reads_what_matches_and_nothing_else_in_every_page_size() {
         }
     }
     assert!(answered > 60, "{answered} filters matched something");
+}
+
+#[test]
+fn a_filter_counts_what_it_reads_in_portions_of_any_size() {
+    let (world, _) = crowded();
+    let head = world.namespace.head();
+    // Before anything has expired, in between, and after all of it has.
+    for instant in [0, 1_200, 10_000].map(Timestamp::from_seconds) {
+        for filter in filters() {
+            let read = head.read(&filter, instant, None, ALL).rows.len() as u64;
+            for edges_max in [1, 2, 50, u64::MAX] {
+                let mut count = Count::new(&head, &filter, instant);
+                let counted = std::iter::repeat_with(|| count.advance(edges_max)).flatten().next();
+                assert_eq!(counted, Some(read), "{filter:?} at {instant} by {edges_max}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn shown(part: &Part) -> Vec<String> {
             .collect(),
         EntryKind::Schema { .. } => vec!["schema".to_owned()],
         EntryKind::Renumbering { .. } => vec!["renumbering".to_owned()],
+        EntryKind::Counter { name, .. } => vec![format!("counter {name}")],
     }
 }
 
@@ -103,6 +104,25 @@ fn a_large_entry_comes_in_parts_of_which_the_last_says_so() {
     let told: Vec<String> = large.iter().flat_map(|part| shown(part)).collect();
     assert_eq!(told, texts.iter().map(|text| format!("+ {text}")).collect::<Vec<_>>());
     assert_eq!(shown(parts.last().unwrap()), ["+ document:after#viewer@user:ann"]);
+}
+
+#[test]
+fn a_large_entry_can_be_read_on_from_any_of_its_parts() {
+    let world = World::new();
+    let texts: Vec<String> = (0..60_000).map(|n| format!("document:d{n}#viewer@user:u{n}")).collect();
+    world.namespace.import(texts.iter().map(|text| relationship(text)).collect(), ALWAYS).unwrap();
+    world.touch(&["document:after#viewer@user:ann"]);
+    let parts = after(&world, 1);
+    let count = parts.iter().filter(|part| part.revision == Revision(2)).count();
+    assert!(count > 2, "{count} parts");
+    assert!(parts.iter().take(count).map(|part| part.number).eq(0..count));
+    let from_part = |part| {
+        world.namespace.runtime.block_on(world.namespace.inner.changes_from(Revision(1), part)).unwrap()
+    };
+    for part in 0..count {
+        assert_eq!(rest(&world, &mut from_part(part)).unwrap(), parts[part..], "from part {part}");
+    }
+    assert!(matches!(rest(&world, &mut from_part(count)), Err(ReplicaError::PastUnreadable(_))));
 }
 
 #[test]

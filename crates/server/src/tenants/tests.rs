@@ -26,8 +26,9 @@ fn tenants(stores_max: usize) -> (Tenants, Arc<AtomicUsize>) {
         Ok(NewNode { node, namespace: format!("store {number}") })
     });
     let seal = SealOptions { key: [7; 32], key_id: 1, store: 2, timeline: 1, namespace: String::new() };
-    let drain_max = Duration::ZERO;
-    let options = Options { keys: Keys::new([]), limits: Limits::default(), seal, drain_max };
+    let telemetry = Arc::new(crate::Telemetry::new(None));
+    let (keys, limits, drain_max) = (Keys::new([]), Limits::default(), Duration::ZERO);
+    let options = Options { keys, limits, seal, telemetry, drain_max };
     (Tenants::new(&Offer::StorePerToken { new_store, stores_max }, &options), made)
 }
 

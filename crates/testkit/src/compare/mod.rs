@@ -7,6 +7,7 @@
 mod asking;
 mod expansion;
 mod explanation;
+mod lasting;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -164,6 +165,9 @@ impl Round<'_> {
             let want = wanted_answer(&self.views[question.context][question.instant], &question.ask);
             let asking = Asking::new(self.world, root, plans, question, 0);
             asking.holds(&want)?;
+            if let Wanted::Check(want) = &want {
+                lasting::holds(&asking, self.tables, want)?;
+            }
             if let Wanted::Subjects(Ok(found)) = &want {
                 self.exclusions_are_complete(&asking, found)?;
             }

@@ -55,7 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const TESTS_ONLY: &[&str] = &["idhini-testkit", "idhini-differential", "idhini-example-posix"];
 
 /// What the pure core must not reach, not even through others.
-const IMPURE: &[&str] = &["tokio", "tonic", "prost", "hyper", "rand", "getrandom"];
+const IMPURE: &[&str] = &["tokio", "tonic", "prost", "hyper", "rand", "getrandom", "tracing"];
 const PURE: &[&str] = &["idhini-model", "idhini-caveat", "idhini-schema", "idhini-graph", "idhini-engine"];
 
 fn dependencies(package: &serde_json::Value) -> BTreeSet<String> {

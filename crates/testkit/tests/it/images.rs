@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 
 use idhini_graph::{Content, Digest, Image, Manifest, Root};
-use idhini_model::{Change, Entry, EntryKind, Relationship, Revision};
+use idhini_model::{Change, Entry, EntryKind, Filter, Relationship, Revision};
 use idhini_testkit::generate::{Options, WritePlan, world};
 use idhini_testkit::rng::Rng;
 
@@ -247,7 +247,20 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     applied(&mut root, created(&[members, owners].concat()));
     let mut kept = Kept::default();
     let large = Image::write(&root, Revision(0), kept.sink()).unwrap();
-    vec![("small", small_bytes), ("patched", patched_bytes), ("spilled", packed(&large, &kept))]
+    let large_bytes = packed(&large, &kept);
+    for (name, texts) in [("all", [None, None]), ("members", [Some("group"), Some("member")])] {
+        let [resource_type, relation] = texts.map(|text| text.map(str::to_owned));
+        let counted = Some(Box::new(Filter { resource_type, relation, ..Filter::default() }));
+        applied(&mut next, EntryKind::Counter { name: name.to_owned(), new: counted, old: None });
+    }
+    let mut kept = Kept::default();
+    let counted = Image::write(&next, Revision(0), kept.sink()).unwrap();
+    vec![
+        ("small", small_bytes),
+        ("patched", patched_bytes),
+        ("spilled", large_bytes),
+        ("counted", packed(&counted, &kept)),
+    ]
 }
 
 /// `IDHINI_WRITE_SEEDS=1` writes them.

@@ -1,0 +1,127 @@
+//! What can be said on the command line? Arguments are those of `zed` where `zed` has them.
+
+mod backup;
+mod migrate;
+mod questions;
+mod relationship;
+mod schema;
+
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+pub(crate) use self::backup::{Backup, BackupCommand, Debug, Restore, To};
+pub(crate) use self::migrate::Migrate;
+pub(crate) use self::questions::{
+    AsOf, Check, Consistency, Expand, HistoryOf, LookupResources, LookupSubjects, PastCommand,
+    PastRelationships, PastSchema, Question, Watch, WatchKind,
+};
+pub(crate) use self::relationship::{
+    BulkExport, BulkImport, Format, ReadArguments, RelationshipArguments, RelationshipCommand, filter,
+};
+pub(crate) use self::schema::{ReadSchema, SchemaCommand};
+use crate::configuration::{ServeFlags, ServeTestingFlags};
+use crate::root_token::TokenCommand;
+
+/// Who may do what: an authorization server after Google's Zanzibar, and its command line.
+#[derive(Debug, Parser)]
+#[command(name = "idhini", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which server is asked.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Connection {
+    /// Where the server listens
+    #[arg(
+        long,
+        global = true,
+        env = "IDHINI_ADDR",
+        default_value = "127.0.0.1:50051",
+        value_name = "HOST:PORT",
+        visible_alias = "endpoint"
+    )]
+    pub(crate) addr: String,
+    /// The server's root token or preshared key, unless it is in the client file; better set as IDHINI_TOKEN, where other
+    /// users of the machine do not see it
+    #[arg(long, global = true, env = "IDHINI_TOKEN", hide_env_values = true, default_value = "")]
+    pub(crate) token: String,
+    /// Print the API's own messages as JSON, one a line, instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Whether the key was given as --token, not as IDHINI_TOKEN.
+    #[arg(skip)]
+    pub(crate) is_token_flagged: bool,
+}
+
+impl Arguments {
+    /// From this process's command line and environment.
+    pub(crate) fn read() -> Result<Arguments, clap::Error> {
+        let matches = Arguments::command().try_get_matches()?;
+        let mut arguments = Arguments::from_arg_matches(&matches)?;
+        let source = matches.value_source("token");
+        arguments.connection.is_token_flagged = source == Some(ValueSource::CommandLine);
+        Ok(arguments)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a server
+    Serve(ServeFlags),
+    /// Run a server for test suites: each token has an empty store of its own, in memory, from its first call on
+    ServeTesting(ServeTestingFlags),
+    /// Show how a server would be configured
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make a new root token
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Write, read, compare, check or test a schema
+    #[command(subcommand)]
+    Schema(SchemaCommand),
+    /// Create, touch, delete, read, import or export relationships
+    #[command(subcommand)]
+    Relationship(RelationshipCommand),
+    #[command(flatten)]
+    Question(Question),
+    /// Ask what another command would have answered at a moment in the past
+    AsOf(AsOf),
+    /// Follow what changes, until interrupted
+    Watch(Watch),
+    /// Print what changed about an object, when, and by which entry of the log
+    History(HistoryOf),
+    /// Back up a running server, or check a backup
+    Backup(Backup),
+    /// Make a data directory from a backup
+    Restore(Restore),
+    /// Move from a running SpiceDB to this server: schema, relationships, and what changes until you cut over
+    Migrate(Migrate),
+    /// Print what is in a data directory, also in one that a server holds
+    #[command(subcommand)]
+    Debug(Debug),
+    /// Print what a shell needs to complete these commands
+    ///
+    /// For bash: idhini completion bash > /etc/bash_completion.d/idhini
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print this program's version, and the server's if one is reached
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print each setting of `idhini serve` with its value, and who said so
+    Print {
+        #[command(flatten)]
+        flags: ServeFlags,
+        /// Print a file for --config instead, which explains each setting
+        #[arg(long)]
+        toml: bool,
+    },
+}

@@ -1,0 +1,301 @@
+//! How does a client without gRPC call? `POST /v1/…` with JSON, as the published contract maps its calls to paths.
+//!
+//! A layer around all services: a JSON call becomes the gRPC call that it stands for and goes through the same pipeline,
+//! so that whoever may not call the one may not call the other. `authorization`, `grpc-timeout` and the other request
+//! metadata are headers of the same names.
+//!
+//! A call with one answer answers its JSON. A call with a stream of answers answers a line each, `{"result": …}`, and if
+//! it fails a last line `{"error": …}`; a stream without that line is whole only if the response ended properly, which
+//! HTTP tells. A call that takes a stream takes a message a line.
+//!
+//! # Invariants
+//! * No request holds more than one message at a time.
+//! * A refusal has the status, the reason and its metadata as gRPC has them: `google.rpc.Status` as JSON.
+//!
+//! Cost: two more encodings of each message. A gRPC call pays one comparison.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use futures_core::Stream;
+use futures_util::StreamExt as _;
+use futures_util::future::Either;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
+use idhini_wire::{Described, google};
+use prost::Message as _;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use crate::options::MESSAGE_BYTES_MAX;
+
+mod routes;
+
+use routes::Route;
+
+/// Before each message of a gRPC stream: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+/// Where the calls are.
+const PREFIX: &str = "/v1/";
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// Adds the paths to every service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GatewayLayer;
+
+/// The services with the paths added.
+#[derive(Debug, Clone)]
+pub(crate) struct Gateway<S>(S);
+
+impl<S> Layer<S> for GatewayLayer {
+    type Service = Gateway<S>;
+
+    fn layer(&self, inner: S) -> Gateway<S> {
+        Gateway(inner)
+    }
+}
+
+impl<S> Service<Request<Body>> for Gateway<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Either<S::Future, Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if request.version() == Version::HTTP_2 && !request.uri().path().starts_with(PREFIX) {
+            return Either::Left(self.0.call(request));
+        }
+        // The one that is ready is used; its clone takes its place.
+        let next = self.0.clone();
+        let mut ready = std::mem::replace(&mut self.0, next);
+        Either::Right(Box::pin(async move {
+            let (route, request) = match translated(request) {
+                Ok(translated) => translated,
+                Err(refusal) => return Ok(refused(&refusal)),
+            };
+            let response = ready.call(request).await?;
+            Ok(answered(route, response).await)
+        }))
+    }
+}
+
+/// The gRPC call that a JSON call stands for. Its body is read when the call is let in.
+fn translated(request: Request<Body>) -> Result<(Route, Request<Body>), Status> {
+    let (mut parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let route = routes::find(path)?;
+    if parts.method != Method::POST {
+        return Err(Status::unimplemented(format!("`{path}` takes POST only, with a message as JSON")));
+    }
+    let body = match route.takes_stream {
+        true => streamed(lines_of(route.request.clone(), body)),
+        false => streamed(whole(route.request.clone(), body)),
+    };
+    let uri = format!("/{}", route.call).parse();
+    parts.uri = uri.map_err(|_| Status::internal("a call's path is malformed"))?;
+    parts.version = Version::HTTP_2;
+    parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.insert(CONTENT_TYPE, GRPC);
+    parts.headers.insert(TE, HeaderValue::from_static("trailers"));
+    Ok((route, Request::from_parts(parts, body)))
+}
+
+/// The one message that a body is.
+fn whole(described: Described, body: Body) -> impl Stream<Item = Result<Bytes, Status>> {
+    async_stream::try_stream! {
+        let bytes = Limited::new(body, MESSAGE_BYTES_MAX).collect().await.map_err(too_long)?.to_bytes();
+        yield framed(&described, &bytes)?;
+    }
+}
+
+/// Each line a message; empty ones are none.
+fn lines_of(described: Described, mut body: Body) -> impl Stream<Item = Result<Bytes, Status>> {
+    async_stream::try_stream! {
+        let mut read = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            read.extend_from_slice(&data);
+            while let Some(end) = read.iter().position(|byte| *byte == b'\n') {
+                let line = read.split_to(end + 1);
+                if !line.trim_ascii().is_empty() {
+                    yield framed(&described, &line)?;
+                }
+            }
+            if read.len() > MESSAGE_BYTES_MAX {
+                Err(too_long("no end of a line"))?;
+            }
+        }
+        if !read.trim_ascii().is_empty() {
+            yield framed(&described, &read)?;
+        }
+    }
+}
+
+fn streamed(data: impl Stream<Item = Result<Bytes, Status>> + Send + 'static) -> Body {
+    Body::new(StreamBody::new(Box::pin(data.map(|data| data.map(Frame::data)))))
+}
+
+fn too_long(_: impl Into<tonic::codegen::StdError>) -> Status {
+    Status::invalid_argument(format!(
+        "the body broke off, or a message in it has more than {MESSAGE_BYTES_MAX} bytes; send less at a time"
+    ))
+}
+
+/// A message as gRPC streams carry it. An absent one is the empty one.
+fn framed(described: &Described, json: &[u8]) -> Result<Bytes, Status> {
+    let text = std::str::from_utf8(json).map_err(|_| Status::invalid_argument("the body is not UTF-8"))?;
+    let text = if text.trim().is_empty() { "{}" } else { text };
+    let message = described.encode_json(text).map_err(|e| Status::invalid_argument(e.to_string()))?;
+    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(message.len()).map_err(|_| too_long("a message"))?);
+    frame.put_slice(&message);
+    Ok(frame.freeze())
+}
+
+/// The JSON of a call's answer or answers.
+async fn answered(route: Route, response: Response<Body>) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    if let Some(status) = Status::from_header_map(&parts.headers) {
+        return behind(refused(&status), &parts.headers);
+    }
+    let mut answers = Answers { body, read: BytesMut::new(), trailers: HeaderMap::new() };
+    if route.answers_stream {
+        return behind(respond(StatusCode::OK, streamed(lines(route, answers))), &parts.headers);
+    }
+    let answer = one(&route, &mut answers).await;
+    let response = match answer {
+        Ok(json) => respond(StatusCode::OK, Body::new(Full::new(Bytes::from(json)))),
+        Err(status) => refused(&status),
+    };
+    behind(behind(response, &parts.headers), &answers.trailers)
+}
+
+async fn one(route: &Route, answers: &mut Answers) -> Result<String, Status> {
+    let message = answers.next().await?.ok_or_else(|| Status::internal("the call had no answer"))?;
+    // What comes behind the answer says whether it counts.
+    while answers.next().await?.is_some() {}
+    printed(&route.response, &message)
+}
+
+fn lines(route: Route, mut answers: Answers) -> impl Stream<Item = Result<Bytes, Status>> {
+    async_stream::stream! {
+        loop {
+            let next = match answers.next().await {
+                Ok(None) => break,
+                Ok(Some(message)) => printed(&route.response, &message),
+                Err(status) => Err(status),
+            };
+            let is_last = next.is_err();
+            let line = match next {
+                Ok(json) => format!("{{\"result\":{json}}}\n"),
+                Err(status) => format!("{{\"error\":{}}}\n", status_json(&status)),
+            };
+            yield Ok(Bytes::from(line));
+            if is_last {
+                break;
+            }
+        }
+    }
+}
+
+fn printed(described: &Described, message: &[u8]) -> Result<String, Status> {
+    described.full_json(message).map_err(|error| Status::internal(error.to_string()))
+}
+
+/// The messages of a gRPC response.
+struct Answers {
+    body: Body,
+    read: BytesMut,
+    trailers: HeaderMap,
+}
+
+impl Answers {
+    /// The next message, or none at a good end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        loop {
+            if let Some(mut prefix) = self.read.get(1..PREFIX_BYTES) {
+                let end = PREFIX_BYTES + prefix.get_u32() as usize;
+                if self.read.len() >= end {
+                    return Ok(Some(self.read.split_to(end).freeze().slice(PREFIX_BYTES..)));
+                }
+            }
+            let Some(frame) = self.body.frame().await else {
+                return match Status::from_header_map(&self.trailers) {
+                    Some(status) if status.code() != Code::Ok => Err(status),
+                    Some(_) => Ok(None),
+                    None => Err(Status::unknown("the answer broke off")),
+                };
+            };
+            match frame?.into_data() {
+                Ok(data) => self.read.extend_from_slice(&data),
+                Err(frame) => self.trailers.extend(frame.into_trailers().unwrap_or_default()),
+            }
+        }
+    }
+}
+
+/// Adds what travels beside an answer, such as its request id.
+fn behind(mut response: Response<Body>, metadata: &HeaderMap) -> Response<Body> {
+    let of_grpc = |name: &str| name.starts_with("grpc-") || name.starts_with("content-") || name == "trailer";
+    let kept = metadata.iter().filter(|(name, _)| !of_grpc(name.as_str()));
+    response.headers_mut().extend(kept.map(|(name, value)| (name.clone(), value.clone())));
+    response
+}
+
+fn respond(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+fn refused(status: &Status) -> Response<Body> {
+    respond(http_status(status.code()), Body::new(Full::new(Bytes::from(status_json(status)))))
+}
+
+/// `google.rpc.Status` as JSON.
+fn status_json(status: &Status) -> String {
+    let told = google::rpc::Status::decode(status.details()).ok().filter(|told| told.code != 0);
+    let plain = || google::rpc::Status {
+        code: status.code() as i32,
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    };
+    let described = Described::named("google.rpc.Status");
+    let json = |message: &google::rpc::Status| {
+        described.as_ref().ok().and_then(|d| d.full_json(&message.encode_to_vec()).ok())
+    };
+    told.as_ref().and_then(json).or_else(|| json(&plain())).unwrap_or_else(|| "{}".to_owned())
+}
+
+/// As the published gateways answer.
+fn http_status(code: Code) -> StatusCode {
+    match code {
+        Code::Ok => StatusCode::OK,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Cancelled => StatusCode::REQUEST_TIMEOUT,
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

@@ -1,0 +1,189 @@
+//! What is known of one call while it runs, and what is told when it ends?
+//!
+//! The call is found by whatever runs within it, as it is a local of the task wherever the call is polled.
+//!
+//! # Invariants
+//! * A call ends once: with its status, or, if its client leaves, as cancelled.
+//! * A failure that is ours is logged once, here, with what caused it; what a client did wrong is not.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
+use tonic::Code;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
+
+use super::Telemetry;
+use super::calls::CODES;
+
+tokio::task_local! {
+    static CALL: Arc<Call>;
+}
+
+/// One call.
+#[derive(Debug)]
+pub(crate) struct Call {
+    telemetry: Arc<Telemetry>,
+    row: usize,
+    request_id: Option<HeaderValue>,
+    began: Instant,
+    edges: AtomicU64,
+    cause: OnceLock<String>,
+    span: Span,
+}
+
+/// Ends a call when it is dropped, if nobody did before.
+#[derive(Debug)]
+pub(crate) struct Finished(Option<Arc<Call>>);
+
+/// Does something with the call that runs here, if one does.
+pub(super) fn with(work: impl FnOnce(&Call)) {
+    let _ = CALL.try_with(|call| work(call));
+}
+
+impl Call {
+    /// Begins a call of this path.
+    pub(crate) fn begin(
+        telemetry: &Arc<Telemetry>,
+        path: &str,
+        request_id: Option<&HeaderValue>,
+        headers: &HeaderMap,
+    ) -> Arc<Call> {
+        let row = telemetry.calls.find(path);
+        let mut span = Span::none();
+        if let Some(row) = telemetry.calls.row(row) {
+            row.under_way.fetch_add(1, Ordering::Relaxed);
+            span = tracing::debug_span!(
+                "request",
+                otel.name = format_args!("{}/{}", row.service, row.call),
+                otel.kind = "server",
+                otel.status_code = Empty,
+                rpc.system = "grpc",
+                rpc.service = row.service,
+                rpc.method = row.call,
+                rpc.grpc.status_code = Empty,
+                request_id = request_id.map(text),
+                cost = Empty,
+            );
+        }
+        if !span.is_disabled()
+            && let Some(continues) = &telemetry.continues
+        {
+            continues(&span, headers);
+        }
+        Arc::new(Call {
+            telemetry: Arc::clone(telemetry),
+            row,
+            request_id: request_id.cloned(),
+            began: Instant::now(),
+            edges: AtomicU64::new(0),
+            cause: OnceLock::new(),
+            span,
+        })
+    }
+
+    pub(super) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Runs a part of the call.
+    pub(crate) async fn run<T>(self: &Arc<Self>, part: impl Future<Output = T>) -> T {
+        CALL.scope(Arc::clone(self), part).instrument(self.span.clone()).await
+    }
+
+    /// The same at once.
+    pub(crate) fn run_now<T>(self: &Arc<Self>, part: impl FnOnce() -> T) -> T {
+        CALL.sync_scope(Arc::clone(self), || self.span.in_scope(part))
+    }
+
+    pub(super) fn charge(&self, edges: u64) {
+        self.edges.fetch_add(edges, Ordering::Relaxed);
+    }
+
+    /// Edges visited so far.
+    pub(crate) fn edges(&self) -> u64 {
+        self.edges.load(Ordering::Relaxed)
+    }
+
+    /// The first cause is the one that is told.
+    pub(super) fn failed_because(&self, cause: Option<String>) {
+        if let Some(cause) = cause {
+            let _ = self.cause.set(cause);
+        }
+    }
+
+    fn end(&self, code: Code) {
+        let Some(row) = self.telemetry.calls.row(self.row) else { return };
+        let (number, edges, took) = (code as usize, self.edges(), self.began.elapsed());
+        row.under_way.fetch_sub(1, Ordering::Relaxed);
+        if let Some(ended) = row.ended.get(number) {
+            ended.fetch_add(1, Ordering::Relaxed);
+        }
+        row.seconds.observe(took.as_secs_f64());
+        if edges > 0 {
+            self.telemetry.edges.fetch_add(edges, Ordering::Relaxed);
+        }
+        let is_ours = matches!(code, Code::Internal | Code::Unavailable | Code::DataLoss | Code::Unknown);
+        if !self.span.is_disabled() {
+            self.span.record("rpc.grpc.status_code", number);
+            self.span.record("cost", edges);
+            if is_ours {
+                self.span.record("otel.status_code", "ERROR");
+            }
+        }
+        // Ending what would not end by itself is how a server stops.
+        let is_expected =
+            code == Code::Unavailable && row.is_watch() && self.telemetry.readiness.is_stopping();
+        let id = || self.request_id.as_ref().map(text);
+        let code = CODES.get(number).copied().unwrap_or_default();
+        let duration_ms = took.as_secs_f64() * 1e3;
+        if is_ours && !is_expected {
+            tracing::warn!(
+                parent: &self.span,
+                request_id = id(),
+                call = format_args!("{}/{}", row.service, row.call),
+                code,
+                duration_ms,
+                cost = edges,
+                cause = self.cause.get(),
+                "call failed"
+            );
+        } else {
+            tracing::debug!(
+                parent: &self.span,
+                request_id = id(),
+                call = format_args!("{}/{}", row.service, row.call),
+                code,
+                duration_ms,
+                cost = edges,
+                "call ended"
+            );
+        }
+    }
+}
+
+impl Finished {
+    pub(crate) fn of(call: &Arc<Call>) -> Finished {
+        Finished(Some(Arc::clone(call)))
+    }
+
+    /// The call ended with this status.
+    pub(crate) fn with(&mut self, code: Code) {
+        if let Some(call) = self.0.take() {
+            call.end(code);
+        }
+    }
+}
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        self.with(Code::Cancelled);
+    }
+}
+
+/// Only what a line of text can hold: the id may be the client's.
+fn text(id: &HeaderValue) -> &str {
+    id.to_str().unwrap_or_default()
+}

@@ -1,0 +1,157 @@
+//! Which calls are there, and how often does each end how? A table of numbers, made when the server starts.
+//!
+//! # Invariants
+//! * Every call of a service that is described has its row; whatever else is asked for shares one, so that nobody can
+//!   make rows.
+//!
+//! Cost: one look-up by path a call, three additions at its end.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use idhini_wire::FILE_DESCRIPTOR_SET;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+
+use super::histogram::Histogram;
+
+/// Status codes, by number.
+pub(super) const CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// How long calls take, in seconds.
+const SECONDS_BOUNDS: &[f64] =
+    &[1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// What is named where no described call is asked for.
+const OTHER: &str = "other";
+/// The service whose calls last as long as somebody watches.
+const WATCH: (&str, &str) = ("authzed.api.v1.WatchService", "Watch");
+
+/// All calls.
+#[derive(Debug)]
+pub(super) struct Calls {
+    rows: Vec<Row>,
+    by_path: HashMap<String, usize>,
+}
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) service: String,
+    pub(super) call: String,
+    /// Ended, by code.
+    pub(super) ended: [AtomicU64; CODES.len()],
+    pub(super) seconds: Histogram,
+    pub(super) under_way: AtomicI64,
+}
+
+impl Row {
+    fn new(service: &str, call: &str) -> Row {
+        Row {
+            service: service.to_owned(),
+            call: call.to_owned(),
+            ended: Default::default(),
+            seconds: Histogram::new(SECONDS_BOUNDS),
+            under_way: AtomicI64::new(0),
+        }
+    }
+
+    /// Whether each of these calls is a watcher.
+    pub(super) fn is_watch(&self) -> bool {
+        (self.service.as_str(), self.call.as_str()) == WATCH
+    }
+}
+
+impl Calls {
+    /// Of the services that this server describes, health and reflection included.
+    pub(super) fn of_all_services() -> Calls {
+        let sets = [
+            FILE_DESCRIPTOR_SET,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ];
+        let mut calls = Calls { rows: vec![Row::new(OTHER, OTHER)], by_path: HashMap::new() };
+        // Embedded descriptors that do not decode stop the server elsewhere.
+        for set in sets.iter().filter_map(|bytes| FileDescriptorSet::decode(*bytes).ok()) {
+            for file in set.file {
+                for service in &file.service {
+                    let name = format!("{}.{}", file.package(), service.name());
+                    for method in &service.method {
+                        calls.add(&name, method.name());
+                    }
+                }
+            }
+        }
+        calls
+    }
+
+    fn add(&mut self, service: &str, call: &str) {
+        let at = self.rows.len();
+        if *self.by_path.entry(format!("/{service}/{call}")).or_insert(at) == at {
+            self.rows.push(Row::new(service, call));
+        }
+    }
+
+    /// The row of a path.
+    pub(super) fn find(&self, path: &str) -> usize {
+        self.by_path.get(path).copied().unwrap_or(0)
+    }
+
+    pub(super) fn row(&self, at: usize) -> Option<&Row> {
+        self.rows.get(at)
+    }
+
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CODES, Calls};
+
+    #[test]
+    fn every_described_call_has_a_row_and_strange_paths_share_one() {
+        let calls = Calls::of_all_services();
+        let path = "/authzed.api.v1.PermissionsService/CheckPermission";
+        let row = calls.row(calls.find(path)).unwrap();
+        assert_eq!(
+            (row.service.as_str(), row.call.as_str()),
+            ("authzed.api.v1.PermissionsService", "CheckPermission")
+        );
+        assert!(calls.row(calls.find("/authzed.api.v1.WatchService/Watch")).unwrap().is_watch());
+        for path in
+            ["/grpc.health.v1.Health/Check", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"]
+        {
+            assert!(calls.find(path) > 0, "{path}");
+        }
+        assert_eq!(calls.find("/authzed.api.v1.PermissionsService/Other"), 0);
+        assert_eq!(calls.find("a made up path"), 0);
+    }
+
+    #[test]
+    fn codes_stand_at_their_numbers() {
+        assert_eq!(CODES[tonic::Code::Unauthenticated as usize], "UNAUTHENTICATED");
+        assert_eq!(CODES[tonic::Code::DataLoss as usize], "DATA_LOSS");
+        assert_eq!(CODES[tonic::Code::FailedPrecondition as usize], "FAILED_PRECONDITION");
+    }
+}

@@ -1,0 +1,124 @@
+//! What can an operator see of a running server? Log lines, spans, metrics, readiness.
+//!
+//! # Invariants
+//! * No secret is seen, and above the level debug no id, context or subject of a relationship.
+//! * A call takes no lock that others take: what it counts are numbers of its own kind of call, resolved when the server
+//!   starts.
+//! * A line that nobody wants costs a look at a number.
+
+mod call;
+mod calls;
+mod exposition;
+mod histogram;
+mod http;
+mod observer;
+mod readiness;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ::http::HeaderMap;
+use tracing::Span;
+
+pub(crate) use self::call::{Call, Finished};
+use self::calls::Calls;
+pub use self::exposition::Process;
+use self::histogram::Histogram;
+pub use self::http::{Monitoring, MonitoringListener, Profiled, Profiler, Served};
+pub use self::observer::LogObserver;
+pub(crate) use self::readiness::Readiness;
+use crate::seal::Stranger;
+
+/// Continues a trace that a caller's metadata names, on a span that is new.
+pub type Continue = Arc<dyn Fn(&Span, &HeaderMap) + Send + Sync>;
+
+/// Edges that a check visits are told apart at these.
+const EDGES_BOUNDS: &[f64] = &[1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 1e5, 1e6, 1e7];
+/// How long a sync takes, in seconds.
+const SYNC_BOUNDS: &[f64] =
+    &[1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+/// Entries that share a sync.
+const ENTRIES_BOUNDS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 1e4];
+
+/// What one process tells of itself.
+pub struct Telemetry {
+    calls: Calls,
+    pub(crate) readiness: Readiness,
+    check_edges: Histogram,
+    edges: AtomicU64,
+    strangers: [AtomicU64; Stranger::ALL.len()],
+    sync_seconds: Histogram,
+    sync_entries: Histogram,
+    sync_bytes: AtomicU64,
+    write_failures: AtomicU64,
+    continues: Option<Continue>,
+}
+
+impl std::fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Telemetry").finish_non_exhaustive()
+    }
+}
+
+impl Telemetry {
+    /// Of a process that has served nothing yet. Traces that callers began are continued by `continues`.
+    #[must_use]
+    pub fn new(continues: Option<Continue>) -> Telemetry {
+        Telemetry {
+            calls: Calls::of_all_services(),
+            readiness: Readiness::default(),
+            check_edges: Histogram::new(EDGES_BOUNDS),
+            edges: AtomicU64::new(0),
+            strangers: Default::default(),
+            sync_seconds: Histogram::new(SYNC_BOUNDS),
+            sync_entries: Histogram::new(ENTRIES_BOUNDS),
+            sync_bytes: AtomicU64::new(0),
+            write_failures: AtomicU64::new(0),
+            continues,
+        }
+    }
+
+    /// No longer ready: called as soon as the server is told to stop.
+    pub(crate) fn stopping(&self) {
+        self.readiness.stop();
+    }
+
+    fn count_stranger(&self, stranger: Stranger) {
+        if let Some(count) = self.strangers.get(stranger as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The call that runs here visited so many edges more.
+pub(crate) fn charge(edges: u64) {
+    call::with(|call| call.charge(edges));
+}
+
+/// The call that runs here was a check that visited so many edges.
+pub(crate) fn checked(edges: u64) {
+    call::with(|call| {
+        call.charge(edges);
+        call.telemetry().check_edges.observe(edges as f64);
+    });
+}
+
+/// The call that runs here brought a token that is treated as full consistency.
+pub(crate) fn met_stranger(stranger: Stranger) {
+    call::with(|call| call.telemetry().count_stranger(stranger));
+}
+
+/// Why the call that runs here will fail, for the log: what its caller is not told.
+pub(crate) fn failed_because(cause: impl FnOnce() -> Option<String>) {
+    call::with(|call| call.failed_because(cause()));
+}
+
+/// The span of pinning a snapshot.
+pub(crate) fn snapshot_span() -> Span {
+    tracing::debug_span!("snapshot")
+}
+
+/// The span of evaluating a question.
+pub(crate) fn evaluation_span() -> Span {
+    tracing::debug_span!("evaluation")
+}
