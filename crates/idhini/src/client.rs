@@ -15,6 +15,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use crate::arguments::{Connection, Consistency};
+use crate::client_file::{ClientFile, ClientFileError};
 use crate::failure::Failure;
 
 /// How long a connection may take.
@@ -47,11 +48,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn connect(connection: &Connection) -> Result<Server, Failure> {
-        Server::reach(&connection.addr, Some(&connection.token), Patience::Limited).await
+        Server::reach(&connection.addr, Some(&token(connection)?), Patience::Limited).await
     }
 
     pub(crate) async fn connect_patiently(connection: &Connection) -> Result<Server, Failure> {
-        Server::reach(&connection.addr, Some(&connection.token), Patience::Endless).await
+        Server::reach(&connection.addr, Some(&token(connection)?), Patience::Endless).await
     }
 
     /// Connects; with `None`, without a key.
@@ -138,6 +139,18 @@ fn consistency(of: &Consistency) -> v1::Consistency {
         _ => Requirement::FullyConsistent(true),
     };
     v1::Consistency { requirement: Some(requirement) }
+}
+
+/// The token that was given, or else that of the client file; empty if there is none.
+fn token(connection: &Connection) -> Result<String, Failure> {
+    if !connection.token.is_empty() {
+        return Ok(connection.token.clone());
+    }
+    match ClientFile::of_user().and_then(|file| file.token(&connection.addr)) {
+        // Who has no home has no tokens there.
+        Err(ClientFileError::Nowhere) => Ok(String::new()),
+        found => Ok(found?.unwrap_or_default()),
+    }
 }
 
 fn is_loopback(address: &str) -> Result<bool, Failure> {

@@ -8,11 +8,14 @@ use std::path::PathBuf;
 
 use idhini_changelog::{AppendError, DirectoryError, LogError};
 use idhini_model::{Relationship, Revision, Timestamp};
-use idhini_replica::{BackupError, IdentityError, ImageFileError, OpenError, ReplicaError};
+use idhini_replica::{BackupError, IdentityError, ImageFileError, OpenError, ReplicaError, RootTokenError};
 use idhini_server::ListenError;
 use idhini_wire::google;
 use prost::Message as _;
 use tonic::{Code, Status};
+
+use crate::client_file::ClientFileError;
+use crate::configuration::Mistakes;
 
 /// The request is malformed.
 pub(crate) const STATUS_MALFORMED: u8 = 3;
@@ -62,11 +65,25 @@ pub(crate) enum Failure {
     #[error("metrics cannot be served: {0}")]
     Metrics(ListenError),
     /// No token.
-    #[error("no token: the server answers only to those who bring its preshared key")]
+    #[error("no token: none was given, and the client file has none for this server")]
     NoToken,
-    /// A preshared key that no client can send. It is not shown.
-    #[error("a preshared key has characters that clients cannot send, or spaces at its ends")]
-    Key,
+    /// The client file cannot be used.
+    #[error("{0}")]
+    ClientFile(#[from] ClientFileError),
+    /// What the server is to be is not clear.
+    #[error("{0}")]
+    Configuration(#[from] Mistakes),
+    /// A root token that nobody would ever know.
+    #[error(
+        "the root token of this server cannot be kept for the command line: {source}; nor is there a terminal to show it on"
+    )]
+    TokenNowhere { source: ClientFileError },
+    /// The root token cannot be read or kept.
+    #[error(transparent)]
+    RootToken(#[from] RootTokenError),
+    /// A directory without a server's data.
+    #[error("{} has no data of a server", path.display())]
+    NoData { path: PathBuf },
     /// The server is not there.
     #[error("cannot reach a server at {address}: {source}")]
     Connect { address: String, source: tonic::transport::Error },
@@ -200,6 +217,9 @@ impl Failure {
                 _ => STATUS_REFUSED,
             },
             Failure::NoToken
+            | Failure::ClientFile(_)
+            | Failure::Configuration(_)
+            | Failure::NoData { .. }
             | Failure::Plaintext { .. }
             | Failure::NoDirectory { .. }
             | Failure::NoBackup { .. }
@@ -211,7 +231,8 @@ impl Failure {
             | Failure::NotEmpty { .. }
             | Failure::RevisionOfMany { .. } => STATUS_MALFORMED,
             Failure::Connect { .. } | Failure::Answer { .. } => STATUS_UNREACHABLE,
-            Failure::Key
+            Failure::TokenNowhere { .. }
+            | Failure::RootToken(_)
             | Failure::Bootstrap { .. }
             | Failure::Inadmissible { .. }
             | Failure::Twice { .. }
@@ -258,10 +279,23 @@ impl Failure {
             Failure::Plaintext { .. } => {
                 "run the command on the server's machine, or through a tunnel such as ssh -L".to_owned()
             }
-            Failure::NoToken => "set IDHINI_TOKEN to the server's preshared key".to_owned(),
-            Failure::Key => "choose a key of printable ASCII, such as 32 hexadecimal digits".to_owned(),
+            Failure::NoToken => {
+                "set IDHINI_TOKEN to the server's root token or preshared key, or run this as who started it".to_owned()
+            }
+            Failure::ClientFile(error) => error.remedy(),
+            Failure::Configuration(_) => "see each setting, and who said it, with `idhini config print`".to_owned(),
+            Failure::TokenNowhere { source } => {
+                format!("{}; or give keys with IDHINI_PRESHARED_KEY", source.remedy())
+            }
+            Failure::RootToken(RootTokenError::Damaged { .. }) => {
+                "make a new one with `idhini token reset --data-dir DIR`".to_owned()
+            }
+            Failure::RootToken(RootTokenError::NewerFormat { .. }) => {
+                "run the release that made the directory, or a later one".to_owned()
+            }
+            Failure::RootToken(_) => "see whether the disk is full or may not be written".to_owned(),
             Failure::Connect { .. } => {
-                "start one with `idhini serve --preshared-key KEY`, or set --addr or IDHINI_ADDR".to_owned()
+                "start one with `idhini serve`, or set --addr or IDHINI_ADDR".to_owned()
             }
             Failure::Refused(status) | Failure::RefusedLine { status, .. } => refused_next_step(status).to_owned(),
             Failure::Answer { .. } => "use the command line of the server's own version".to_owned(),
@@ -290,7 +324,7 @@ impl Failure {
                 "use another copy of the backup, or take a new one to an empty directory".to_owned()
             }
             Failure::Backup { .. } => "see whether the disk is full or may not be written".to_owned(),
-            Failure::NoDirectory { .. } => "name the data directory with --data-dir DIR".to_owned(),
+            Failure::NoDirectory { .. } | Failure::NoData { .. } => "name the data directory with --data-dir DIR".to_owned(),
             Failure::NoBackup { .. } => "name a directory that `idhini backup DIR` made".to_owned(),
             Failure::OtherBackup { .. } | Failure::BackupTooOld { .. } => {
                 "take the backup to an empty directory".to_owned()
@@ -332,7 +366,7 @@ fn more_faults(more: usize) -> String {
 fn refused_next_step(status: &Status) -> &'static str {
     match (status.code(), reason(status).as_deref()) {
         (Code::Unauthenticated | Code::PermissionDenied, _) => {
-            "set IDHINI_TOKEN to the server's preshared key"
+            "set IDHINI_TOKEN to the server's root token or preshared key"
         }
         (Code::Unknown, _) => "see whether the server runs; read what is stored before repeating a write",
         (Code::Unavailable | Code::DeadlineExceeded, _) => "see whether the server runs; then try again",

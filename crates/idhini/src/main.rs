@@ -6,22 +6,26 @@
 mod arguments;
 mod backup;
 mod client;
+mod client_file;
 mod clock;
 mod commands;
+mod configuration;
 mod debug;
 mod entropy;
 mod failure;
 mod files;
 mod output;
 mod progress;
+mod root_token;
 mod serve;
 mod telemetry;
 mod validation;
 
 use std::process::ExitCode;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, ConfigCommand};
 use crate::commands::Asked;
+use crate::configuration::{Configuration, Format, Server};
 use crate::failure::Failure;
 
 #[global_allocator]
@@ -49,7 +53,18 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments, style: output::Style) -> Result<u8, Failure> {
     match arguments.command {
-        Command::Serve(options) => serve::run(&options, style).map(|()| 0),
+        Command::Serve(flags) => serve::run(&flags, style).map(|()| 0),
+        Command::ServeTesting(flags) => serve::testing::run(&flags, style).map(|()| 0),
+        Command::Config(ConfigCommand::Print { flags, toml }) => {
+            let format = match (toml, arguments.connection.json) {
+                (true, _) => Format::Toml,
+                (false, true) => Format::Json,
+                (false, false) => Format::Text,
+            };
+            configuration::print(&Configuration::read(Server::Serve, &flags.0)?, format);
+            Ok(0)
+        }
+        Command::Token(command) => root_token::run(&command, arguments.connection.json, style).map(|()| 0),
         Command::Backup(backup) => backup::run(&arguments.connection, &backup, style).map(|()| 0),
         Command::Restore(restore) => backup::restore(&restore, arguments.connection.json, style).map(|()| 0),
         Command::Debug(debug) => debug::run(&debug, arguments.connection.json).map(|()| 0),

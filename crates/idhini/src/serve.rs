@@ -1,9 +1,9 @@
 //! Running a server: the real clock, real randomness, the real disk.
 
 mod bootstrap;
+pub(crate) mod testing;
 
-use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,15 +13,18 @@ use idhini_changelog::{EmbeddedStore, FileDisk, LogId, MemoryStore, Store};
 use idhini_model::Timestamp;
 use idhini_replica::{Clock, Identity, Node, NodeOptions, Parts, Report};
 use idhini_server::{
-    Keys, Limits, ListenError, Listener, LogObserver, Monitoring, MonitoringListener, Options, SealOptions,
+    Keys, ListenError, Listener, LogObserver, Monitoring, MonitoringListener, Offer, Options, SealOptions,
     Served, Telemetry,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::arguments::{History, MetricsAddress, Serve};
+use crate::configuration::{
+    Configuration, METRICS_ADDRESS, MetricsAddress, Observing, ServeFlags, Server, Settings,
+};
 use crate::entropy::random;
 use crate::failure::Failure;
 use crate::output::{self, Style};
+use crate::root_token;
 use crate::telemetry;
 
 /// The namespace of a server that has one.
@@ -29,60 +32,70 @@ const NAMESPACE: &str = "root";
 /// Its log.
 const ROOT: LogId = LogId(1);
 
-/// Keys that are not seen among the machine's processes, with commas between them.
-const KEYS_VARIABLE: &str = "IDHINI_PRESHARED_KEY";
-/// Where metrics are served unless it is said.
-const METRICS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 /// How long it takes until everything is looked after again.
 const ROUND: Duration = Duration::from_secs(5);
 /// How long work may go on that nobody waits for any more, after the calls under way had their time.
 const ABANDONED_MAX: Duration = Duration::from_secs(1);
 
 /// Serves until told to stop.
-pub(crate) fn run(serve: &Serve, style: Style) -> Result<(), Failure> {
-    let keys = keys(serve)?;
+pub(crate) fn run(flags: &ServeFlags, style: Style) -> Result<(), Failure> {
+    let settings = Configuration::read(Server::Serve, &flags.0)?.settings;
+    observed(&settings, style, |telemetry| serve(&settings, telemetry, style))
+}
+
+async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> Result<(), Failure> {
+    // Before the data is touched: a mistake in the address is no reason to wait for it.
+    let listener = Listener::bind(settings.grpc_addr).await?;
+    let monitored = Arc::new(OnceLock::new());
+    let metrics = monitoring(&settings.observing, &telemetry, &monitored).await?;
+    let stored = stored(settings, &telemetry)?;
+    let namespace = stored.node.namespace(ROOT).await?;
+    bootstrap::load(&namespace, settings).await?;
+    let served = Served { namespace: Arc::clone(&namespace), log: stored.embedded.clone() };
+    // Nobody else sets it.
+    let _ = monitored.set(served);
+    let address = listener.address().to_string();
+    let (keys, token_of_run) = keys(settings, &stored, &address, style)?;
+    let (limits, drain_max) = (settings.limits, Duration::from_secs(settings.drain_seconds));
+    let options = Options { keys, limits, seal: seal(&stored.identity), telemetry, drain_max };
+    let stop = stopped()?;
+    let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
+    output::line(&format!("listening on {address} ({})", stored.place));
+    if let Some(address) = metrics {
+        output::line(&format!("metrics on http://{address}/metrics"));
+    }
+    let offer = Offer::Namespace(Arc::clone(&stored.node), Arc::clone(&namespace));
+    let served = listener.serve(&offer, &options, stop).await;
+    looking_after.abort();
+    if let Some(token) = token_of_run {
+        root_token::forget(&token);
+    }
+    if let Err(error) = namespace.image().await {
+        tracing::warn!("{}; the next start reads more of the log instead", error.for_log());
+    }
+    if let Some(store) = stored.embedded
+        && let Err(error) = store.close().await
+    {
+        tracing::warn!(%error, "the log was not closed cleanly, nothing is lost");
+    }
+    Ok(served?)
+}
+
+/// Runs a server on threads of its own, logged and traced as is set.
+fn observed<F: Future<Output = Result<(), Failure>>>(
+    settings: &Settings,
+    style: Style,
+    server: impl FnOnce(Arc<Telemetry>) -> F,
+) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|source| Failure::System { what: "threads", source })?;
     let mut traces = None;
     let served = runtime.block_on(async {
-        let (to_collector, continues) = telemetry::begin(serve, style)?;
+        let (to_collector, continues) = telemetry::begin(&settings.observing, style)?;
         traces = Some(to_collector);
-        let telemetry = Arc::new(Telemetry::new(continues));
-        // Before the data is touched: a mistake in the address is no reason to wait for it.
-        let listener = Listener::bind(serve.grpc_addr).await?;
-        if keys.is_empty() {
-            return Err(Failure::Listen(ListenError::NeedsKey));
-        }
-        let monitored = Arc::new(OnceLock::new());
-        let metrics = monitoring(serve, &telemetry, &monitored).await?;
-        let stored = stored(serve, &telemetry)?;
-        let limits = Limits::default();
-        let options = Options { keys, limits, seal: seal(&stored.identity), telemetry };
-        let namespace = stored.node.namespace(ROOT).await?;
-        bootstrap::load(&namespace, serve).await?;
-        let served = Served { namespace: Arc::clone(&namespace), log: stored.embedded.clone() };
-        // Nobody else sets it.
-        let _ = monitored.set(served);
-        let signals = |kind| signal(kind).map_err(|source| Failure::System { what: "signals", source });
-        let stop = stopped(signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
-        let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
-        output::line(&format!("listening on {} ({})", listener.address(), stored.place));
-        if let Some(address) = metrics {
-            output::line(&format!("metrics on http://{address}/metrics"));
-        }
-        let served = listener.serve((Arc::clone(&stored.node), Arc::clone(&namespace)), &options, stop).await;
-        looking_after.abort();
-        if let Err(error) = namespace.image().await {
-            tracing::warn!("{}; the next start reads more of the log instead", error.for_log());
-        }
-        if let Some(store) = stored.embedded
-            && let Err(error) = store.close().await
-        {
-            tracing::warn!(%error, "the log was not closed cleanly, nothing is lost");
-        }
-        Ok(served?)
+        server(Arc::new(Telemetry::new(continues))).await
     });
     if let Some(traces) = traces {
         traces.end();
@@ -92,11 +105,31 @@ pub(crate) fn run(serve: &Serve, style: Style) -> Result<(), Failure> {
     served
 }
 
+/// Who may call; and the root token, if it ends with the server.
+fn keys(
+    settings: &Settings,
+    stored: &Stored,
+    address: &str,
+    style: Style,
+) -> Result<(Keys, Option<String>), Failure> {
+    let preshared = &settings.preshared_keys.0;
+    if !preshared.is_empty() {
+        root_token::replace_at(address);
+        return Ok((Keys::new(preshared.iter().map(String::as_str)), None));
+    }
+    match &stored.disk {
+        Some(disk) => Ok((root_token::of_directory(&**disk, address, style)?, None)),
+        None => root_token::of_run(address, style).map(|(keys, token)| (keys, Some(token))),
+    }
+}
+
 /// What is stored, or will be.
 struct Stored {
     node: Arc<Node>,
     identity: Identity,
     embedded: Option<Arc<EmbeddedStore>>,
+    /// None if nothing is kept.
+    disk: Option<Arc<dyn Disk>>,
     /// For people.
     place: String,
 }
@@ -104,15 +137,15 @@ struct Stored {
 /// Serves metrics, health and readiness beside the calls; returns where, or `None` if that is not wanted or the usual
 /// port is taken.
 async fn monitoring(
-    serve: &Serve,
+    observing: &Observing,
     telemetry: &Arc<Telemetry>,
     served: &Arc<OnceLock<Served>>,
 ) -> Result<Option<SocketAddr>, Failure> {
-    let wanted = serve.metrics_addr.unwrap_or(MetricsAddress::At(METRICS_ADDRESS));
+    let wanted = observing.metrics_addr.unwrap_or(MetricsAddress::At(METRICS_ADDRESS));
     let MetricsAddress::At(address) = wanted else { return Ok(None) };
     let listener = match MonitoringListener::bind(address).await {
         Ok(listener) => listener,
-        Err(error @ ListenError::Bind { .. }) if serve.metrics_addr.is_none() => {
+        Err(error @ ListenError::Bind { .. }) if observing.metrics_addr.is_none() => {
             tracing::warn!(
                 "metrics are not served: {error} Choose another port with --metrics-addr, or `off`"
             );
@@ -125,34 +158,31 @@ async fn monitoring(
         telemetry: Arc::clone(telemetry),
         served: Arc::clone(served),
         process: Arc::new(telemetry::process()),
-        profiler: serve.profiling.then(telemetry::profiler),
+        profiler: observing.profiling.then(telemetry::profiler),
     };
     tokio::spawn(listener.serve(monitoring));
     Ok(Some(address))
 }
 
-fn stored(serve: &Serve, telemetry: &Arc<Telemetry>) -> Result<Stored, Failure> {
-    let defaults = idhini_replica::Options::default();
-    let namespace = idhini_replica::Options {
-        seed: u64::from_be_bytes(random()?),
-        writer_id: u64::from_be_bytes(random()?),
-        history_seconds: match serve.history {
-            History::Seconds(seconds) => Some(seconds),
-            History::Forever => None,
-        },
-        image_changes: serve.image_changes.unwrap_or(defaults.image_changes),
-        ..defaults
-    };
-    let options = NodeOptions { namespace, ..NodeOptions::default() };
+/// What is drawn at random for each process, beside what is set.
+fn node_options(settings: &Settings) -> Result<NodeOptions, Failure> {
+    let mut options = settings.node;
+    options.namespace.seed = u64::from_be_bytes(random()?);
+    options.namespace.writer_id = u64::from_be_bytes(random()?);
+    Ok(options)
+}
+
+fn stored(settings: &Settings, telemetry: &Arc<Telemetry>) -> Result<Stored, Failure> {
+    let options = node_options(settings)?;
     let report: Report = Arc::new(|text| tracing::warn!("{text}"));
     let clock: Clock = Arc::new(now);
-    if serve.ephemeral {
+    if settings.ephemeral {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let node = Arc::new(Node::new(Parts { store, disk: None, clock, report }, options));
         let place = "ephemeral: all is gone when it stops".to_owned();
-        return Ok(Stored { node, identity: new_identity()?, embedded: None, place });
+        return Ok(Stored { node, identity: new_identity()?, embedded: None, disk: None, place });
     }
-    let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(&serve.data_dir)?);
+    let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(&settings.data_dir)?);
     let identity = match Identity::read(&*disk)? {
         Some(identity) => identity,
         None => {
@@ -162,14 +192,15 @@ fn stored(serve: &Serve, telemetry: &Arc<Telemetry>) -> Result<Stored, Failure> 
         }
     };
     let mut log = LogOptions::new(identity.store);
-    log.segment_bytes = serve.segment_bytes.unwrap_or(log.segment_bytes);
+    log.segment_bytes = settings.segment_bytes;
     log.observer = Some(Arc::new(LogObserver(Arc::clone(telemetry))));
     let store = EmbeddedStore::open(Arc::clone(&disk), &log)?;
     let store = Arc::new(store);
     let logs: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
-    let node = Arc::new(Node::new(Parts { store: logs, disk: Some(disk), clock, report }, options));
-    let place = format!("data in {}", serve.data_dir.display());
-    Ok(Stored { node, identity, embedded: Some(store), place })
+    let node =
+        Arc::new(Node::new(Parts { store: logs, disk: Some(Arc::clone(&disk)), clock, report }, options));
+    let place = format!("data in {}", settings.data_dir.display());
+    Ok(Stored { node, identity, embedded: Some(store), disk: Some(disk), place })
 }
 
 /// Sweeps, images, trims, for as long as the server runs.
@@ -182,27 +213,17 @@ async fn look_after(node: Arc<Node>) {
     }
 }
 
-/// The keys of the flag, or else of the environment.
-fn keys(serve: &Serve) -> Result<Keys, Failure> {
-    let of_environment = match serve.preshared_keys.is_empty() {
-        true => std::env::var_os(KEYS_VARIABLE).unwrap_or_default(),
-        false => OsString::new(),
-    };
-    let of_environment = of_environment.to_str().ok_or(Failure::Key)?;
-    let keys = || serve.preshared_keys.iter().map(String::as_str).chain(of_environment.split(','));
-    if keys().all(can_be_sent) { Ok(Keys::new(keys())) } else { Err(Failure::Key) }
-}
-
-/// Whether clients can bring a key: it travels in a header, which has printable ASCII and loses spaces at its ends.
-fn can_be_sent(key: &str) -> bool {
-    key.bytes().all(|byte| matches!(byte, b' '..=b'~')) && key.trim() == key
-}
-
-async fn stopped(mut interrupt: Signal, mut terminate: Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+/// Ends when the process is told to stop.
+fn stopped() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let signals = |kind| signal(kind).map_err(|source| Failure::System { what: "signals", source });
+    let (mut interrupt, mut terminate): (Signal, Signal) =
+        (signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 /// A store that was not there before.

@@ -30,7 +30,7 @@ use tracing_subscriber::{Layer, Registry, fmt};
 use idhini_server::{Continue, Process};
 
 pub(crate) use self::profile::profiler;
-use crate::arguments::{LogFormat, LogLevel, Serve};
+use crate::configuration::{LogFormat, LogLevel, Observing};
 use crate::failure::Failure;
 use crate::output::Style;
 
@@ -43,10 +43,10 @@ const OURS: &str = "idhini";
 pub(crate) struct Traces(Option<SdkTracerProvider>);
 
 /// Begins to log, and to trace if a collector is named. Returns also how traces of callers are continued.
-pub(crate) fn begin(serve: &Serve, style: Style) -> Result<(Traces, Option<Continue>), Failure> {
+pub(crate) fn begin(observing: &Observing, style: Style) -> Result<(Traces, Option<Continue>), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Telemetry { what: error.to_string() };
-    let provider = match &serve.otlp_endpoint {
-        Some(endpoint) => Some(provider(endpoint, serve.otlp_sampling).map_err(|error| failed(&error))?),
+    let provider = match &observing.otlp_endpoint {
+        Some(endpoint) => Some(provider(endpoint, observing.otlp_sampling).map_err(|error| failed(&error))?),
         None => None,
     };
     let tracing = provider.as_ref().map(|provider| {
@@ -58,7 +58,7 @@ pub(crate) fn begin(serve: &Serve, style: Style) -> Result<(Traces, Option<Conti
             .with_target(false)
             .with_filter(filter_fn(is_span_of_ours).with_max_level_hint(LevelFilter::DEBUG))
     });
-    let subscriber = Registry::default().with(tracing).with(lines(serve, style));
+    let subscriber = Registry::default().with(tracing).with(lines(observing, style));
     tracing::subscriber::set_global_default(subscriber).map_err(|error| failed(&error))?;
     let continues = provider.is_some().then(|| Arc::new(continue_trace) as Continue);
     Ok((Traces(provider), continues))
@@ -75,11 +75,11 @@ impl Traces {
     }
 }
 
-fn lines<S>(serve: &Serve, style: Style) -> Box<dyn Layer<S> + Send + Sync>
+fn lines<S>(observing: &Observing, style: Style) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let level = match serve.log_level {
+    let level = match observing.log_level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
@@ -87,7 +87,7 @@ where
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let wanted = Targets::new().with_target(OURS, level).with_default(level.min(LevelFilter::WARN));
-    let is_human = match serve.log_format {
+    let is_human = match observing.log_format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Human => true,
         LogFormat::Json => false,

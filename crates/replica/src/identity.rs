@@ -20,13 +20,13 @@ use std::io;
 use idhini_changelog::disk::Disk;
 use idhini_graph::Digest;
 
+use crate::small_file::{Fault, SmallFile, field};
+
 /// The format of data directories that is written, and the newest that is read.
 pub const DIRECTORY_FORMAT: u32 = 1;
 
 const NAME: &str = "identity";
-const UNFINISHED: &str = "identity.unfinished";
-/// The file is far shorter.
-const BYTES_MAX: u64 = 4096;
+const FILE: SmallFile = SmallFile { name: NAME, title: "idhini data", format: DIRECTORY_FORMAT };
 
 /// What tells a store and its tokens from all others.
 #[derive(Clone, PartialEq, Eq)]
@@ -76,28 +76,27 @@ pub enum IdentityError {
     Disk(#[from] io::Error),
 }
 
+impl From<Fault> for IdentityError {
+    fn from(fault: Fault) -> IdentityError {
+        match fault {
+            Fault::NewerFormat { found } => IdentityError::NewerFormat { found },
+            Fault::Damaged { what } => IdentityError::Damaged { what },
+            Fault::Disk(error) => IdentityError::Disk(error),
+        }
+    }
+}
+
 impl Identity {
     /// The identity of a data directory; `None` if the directory is empty.
     ///
     /// # Errors
     /// [`IdentityError`].
     pub fn read(disk: &dyn Disk) -> Result<Option<Identity>, IdentityError> {
-        let file = match disk.open(NAME) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let has_data = !disk.list("log")?.is_empty() || !disk.list("images")?.is_empty();
-                return if has_data { Err(IdentityError::Missing) } else { Ok(None) };
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let bytes_len = file.bytes_len()?;
-        if bytes_len > BYTES_MAX {
-            return Err(IdentityError::Damaged { what: "it is too long" });
+        if let Some(fields) = FILE.read(disk)? {
+            return parse(&fields).map(Some);
         }
-        let mut bytes = vec![0; usize::try_from(bytes_len).unwrap_or_default()];
-        let read = file.read_at(0, &mut bytes)?;
-        let text = bytes.get(..read).and_then(|bytes| std::str::from_utf8(bytes).ok());
-        parse(text.ok_or(IdentityError::Damaged { what: "it is not text" })?).map(Some)
+        let has_data = !disk.list("log")?.is_empty() || !disk.list("images")?.is_empty();
+        if has_data { Err(IdentityError::Missing) } else { Ok(None) }
     }
 
     /// Makes this the identity of a data directory, durable on return.
@@ -105,48 +104,25 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::Disk`]; what was there before still is.
     pub fn write(&self, disk: &dyn Disk) -> Result<(), IdentityError> {
-        match disk.remove(UNFINISHED) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        let file = disk.create(UNFINISHED)?;
-        file.write_at(0, self.text().as_bytes())?;
-        file.sync()?;
-        disk.rename(UNFINISHED, NAME)?;
-        Ok(disk.sync_directory("")?)
+        Ok(FILE.write(disk, &self.fields())?)
     }
 
-    fn text(&self) -> String {
+    fn fields(&self) -> String {
         let mut key = String::new();
         for byte in self.key {
             let _ = write!(key, "{byte:02x}");
         }
         let Identity { store, timeline, key_id, .. } = self;
-        let mut text = format!(
-            "idhini data {DIRECTORY_FORMAT}\nstore {store:016x}\ntimeline {timeline}\nkey {key_id:08x} {key}\n"
-        );
-        let checksum = Digest::of(text.as_bytes());
-        let _ = writeln!(text, "checksum {checksum}");
-        text
+        format!("store {store:016x}\ntimeline {timeline}\nkey {key_id:08x} {key}\n")
     }
 }
 
-fn parse(text: &str) -> Result<Identity, IdentityError> {
+fn parse(fields: &str) -> Result<Identity, IdentityError> {
     let damaged = |what| IdentityError::Damaged { what };
-    let format = text.lines().next().and_then(|line| line.strip_prefix("idhini data "));
-    let format = format.and_then(|format| format.parse().ok()).ok_or(damaged("its first line"))?;
-    if format > DIRECTORY_FORMAT {
-        return Err(IdentityError::NewerFormat { found: format });
-    }
-    let checked = text.rfind("checksum ").ok_or(damaged("it has no checksum"))?;
-    let (lines, checksum) = text.split_at(checked);
-    if checksum != format!("checksum {}\n", Digest::of(lines.as_bytes())) {
-        return Err(damaged("its checksum does not fit"));
-    }
-    let field = |name: &str| lines.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let store = field("store").and_then(|text| u64::from_str_radix(text, 16).ok());
-    let timeline = field("timeline").and_then(|text| text.parse().ok());
-    let (key_id, key) = field("key").and_then(|text| text.split_once(' ')).ok_or(damaged("its key"))?;
+    let store = field(fields, "store").and_then(|text| u64::from_str_radix(text, 16).ok());
+    let timeline = field(fields, "timeline").and_then(|text| text.parse().ok());
+    let (key_id, key) =
+        field(fields, "key").and_then(|text| text.split_once(' ')).ok_or(damaged("its key"))?;
     let key: Digest = key.parse().map_err(|_| damaged("its key"))?;
     Ok(Identity {
         store: store.ok_or(damaged("its store"))?,

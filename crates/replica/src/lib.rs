@@ -27,9 +27,11 @@ mod preconditions;
 mod published;
 mod rebuild;
 mod request;
+mod root_token;
 mod schema_change;
 mod set_relation;
 mod size;
+mod small_file;
 mod sweep;
 mod watch;
 mod writer;
@@ -53,7 +55,9 @@ pub use request::{
     CounterChange, Delete, Deleted, Member, Operation, PermissionQuestion, Precondition, Set, SetRelation,
     Tally, Update, Write,
 };
+pub use root_token::{RootToken, RootTokenError};
 pub use watch::{Changes, Part};
+pub use writer::ENTRY_BYTES_MAX;
 
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,7 @@ const BATCH_REQUESTS_MAX: usize = 1_000;
 const BATCH_CHANGES_MAX: u64 = 100_000;
 const BATCH_BYTES_SOFT_MAX: u64 = 8 << 20;
 /// Bytes of one request's entries, so that the log takes them with what else is in their batch.
-pub(crate) const ENTRY_BYTES_MAX: u64 = BATCH_BYTES_MAX as u64 - BATCH_BYTES_SOFT_MAX;
+pub const ENTRY_BYTES_MAX: u64 = BATCH_BYTES_MAX as u64 - BATCH_BYTES_SOFT_MAX;
 /// About how long the chunks of an entry are.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// A request of more updates than this is judged where waiting is free.

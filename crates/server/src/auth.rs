@@ -1,4 +1,4 @@
-//! Who is calling? A preshared key, as a bearer token.
+//! Who is calling? A preshared key or the root token, as a bearer token.
 //!
 //! # Invariants
 //! * Without a known key nothing is answered but health and reflection.
@@ -23,6 +23,13 @@ impl Keys {
         }
     }
 
+    /// And the bearer of a token of which only this BLAKE3 hash is known; the token has to be too random to be found.
+    #[must_use]
+    pub fn or_token_of(mut self, hash: [u8; blake3::OUT_LEN]) -> Keys {
+        self.hashes.push(hash.into());
+        self
+    }
+
     /// Whether nobody may call.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -31,20 +38,23 @@ impl Keys {
 
     /// Lets a call pass.
     pub(crate) fn check(&self, metadata: &MetadataMap) -> Result<(), Refusal> {
-        const SCHEME: &str = "bearer ";
-        let header = metadata.get("authorization").and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let token = match header.get(..SCHEME.len()) {
-            Some(scheme) if scheme.eq_ignore_ascii_case(SCHEME) => header[SCHEME.len()..].trim(),
-            _ => "",
-        };
-        if token.is_empty() {
-            return Err(Refusal::unauthenticated());
-        }
+        let token = bearer(metadata)?;
         let given = blake3::hash(token.as_bytes());
         // No early exit: the time tells nothing about which key was given.
         let known = self.hashes.iter().fold(false, |known, hash| known | (*hash == given));
         if known { Ok(()) } else { Err(Refusal::wrong_token()) }
     }
+}
+
+/// The token that a call brings.
+pub(crate) fn bearer(metadata: &MetadataMap) -> Result<&str, Refusal> {
+    const SCHEME: &str = "bearer ";
+    let header = metadata.get("authorization").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let token = match header.get(..SCHEME.len()) {
+        Some(scheme) if scheme.eq_ignore_ascii_case(SCHEME) => header[SCHEME.len()..].trim(),
+        _ => "",
+    };
+    if token.is_empty() { Err(Refusal::unauthenticated()) } else { Ok(token) }
 }
 
 impl std::fmt::Debug for Keys {

@@ -22,14 +22,15 @@ use crate::deadline::{Deadline, FUEL};
 use crate::lookups::Answers;
 use crate::pin::{Shared, When};
 use crate::refusal::Refusal;
+use crate::tenants::Tenants;
 use crate::{checks, relationships, requests, schema, telemetry};
 
 /// The older export has always taken a larger `limit` than the newer one.
 const EXPORT_ROWS_MAX: u32 = 100_000;
 
-/// `ExperimentalService` over one namespace.
+/// `ExperimentalService` over what a call sees.
 #[derive(Debug, Clone)]
-pub(crate) struct Experimental(pub(crate) Shared);
+pub(crate) struct Experimental(pub(crate) Tenants);
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -41,50 +42,61 @@ impl ExperimentalService for Experimental {
         &self,
         request: Request<Streaming<v1::BulkImportRelationshipsRequest>>,
     ) -> Answer<v1::BulkImportRelationshipsResponse> {
-        Ok(relationships::import(&self.0, request).await?.map(Into::into))
+        Ok(relationships::import(&*self.0.of(request.metadata()).await?, request).await?.map(Into::into))
     }
 
     async fn bulk_export_relationships(
         &self,
         request: Request<v1::BulkExportRelationshipsRequest>,
     ) -> Answer<Self::BulkExportRelationshipsStream> {
-        let max = self.0.limits.export_rows_max.max(EXPORT_ROWS_MAX);
-        Ok(relationships::export(&self.0, request.map(Into::into), max).await?.map(converted))
+        let shared = self.0.of(request.metadata()).await?;
+        let max = shared.limits.export_rows_max.max(EXPORT_ROWS_MAX);
+        Ok(relationships::export(&shared, request.map(Into::into), max).await?.map(converted))
     }
 
     async fn bulk_check_permission(
         &self,
         request: Request<v1::BulkCheckPermissionRequest>,
     ) -> Answer<v1::BulkCheckPermissionResponse> {
-        Ok(checks::check_bulk(&self.0, request.map(Into::into)).await?.map(Into::into))
+        Ok(checks::check_bulk(&*self.0.of(request.metadata()).await?, request.map(Into::into))
+            .await?
+            .map(Into::into))
     }
 
     async fn experimental_reflect_schema(
         &self,
         request: Request<v1::ExperimentalReflectSchemaRequest>,
     ) -> Answer<v1::ExperimentalReflectSchemaResponse> {
-        Ok(schema::reflect(&self.0, request.map(Into::into)).await?.map(Into::into))
+        Ok(schema::reflect(&*self.0.of(request.metadata()).await?, request.map(Into::into))
+            .await?
+            .map(Into::into))
     }
 
     async fn experimental_computable_permissions(
         &self,
         request: Request<v1::ExperimentalComputablePermissionsRequest>,
     ) -> Answer<v1::ExperimentalComputablePermissionsResponse> {
-        Ok(schema::computable(&self.0, request.map(Into::into)).await?.map(Into::into))
+        Ok(schema::computable(&*self.0.of(request.metadata()).await?, request.map(Into::into))
+            .await?
+            .map(Into::into))
     }
 
     async fn experimental_dependent_relations(
         &self,
         request: Request<v1::ExperimentalDependentRelationsRequest>,
     ) -> Answer<v1::ExperimentalDependentRelationsResponse> {
-        Ok(schema::dependent(&self.0, request.map(Into::into)).await?.map(Into::into))
+        Ok(schema::dependent(&*self.0.of(request.metadata()).await?, request.map(Into::into))
+            .await?
+            .map(Into::into))
     }
 
     async fn experimental_diff_schema(
         &self,
         request: Request<v1::ExperimentalDiffSchemaRequest>,
     ) -> Answer<v1::ExperimentalDiffSchemaResponse> {
-        Ok(schema::diff(&self.0, request.map(Into::into)).await?.map(Into::into))
+        Ok(schema::diff(&*self.0.of(request.metadata()).await?, request.map(Into::into))
+            .await?
+            .map(Into::into))
     }
 
     async fn experimental_register_relationship_counter(
@@ -92,11 +104,12 @@ impl ExperimentalService for Experimental {
         request: Request<v1::ExperimentalRegisterRelationshipCounterRequest>,
     ) -> Answer<v1::ExperimentalRegisterRelationshipCounterResponse> {
         let deadline = Deadline::of(request.metadata());
+        let shared = self.0.of(request.metadata()).await?;
         let message = request.into_inner();
         let name = counter_name(message.name)?;
         let filter = requests::required(message.relationship_filter, "relationship_filter")?;
         let filter = Some(requests::filter(filter)?);
-        change(&self.0, CounterChange { name, filter }, deadline).await?;
+        change(&shared, CounterChange { name, filter }, deadline).await?;
         Ok(Response::new(v1::ExperimentalRegisterRelationshipCounterResponse {}))
     }
 
@@ -107,8 +120,9 @@ impl ExperimentalService for Experimental {
         use experimental_count_relationships_response::CounterResult;
         let when = When::of(request.metadata())?;
         let deadline = when.deadline;
+        let shared = self.0.of(request.metadata()).await?;
         let name = counter_name(request.into_inner().name)?;
-        let pinned = self.0.pin(None, when).await?;
+        let pinned = shared.pin(None, when).await?;
         let Some(filter) = pinned.published.root().counter(&name) else {
             return Err(Refusal::from(ReplicaError::CounterNotRegistered { name }).into());
         };
@@ -132,8 +146,9 @@ impl ExperimentalService for Experimental {
         request: Request<v1::ExperimentalUnregisterRelationshipCounterRequest>,
     ) -> Answer<v1::ExperimentalUnregisterRelationshipCounterResponse> {
         let deadline = Deadline::of(request.metadata());
+        let shared = self.0.of(request.metadata()).await?;
         let name = counter_name(request.into_inner().name)?;
-        change(&self.0, CounterChange { name, filter: None }, deadline).await?;
+        change(&shared, CounterChange { name, filter: None }, deadline).await?;
         Ok(Response::new(v1::ExperimentalUnregisterRelationshipCounterResponse {}))
     }
 }

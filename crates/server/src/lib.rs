@@ -28,6 +28,7 @@ mod schema;
 mod seal;
 mod service;
 mod telemetry;
+mod tenants;
 mod trace;
 mod watch;
 
@@ -41,3 +42,4 @@ pub use seal::SealOptions;
 pub use telemetry::{
     Continue, LogObserver, Monitoring, MonitoringListener, Process, Profiled, Profiler, Served, Telemetry,
 };
+pub use tenants::{NewNode, NewStore, Offer, STORES_MAX};

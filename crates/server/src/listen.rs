@@ -2,14 +2,13 @@
 //!
 //! # Invariants
 //! * An address beyond loopback is refused: this version has no TLS.
-//! * Without a key nothing is served.
-//! * Calls under way when the server is told to stop are finished, within [`DRAIN_MAX`]; watches are ended.
+//! * A namespace is served to nobody without a key, a token's store to nobody without that token.
+//! * Calls under way when the server is told to stop are finished, within `drain_max`; watches are ended.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use idhini_replica::{Namespace, Node};
 use idhini_wire::FILE_DESCRIPTOR_SET;
 use idhini_wire::authzed::api::v1::experimental_service_server::ExperimentalServiceServer;
 use idhini_wire::authzed::api::v1::permissions_service_server::PermissionsServiceServer;
@@ -28,17 +27,15 @@ use tonic_health::ServingStatus;
 use tower::Layer as _;
 
 use crate::admin::Admin;
-use crate::auth::Keys;
+use crate::auth::{Keys, bearer};
 use crate::experimental::Experimental;
 use crate::gateway::GatewayLayer;
 use crate::meta::MetaLayer;
 use crate::options::{MESSAGE_BYTES_MAX, Options};
 use crate::own;
-use crate::pin::Shared;
 use crate::service::{Permissions, Schemas, Watches};
+use crate::tenants::{Offer, Tenants};
 
-/// How long calls under way may take after the server was told to stop.
-pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Calls under way on one connection.
 const STREAMS_MAX: u32 = 1_000;
 /// Silence after which a connection is asked whether it is still there.
@@ -77,7 +74,7 @@ pub enum ListenError {
         address: SocketAddr,
     },
     /// Nobody could call.
-    #[error("no preshared key is set; choose one, and give it to the server and to its clients")]
+    #[error("no key is set, and there is no root token: nobody could call")]
     NeedsKey,
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}; is another server running there?")]
@@ -117,34 +114,38 @@ impl Listener {
     /// [`ListenError`].
     pub async fn serve(
         self,
-        (node, namespace): (Arc<Node>, Arc<Namespace>),
+        offer: &Offer,
         options: &Options,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ListenError> {
-        if options.keys.is_empty() {
-            return Err(ListenError::NeedsKey);
-        }
-        let admin = Admin::new((node, Arc::clone(&namespace)), &options.seal);
-        let shared = Shared::new(namespace, options);
-        let guard = InterceptorLayer::new(guard(options.keys.clone()));
-        let permissions = PermissionsServiceServer::new(Permissions(shared.clone()))
+        let (keys, admin) = match offer {
+            Offer::Namespace(..) if options.keys.is_empty() => return Err(ListenError::NeedsKey),
+            Offer::Namespace(node, namespace) => {
+                let admin = Admin::new((Arc::clone(node), Arc::clone(namespace)), &options.seal);
+                (Some(options.keys.clone()), Some(admin))
+            }
+            Offer::StorePerToken { .. } => (None, None),
+        };
+        let tenants = Tenants::new(offer, options);
+        let guard = InterceptorLayer::new(guard(keys));
+        let permissions = PermissionsServiceServer::new(Permissions(tenants.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let schemas =
-            SchemaServiceServer::new(Schemas(shared.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let experimental = ExperimentalServiceServer::new(Experimental(shared.clone()))
+            SchemaServiceServer::new(Schemas(tenants.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let experimental = ExperimentalServiceServer::new(Experimental(tenants.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (stopping_watches, stopping) = tokio::sync::watch::channel(false);
         let own_permissions = own_permissions::PermissionsServiceServer::new(own::Permissions(
-            shared.clone(),
+            tenants.clone(),
             stopping.clone(),
         ))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let history = HistoryServiceServer::new(own::History(shared.clone()))
+        let history = HistoryServiceServer::new(own::History(tenants.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let watches =
-            WatchServiceServer::new(Watches(shared, stopping)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+            WatchServiceServer::new(Watches(tenants, stopping)).max_decoding_message_size(MESSAGE_BYTES_MAX);
         // Clients of this one are ours and take what an entry needs.
-        let admin = AdminServiceServer::new(admin);
+        let admin = admin.map(|admin| guard.layer(AdminServiceServer::new(admin)));
         let (reporter, health) = tonic_health::server::health_reporter();
         for service in SERVICES {
             reporter.set_service_status(service, ServingStatus::Serving).await;
@@ -170,6 +171,7 @@ impl Listener {
             // Nobody listens only when serving has already ended.
             let _ = stopping.send(());
         };
+        let drain_max = options.drain_max;
         // Small answers must not wait for acknowledgements of earlier ones.
         let connections = TcpIncoming::from(self.listener).with_nodelay(Some(true));
         let serving = Server::builder()
@@ -186,7 +188,7 @@ impl Listener {
             .add_service(guard.layer(experimental))
             .add_service(guard.layer(own_permissions))
             .add_service(guard.layer(history))
-            .add_service(guard.layer(admin))
+            .add_optional_service(admin)
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
@@ -201,7 +203,7 @@ impl Listener {
                 for service in SERVICES {
                     ending.clear_service_status(service).await;
                 }
-                tokio::time::sleep(DRAIN_MAX).await;
+                tokio::time::sleep(drain_max).await;
             } => Ok(()),
         }
     }
@@ -218,10 +220,16 @@ pub(crate) async fn bind_loopback(address: SocketAddr) -> Result<(TcpListener, S
     Ok((listener, address))
 }
 
-/// Lets a call to a guarded service pass, or refuses it before its message is read.
-fn guard(keys: Keys) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone + Send + Sync + 'static {
+/// Lets a call to a guarded service pass, or refuses it before its message is read. Without keys any token passes, but none
+/// does not.
+fn guard(
+    keys: Option<Keys>,
+) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone + Send + Sync + 'static {
     move |request| {
-        keys.check(request.metadata())?;
+        match &keys {
+            Some(keys) => keys.check(request.metadata())?,
+            None => drop(bearer(request.metadata())?),
+        }
         Ok(request)
     }
 }

@@ -1,6 +1,7 @@
 //! What can an operator set? Limits, each with its unit and default.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use idhini_engine::COST_MAX;
 
@@ -58,7 +59,7 @@ impl Default for Limits {
 /// How the services behave.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Who may call.
+    /// Who may call a namespace.
     pub keys: Keys,
     /// What requests may ask for.
     pub limits: Limits,
@@ -66,4 +67,6 @@ pub struct Options {
     pub seal: SealOptions,
     /// What is counted and told of calls.
     pub telemetry: Arc<Telemetry>,
+    /// How long calls under way may take after the server was told to stop.
+    pub drain_max: Duration,
 }

@@ -67,14 +67,14 @@ impl Refusal {
     pub(crate) fn unauthenticated() -> Refusal {
         Refusal::new(
             Code::Unauthenticated,
-            "no token: send the metadata `authorization: Bearer KEY` with a key that the server was started with",
+            "no token: send the metadata `authorization: Bearer TOKEN` with the server's root token or one of its preshared keys",
         )
     }
 
     pub(crate) fn wrong_token() -> Refusal {
         Refusal::new(
             Code::PermissionDenied,
-            "the token is not one of the keys that the server was started with",
+            "the token is neither the server's root token nor one of its preshared keys",
         )
     }
 

@@ -7,21 +7,21 @@ use idhini_wire::authzed::api::v1::watch_service_server::WatchService;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::lookups::Answers;
-use crate::pin::Shared;
+use crate::tenants::Tenants;
 use crate::watch::Stopping;
 use crate::{checks, lookups, relationships, schema, watch};
 
-/// `PermissionsService` over one namespace.
+/// `PermissionsService` over what a call sees.
 #[derive(Debug, Clone)]
-pub(crate) struct Permissions(pub(crate) Shared);
+pub(crate) struct Permissions(pub(crate) Tenants);
 
-/// `SchemaService` over one namespace.
+/// `SchemaService` over what a call sees.
 #[derive(Debug, Clone)]
-pub(crate) struct Schemas(pub(crate) Shared);
+pub(crate) struct Schemas(pub(crate) Tenants);
 
-/// `WatchService` over one namespace.
+/// `WatchService` over what a call sees.
 #[derive(Debug, Clone)]
-pub(crate) struct Watches(pub(crate) Shared, pub(crate) Stopping);
+pub(crate) struct Watches(pub(crate) Tenants, pub(crate) Stopping);
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -36,109 +36,110 @@ impl PermissionsService for Permissions {
         &self,
         request: Request<v1::ReadRelationshipsRequest>,
     ) -> Answer<Self::ReadRelationshipsStream> {
-        relationships::read(&self.0, request).await
+        relationships::read(&*self.0.of(request.metadata()).await?, request).await
     }
 
     async fn write_relationships(
         &self,
         request: Request<v1::WriteRelationshipsRequest>,
     ) -> Answer<v1::WriteRelationshipsResponse> {
-        relationships::write(&self.0, request).await
+        relationships::write(&*self.0.of(request.metadata()).await?, request).await
     }
 
     async fn delete_relationships(
         &self,
         request: Request<v1::DeleteRelationshipsRequest>,
     ) -> Answer<v1::DeleteRelationshipsResponse> {
-        relationships::delete(&self.0, request).await
+        relationships::delete(&*self.0.of(request.metadata()).await?, request).await
     }
 
     async fn check_permission(
         &self,
         request: Request<v1::CheckPermissionRequest>,
     ) -> Answer<v1::CheckPermissionResponse> {
-        checks::check(&self.0, request).await
+        checks::check(&*self.0.of(request.metadata()).await?, request).await
     }
 
     async fn check_bulk_permissions(
         &self,
         request: Request<v1::CheckBulkPermissionsRequest>,
     ) -> Answer<v1::CheckBulkPermissionsResponse> {
-        checks::check_bulk(&self.0, request).await
+        checks::check_bulk(&*self.0.of(request.metadata()).await?, request).await
     }
 
     async fn expand_permission_tree(
         &self,
         request: Request<v1::ExpandPermissionTreeRequest>,
     ) -> Answer<v1::ExpandPermissionTreeResponse> {
-        checks::expand(&self.0, request).await
+        checks::expand(&*self.0.of(request.metadata()).await?, request).await
     }
 
     async fn lookup_resources(
         &self,
         request: Request<v1::LookupResourcesRequest>,
     ) -> Answer<Self::LookupResourcesStream> {
-        lookups::resources(&self.0, request).await
+        lookups::resources(&*self.0.of(request.metadata()).await?, request).await
     }
 
     async fn lookup_subjects(
         &self,
         request: Request<v1::LookupSubjectsRequest>,
     ) -> Answer<Self::LookupSubjectsStream> {
-        lookups::subjects(&self.0, request).await
+        lookups::subjects(&*self.0.of(request.metadata()).await?, request).await
     }
 
     async fn import_bulk_relationships(
         &self,
         request: Request<Streaming<v1::ImportBulkRelationshipsRequest>>,
     ) -> Answer<v1::ImportBulkRelationshipsResponse> {
-        relationships::import(&self.0, request).await
+        relationships::import(&*self.0.of(request.metadata()).await?, request).await
     }
 
     async fn export_bulk_relationships(
         &self,
         request: Request<v1::ExportBulkRelationshipsRequest>,
     ) -> Answer<Self::ExportBulkRelationshipsStream> {
-        relationships::export(&self.0, request, self.0.limits.export_rows_max).await
+        let shared = self.0.of(request.metadata()).await?;
+        relationships::export(&shared, request, shared.limits.export_rows_max).await
     }
 }
 
 #[async_trait]
 impl SchemaService for Schemas {
     async fn read_schema(&self, request: Request<v1::ReadSchemaRequest>) -> Answer<v1::ReadSchemaResponse> {
-        schema::read(&self.0, request).await
+        schema::read(&*self.0.of(request.metadata()).await?, request).await
     }
 
     async fn write_schema(
         &self,
         request: Request<v1::WriteSchemaRequest>,
     ) -> Answer<v1::WriteSchemaResponse> {
-        schema::write(&self.0, request).await
+        schema::write(&*self.0.of(request.metadata()).await?, request).await
     }
 
     async fn reflect_schema(
         &self,
         request: Request<v1::ReflectSchemaRequest>,
     ) -> Answer<v1::ReflectSchemaResponse> {
-        schema::reflect(&self.0, request).await
+        schema::reflect(&*self.0.of(request.metadata()).await?, request).await
     }
 
     async fn computable_permissions(
         &self,
         request: Request<v1::ComputablePermissionsRequest>,
     ) -> Answer<v1::ComputablePermissionsResponse> {
-        schema::computable(&self.0, request).await
+        schema::computable(&*self.0.of(request.metadata()).await?, request).await
     }
 
     async fn dependent_relations(
         &self,
         request: Request<v1::DependentRelationsRequest>,
     ) -> Answer<v1::DependentRelationsResponse> {
-        schema::dependent(&self.0, request).await
+        schema::dependent(&*self.0.of(request.metadata()).await?, request).await
     }
 
     async fn diff_schema(&self, request: Request<v1::DiffSchemaRequest>) -> Answer<v1::DiffSchemaResponse> {
-        schema::diff(&self.0, request).await
+        schema::diff(&*self.0.of(request.metadata()).await?, request).await
     }
 }
 
@@ -147,6 +148,6 @@ impl WatchService for Watches {
     type WatchStream = Answers<v1::WatchResponse>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
-        watch::watch(&self.0, self.1.clone(), request).await
+        watch::watch(&*self.0.of(request.metadata()).await?, self.1.clone(), request).await
     }
 }

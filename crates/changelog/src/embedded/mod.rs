@@ -56,7 +56,7 @@ use crate::{AppendError, Batch, BoxFuture, Changelog, Head, LogError, LogId, Rec
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// Segments are no longer than this, but for their last group and their start.
-const SEGMENT_BYTES_MAX: u64 = 512 << 20;
+pub const SEGMENT_BYTES_MAX: u64 = 512 << 20;
 
 /// A segment moves when more than this of its entries is dead, unless configured otherwise.
 const DEAD_PERCENT_MAX: u64 = 50;

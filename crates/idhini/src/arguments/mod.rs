@@ -5,7 +5,6 @@ mod migrate;
 mod questions;
 mod relationship;
 mod schema;
-mod serve;
 
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -20,7 +19,8 @@ pub(crate) use self::relationship::{
     BulkExport, BulkImport, Format, ReadArguments, RelationshipArguments, RelationshipCommand, filter,
 };
 pub(crate) use self::schema::{ReadSchema, SchemaCommand};
-pub(crate) use self::serve::{History, LogFormat, LogLevel, MetricsAddress, Serve};
+use crate::configuration::{ServeFlags, ServeTestingFlags};
+use crate::root_token::TokenCommand;
 
 /// Who may do what: an authorization server after Google's Zanzibar, and its command line.
 #[derive(Debug, Parser)]
@@ -45,7 +45,8 @@ pub(crate) struct Connection {
         visible_alias = "endpoint"
     )]
     pub(crate) addr: String,
-    /// The server's preshared key; better set as IDHINI_TOKEN, where other users of the machine do not see it
+    /// The server's root token or preshared key, unless it is in the client file; better set as IDHINI_TOKEN, where other
+    /// users of the machine do not see it
     #[arg(long, global = true, env = "IDHINI_TOKEN", hide_env_values = true, default_value = "")]
     pub(crate) token: String,
     /// Print the API's own messages as JSON, one a line, instead of text
@@ -70,7 +71,15 @@ impl Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a server
-    Serve(Serve),
+    Serve(ServeFlags),
+    /// Run a server for test suites: each token has an empty store of its own, in memory, from its first call on
+    ServeTesting(ServeTestingFlags),
+    /// Show how a server would be configured
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make a new root token
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Write, read, compare, check or test a schema
     #[command(subcommand)]
     Schema(SchemaCommand),
@@ -103,4 +112,16 @@ pub(crate) enum Command {
     },
     /// Print this program's version, and the server's if one is reached
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print each setting of `idhini serve` with its value, and who said so
+    Print {
+        #[command(flatten)]
+        flags: ServeFlags,
+        /// Print a file for --config instead, which explains each setting
+        #[arg(long)]
+        toml: bool,
+    },
 }

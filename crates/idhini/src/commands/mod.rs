@@ -48,7 +48,13 @@ pub(crate) fn run(asked: Asked<'_>, command: Command) -> Result<u8, Failure> {
                 Ok(0)
             }
             // The caller runs these itself.
-            Command::Serve(_) | Command::Backup(_) | Command::Restore(_) | Command::Debug(_) => Ok(0),
+            Command::Serve(_)
+            | Command::ServeTesting(_)
+            | Command::Config(_)
+            | Command::Token(_)
+            | Command::Backup(_)
+            | Command::Restore(_)
+            | Command::Debug(_) => Ok(0),
         }
     })
 }

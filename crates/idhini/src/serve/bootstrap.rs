@@ -12,7 +12,7 @@ use idhini_model::{Relationship, Revision};
 use idhini_replica::{Namespace, ReplicaError, Wanted};
 use idhini_schema::Schema;
 
-use crate::arguments::Serve;
+use crate::configuration::Settings;
 use crate::failure::Failure;
 use crate::files::{read_schema, read_text};
 
@@ -20,37 +20,37 @@ use crate::files::{read_schema, read_text};
 const SCHEMA_ONLY: Revision = Revision(1);
 
 /// Loads the files that the command line names, if nothing was ever written but, at most, this schema.
-pub(super) async fn load(namespace: &Arc<Namespace>, serve: &Serve) -> Result<(), Failure> {
-    let Some(schema_path) = &serve.schema else { return Ok(()) };
+pub(super) async fn load(namespace: &Arc<Namespace>, settings: &Settings) -> Result<(), Failure> {
+    let Some(schema_path) = &settings.schema else { return Ok(()) };
     let head = namespace.head();
     // Only a schema comes first.
-    let is_begun = head.revision() == SCHEMA_ONLY && serve.relationships.is_some();
+    let is_begun = head.revision() == SCHEMA_ONLY && settings.relationships.is_some();
     if head.revision() > Revision(0) && !is_begun {
-        ignored(serve);
+        ignored(settings);
         return Ok(());
     }
     let text = read_schema(schema_path)?;
     let schema = Schema::parse(&text).map_err(ReplicaError::from).map_err(unfit(schema_path))?;
     let stored = head.schema().map(|stored| stored.canonical_text());
     if is_begun && stored != Some(schema.canonical_text()) {
-        ignored(serve);
+        ignored(settings);
         return Ok(());
     }
-    let relationships = match &serve.relationships {
+    let relationships = match &settings.relationships {
         Some(path) => read_relationships(path, &schema)?,
         None => Vec::new(),
     };
     namespace.write_schema(text, Wanted::always()).await.map_err(unfit(schema_path))?;
-    if let Some(path) = &serve.relationships {
+    if let Some(path) = &settings.relationships {
         namespace.import(relationships, Wanted::always()).await.map_err(unfit(path))?;
     }
     Ok(())
 }
 
-fn ignored(serve: &Serve) {
+fn ignored(settings: &Settings) {
     let text = format!(
         "--schema and --relationships are only for an empty directory: {} has data already",
-        serve.data_dir.display()
+        settings.data_dir.display()
     );
     tracing::warn!("{text}");
 }

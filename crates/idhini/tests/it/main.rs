@@ -5,6 +5,7 @@ mod backups;
 mod bootstrap;
 mod calls;
 mod command_line;
+mod configuration;
 mod docs;
 mod durable;
 #[cfg(target_os = "linux")]
@@ -19,6 +20,9 @@ mod own;
 mod paging;
 mod process;
 mod refusals;
+#[cfg(target_os = "linux")]
+mod root_token;
+mod serve_testing;
 #[cfg(target_os = "linux")]
 mod slow_readers;
 #[cfg(target_os = "linux")]

@@ -486,3 +486,36 @@ mod identity {
         assert!(matches!(Identity::read(&*left.disk), Err(IdentityError::Missing)));
     }
 }
+
+mod root_token {
+    use super::*;
+    use crate::{RootToken, RootTokenError};
+
+    #[test]
+    fn it_comes_back_as_a_hash_and_is_replaced_by_the_next() {
+        let left = Left::new(Options::default());
+        assert_eq!(RootToken::read(&*left.disk).unwrap(), None);
+        for text in ["one", "two"] {
+            RootToken::of(text).write(&*left.disk).unwrap();
+            assert_eq!(RootToken::read(&*left.disk).unwrap(), Some(RootToken::of(text)));
+        }
+        assert_ne!(RootToken::of("one"), RootToken::of("two"));
+    }
+
+    #[test]
+    fn a_damaged_or_newer_one_is_refused() {
+        let left = Left::new(Options::default());
+        RootToken::of("one").write(&*left.disk).unwrap();
+        let path = left.folder.0.join("root-token");
+        let good = std::fs::read(&path).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            std::fs::write(&path, bad).unwrap();
+            assert!(RootToken::read(&*left.disk).is_err(), "byte {at}");
+        }
+        let newer = String::from_utf8(good).unwrap().replace("root token 1", "root token 2");
+        std::fs::write(&path, newer).unwrap();
+        assert!(matches!(RootToken::read(&*left.disk), Err(RootTokenError::NewerFormat { found: 2 })));
+    }
+}

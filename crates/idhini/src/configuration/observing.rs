@@ -1,0 +1,118 @@
+//! How is a server observed: where do its log, its traces and its metrics go?
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::loopback;
+
+/// Where metrics are served unless it is said.
+pub(crate) const METRICS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+/// Serves no metrics.
+const OFF: &str = "off";
+
+/// What is said about it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Observing {
+    pub(crate) log_format: LogFormat,
+    pub(crate) log_level: LogLevel,
+    pub(crate) otlp_endpoint: Option<String>,
+    /// The part of the traces begun here that is kept.
+    pub(crate) otlp_sampling: f64,
+    /// None if nothing was said: then a port that is taken is no failure.
+    pub(crate) metrics_addr: Option<MetricsAddress>,
+    pub(crate) profiling: bool,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Auto,
+    Human,
+    Json,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Where metrics are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MetricsAddress {
+    Off,
+    At(SocketAddr),
+}
+
+/// As they are written.
+pub(super) const LOG_FORMATS: [(&str, LogFormat); 3] =
+    [("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];
+pub(super) const LOG_LEVELS: [(&str, LogLevel); 5] = [
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+
+impl Default for Observing {
+    fn default() -> Observing {
+        Observing {
+            log_format: LogFormat::Auto,
+            log_level: LogLevel::Info,
+            otlp_endpoint: None,
+            otlp_sampling: 1.0,
+            metrics_addr: None,
+            profiling: false,
+        }
+    }
+}
+
+/// The name of one of these.
+pub(super) fn name<T: PartialEq>(all: &[(&str, T)], value: &T) -> Option<String> {
+    all.iter().find(|(_, known)| known == value).map(|(name, _)| (*name).to_owned())
+}
+
+/// One of these, by name.
+///
+/// # Errors
+/// If there is none.
+pub(super) fn named<T: Copy>(all: &[(&str, T)], text: &str) -> Result<T, String> {
+    let found = all.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    found.ok_or_else(|| format!("there is no `{text}`"))
+}
+
+pub(super) fn show_metrics_address(address: Option<MetricsAddress>) -> String {
+    match address.unwrap_or(MetricsAddress::At(METRICS_ADDRESS)) {
+        MetricsAddress::Off => OFF.to_owned(),
+        MetricsAddress::At(address) => address.to_string(),
+    }
+}
+
+/// # Errors
+/// If it is none.
+pub(super) fn metrics_address(text: &str) -> Result<MetricsAddress, String> {
+    if text == OFF { Ok(MetricsAddress::Off) } else { loopback(text).map(MetricsAddress::At) }
+}
+
+/// # Errors
+/// If it is none.
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
+    let is_one = text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty());
+    match is_one && text.parse::<http::Uri>().is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err(format!("`{text}` is not a plain HTTP address")),
+    }
+}
+
+/// # Errors
+/// If it is none.
+pub(super) fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err(format!("`{text}` is not a number from 0 to 1")),
+    }
+}
