@@ -17,10 +17,11 @@ mod copy;
 mod samples;
 mod source;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use idhini_schema::Schema;
 use tokio::signal;
+use tokio::time::Instant;
 
 use self::changes::Applying;
 use self::compare::{Comparison, compare};

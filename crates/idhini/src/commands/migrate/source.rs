@@ -1,10 +1,11 @@
 //! What the SpiceDB has, and what it tells of changes; calls that break off go on where they were.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::consistency::Requirement;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tonic::{Code, Status, Streaming};
 
 use super::MigrateError;
