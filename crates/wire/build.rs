@@ -6,13 +6,15 @@ use std::path::Path;
 
 use prost::Message;
 
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 8] = [
     "authzed/api/v1/error_reason.proto",
     "authzed/api/v1/experimental_service.proto",
     "authzed/api/v1/schema_service.proto",
     "authzed/api/v1/watch_service.proto",
     "google/rpc/error_details.proto",
     "idhini/admin/v1/admin.proto",
+    "idhini/v1/history_service.proto",
+    "idhini/v1/permission_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

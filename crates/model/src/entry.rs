@@ -46,6 +46,17 @@ pub enum EntryKind {
     },
 }
 
+impl Change {
+    /// The relationship, as it is after the change or, if it is gone, as it was before.
+    #[must_use]
+    pub fn relationship(&self) -> &Relationship {
+        match self {
+            Change::Created(relationship) | Change::Deleted(relationship) => relationship,
+            Change::Replaced { new, .. } => new,
+        }
+    }
+}
+
 impl EntryKind {
     /// What applying or undoing it costs, in changed relationships or objects; one at least.
     #[must_use]

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use idhini_changelog::{AppendError, LogError};
+use idhini_engine::{Answer, EngineError, Permissionship};
 use idhini_graph::ApplyError;
 use idhini_model::{DecodeError, Relationship, Revision, Timestamp};
 use idhini_schema::{RelationshipError, SchemaError};
@@ -61,6 +62,39 @@ pub enum ReplicaError {
     PreconditionFailed {
         /// The first that does not.
         precondition: Box<Precondition>,
+    },
+    /// A check that was made a precondition has another answer, or none that is definite.
+    #[error(
+        "a permission precondition does not hold: the answer is {}", match .answer.permissionship {
+            Permissionship::No => "no",
+            Permissionship::Conditional => "conditional, and only a definite one satisfies",
+            Permissionship::Has => "yes",
+        }
+    )]
+    PermissionPreconditionFailed {
+        /// The first that does not.
+        precondition: Box<Precondition>,
+        /// What the check answers.
+        answer: Box<Answer>,
+    },
+    /// A check that was made a precondition has no answer.
+    #[error("a permission precondition has no answer: {0}")]
+    Unanswerable(#[from] EngineError),
+    /// Judging the preconditions' checks would hold up all other writers.
+    #[error(
+        "the checks of the preconditions visit more than {cost_max} relationships; check something narrower, or before the write"
+    )]
+    PreconditionsTooCostly {
+        /// What those of one request may spend.
+        cost_max: u64,
+    },
+    /// Setting a relation would change more than it may.
+    #[error(
+        "more than {changes_max} relationships would be created, replaced or deleted; set the relation in steps, or delete by a filter first"
+    )]
+    TooManyToSet {
+        /// How many may be.
+        changes_max: usize,
     },
     /// Judging the preconditions would hold up all other writers.
     #[error(
@@ -207,6 +241,14 @@ pub enum FollowError {
         missing: Revision,
         /// Where the log ends.
         head: Revision,
+    },
+    /// An entry does not have the part that reading it goes on with.
+    #[error("the entry at revision {revision} has no part {part}")]
+    NoSuchPart {
+        /// Its place.
+        revision: Revision,
+        /// The part, from 0.
+        part: usize,
     },
     /// An image is of an entry that the log does not have yet, though only durable ones are imaged.
     #[error(

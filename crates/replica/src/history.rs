@@ -72,16 +72,24 @@ impl History {
 }
 
 impl Namespace {
-    /// The revision that was the newest at this moment.
+    /// The revision that was the newest at this moment, to be read.
     ///
     /// # Errors
     /// [`ReplicaError::BeforeHistory`], and as [`Namespace::at`].
     pub async fn at_moment(&self, asked: Timestamp) -> Result<Arc<Published>, ReplicaError> {
+        self.at(self.newest_at(asked).await?).await
+    }
+
+    /// Which revision was the newest at this moment?
+    ///
+    /// # Errors
+    /// [`ReplicaError::BeforeHistory`], [`ReplicaError::PastUnreadable`].
+    pub async fn newest_at(&self, asked: Timestamp) -> Result<Revision, ReplicaError> {
         let unreadable = |error: FollowError| ReplicaError::PastUnreadable(Arc::new(error));
         loop {
             let log_head = self.log.head().await.map_err(|error| unreadable(error.into()))?;
             match self.revision_at(asked, log_head).await {
-                Ok(Ok(found)) => return self.at(found).await,
+                Ok(Ok(found)) => return Ok(found),
                 Ok(Err(oldest)) => return Err(ReplicaError::BeforeHistory { asked, oldest }),
                 // The log was trimmed meanwhile: it begins later now, and so does what is looked for.
                 Err(FollowError::Log(LogError::Trimmed { oldest, .. })) if oldest > log_head.oldest => {}

@@ -3,9 +3,9 @@
 //! # Invariants
 //! * A change names the attributes that the graph holds, expired or not, so that it applies and can be undone.
 //! * No relationship occurs twice among the changes of one request.
-//! * Preconditions look at a bounded number of edges; long readings stop when the request is no longer wanted.
+//! * Long readings stop when the request is no longer wanted.
 //!
-//! Cost: O(updates), beside what the preconditions' and the delete's filters read.
+//! Cost: O(updates), beside what the preconditions (`preconditions.rs`) and the delete's filter read.
 
 use std::collections::HashSet;
 
@@ -13,21 +13,24 @@ use idhini_model::{Change, Relationship, ResourceRef, SubjectRef, Timestamp};
 use idhini_schema::{Schema, SubjectKind};
 
 use crate::namespace::still;
+use crate::preconditions::{check_filters, hold};
 use crate::published::Portion;
-use crate::{Delete, Filter, Operation, Precondition, Published, ReplicaError, Update, Write};
+use crate::{Delete, Operation, Published, ReplicaError, Update, Write};
 
 /// Relationships that a delete reads at a time.
 const DELETE_PORTION_ROWS: usize = 4096;
 
 /// Edges looked at between two questions whether the request is still wanted.
-const PORTION_EDGES: u64 = 1_000_000;
+pub(crate) const PORTION_EDGES: u64 = 1_000_000;
 
 /// What a judgement goes by beside the revision.
 pub(crate) struct Bounds<'w> {
     /// The moment.
     pub(crate) now: Timestamp,
-    /// What the preconditions may look at, all together.
+    /// What the preconditions' filters may look at, all together.
     pub(crate) edges_max: u64,
+    /// What the preconditions' checks may spend, all together, in edges.
+    pub(crate) cost_max: u64,
     /// Whether somebody waits for the answer.
     pub(crate) is_wanted: &'w dyn Fn() -> bool,
 }
@@ -132,7 +135,7 @@ fn identity(relationship: &Relationship) -> Identity<'_> {
     (&relationship.resource, &relationship.relation, &relationship.subject)
 }
 
-fn refuse_duplicates(updates: &[Update]) -> Result<(), ReplicaError> {
+pub(crate) fn refuse_duplicates(updates: &[Update]) -> Result<(), ReplicaError> {
     if updates.len() < 2 {
         return Ok(());
     }
@@ -145,50 +148,12 @@ fn refuse_duplicates(updates: &[Update]) -> Result<(), ReplicaError> {
     }
 }
 
-fn check_filters(head: &Published, preconditions: &[Precondition]) -> Result<(), ReplicaError> {
-    preconditions.iter().try_for_each(|p| p.filter().check(head.schema().map(AsRef::as_ref)))
-}
-
-fn hold(head: &Published, bounds: &Bounds<'_>, preconditions: &[Precondition]) -> Result<(), ReplicaError> {
-    let mut edges_left = bounds.edges_max;
-    for precondition in preconditions {
-        let found = any(head, bounds, precondition.filter(), &mut edges_left)?;
-        if found != matches!(precondition, Precondition::MustMatch(_)) {
-            return Err(ReplicaError::PreconditionFailed { precondition: Box::new(precondition.clone()) });
-        }
-    }
-    Ok(())
-}
-
-/// Whether anything matches.
-fn any(
-    head: &Published,
-    bounds: &Bounds<'_>,
-    filter: &Filter,
-    edges_left: &mut u64,
-) -> Result<bool, ReplicaError> {
-    let mut after = None;
-    loop {
-        let portion = Portion { rows_max: 1, edges_max: PORTION_EDGES.min(*edges_left) };
-        let page = head.read(filter, bounds.now, after, portion);
-        let is_enough = page.edges <= *edges_left;
-        *edges_left = edges_left.saturating_sub(page.edges);
-        match page.next {
-            _ if !page.rows.is_empty() => return Ok(true),
-            None => return Ok(false),
-            Some(next) if is_enough => after = Some(next),
-            Some(_) => return Err(ReplicaError::PreconditionsTooWide { edges_max: bounds.edges_max }),
-        }
-        still(bounds.is_wanted)?;
-    }
-}
-
 fn schema_or_unknown<'s>(schema: Option<&'s Schema>, definition: &str) -> Result<&'s Schema, ReplicaError> {
     schema.ok_or_else(|| ReplicaError::UnknownDefinition { definition: definition.to_owned() })
 }
 
 /// Whether the schema has a place for the relationship. A delete names no attributes, so only its class is looked at.
-fn admit(head: &Published, update: &Update) -> Result<(), ReplicaError> {
+pub(crate) fn admit(head: &Published, update: &Update) -> Result<(), ReplicaError> {
     let relationship = &update.relationship;
     let schema = schema_or_unknown(head.schema().map(AsRef::as_ref), &relationship.resource.object_type)?;
     if update.operation == Operation::Delete {
@@ -216,7 +181,11 @@ fn has_class(schema: &Schema, relationship: &Relationship) -> bool {
         })
 }
 
-fn effect(head: &Published, now: Timestamp, update: Update) -> Result<Option<Change>, ReplicaError> {
+pub(crate) fn effect(
+    head: &Published,
+    now: Timestamp,
+    update: Update,
+) -> Result<Option<Change>, ReplicaError> {
     let Update { operation, relationship } = update;
     let stored = head.root().find(&relationship);
     Ok(match (operation, stored) {

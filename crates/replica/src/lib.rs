@@ -21,10 +21,12 @@ mod judge;
 mod maintain;
 mod namespace;
 mod node;
+mod preconditions;
 mod published;
 mod rebuild;
 mod request;
 mod schema_change;
+mod set_relation;
 mod size;
 mod sweep;
 mod watch;
@@ -36,10 +38,15 @@ pub use filter::{Filter, IdFilter, RelationFilter, SubjectFilter};
 pub use identity::{DIRECTORY_FORMAT, Identity, IdentityError};
 pub use images::{ImageFacts, ImageFileError, Images, Report};
 pub use maintain::MaintainError;
-pub use namespace::{Clock, Namespace, Options, PRECONDITION_EDGES_MAX, Wanted};
+pub use namespace::{
+    Clock, Namespace, Options, PERMISSION_PRECONDITION_COST_MAX, PRECONDITION_EDGES_MAX, Wanted,
+};
 pub use node::{Node, NodeOptions, OpenError, Parts};
 pub use published::{Page, Portion, Position, Published, Row};
-pub use request::{Delete, Deleted, Operation, Precondition, Update, Write};
+pub use request::{
+    Delete, Deleted, Member, Operation, PermissionQuestion, Precondition, Set, SetRelation, Tally, Update,
+    Write,
+};
 pub use watch::{Changes, Part};
 
 #[cfg(test)]

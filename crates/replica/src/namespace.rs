@@ -20,13 +20,17 @@ use crate::images::Images;
 use crate::rebuild::Rebuilt;
 use crate::watch::Announcer;
 use crate::writer::{ENTRY_BYTES_MAX, Queue, Request};
-use crate::{Delete, Deleted, FollowError, Published, ReplicaError, Write};
+use crate::{Delete, Deleted, FollowError, Published, ReplicaError, Set, SetRelation, Write};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Edges that the preconditions of one request look at, all together: a second or so, while other writers wait.
 pub const PRECONDITION_EDGES_MAX: u64 = 10_000_000;
+
+/// Edges that the checks among the preconditions of one request visit, all together: a tenth of a second or so, while
+/// other writers wait.
+pub const PERMISSION_PRECONDITION_COST_MAX: u64 = 1_000_000;
 
 /// About what an open namespace takes without relationships (schema, plans, history), and each of these on top.
 const NAMESPACE_BYTES: u64 = 64 * 1024;
@@ -80,8 +84,10 @@ pub struct Options {
     pub image_seconds: i64,
     /// Changes undone or redone to rebuild a revision that is not kept in memory.
     pub rebuild_changes_max: u64,
-    /// Edges that the preconditions of one request may look at.
+    /// Edges that the filters among the preconditions of one request may look at.
     pub precondition_edges_max: u64,
+    /// Edges that the checks among the preconditions of one request may visit.
+    pub permission_precondition_cost_max: u64,
     /// Bytes of the entries that one request makes; never more than the log takes.
     pub entry_bytes_max: u64,
     /// Bytes of the requests that wait for the writer, about.
@@ -100,6 +106,7 @@ impl Default for Options {
             image_seconds: 600,
             rebuild_changes_max: 2_000_000,
             precondition_edges_max: PRECONDITION_EDGES_MAX,
+            permission_precondition_cost_max: PERMISSION_PRECONDITION_COST_MAX,
             entry_bytes_max: ENTRY_BYTES_MAX,
             waiting_bytes_max: 256 << 20,
         }
@@ -117,6 +124,7 @@ impl fmt::Debug for Options {
             .field("image_seconds", &self.image_seconds)
             .field("rebuild_changes_max", &self.rebuild_changes_max)
             .field("precondition_edges_max", &self.precondition_edges_max)
+            .field("permission_precondition_cost_max", &self.permission_precondition_cost_max)
             .field("entry_bytes_max", &self.entry_bytes_max)
             .field("waiting_bytes_max", &self.waiting_bytes_max)
             .finish_non_exhaustive()
@@ -257,12 +265,33 @@ impl Namespace {
         Ok(Revision(self.log.head().await?.oldest.0.saturating_sub(1)))
     }
 
+    /// The revision that the kept history begins after.
+    ///
+    /// # Errors
+    /// [`ReplicaError::PastUnreadable`].
+    pub async fn begin(&self) -> Result<Revision, ReplicaError> {
+        self.oldest().await.map_err(|error| ReplicaError::PastUnreadable(Arc::new(error)))
+    }
+
     /// Writes relationships, all or none; answers the revision that has them.
     ///
     /// # Errors
     /// [`ReplicaError`]; nothing has changed, unless it is one that says that this is not known.
     pub async fn write(self: &Arc<Self>, request: Write, wanted: Wanted) -> Result<Revision, ReplicaError> {
         Ok(self.ask(Request::Write(request), wanted).await?.revision)
+    }
+
+    /// Makes a relation of one resource hold exactly the subjects given, as one entry of what differs.
+    ///
+    /// # Errors
+    /// [`ReplicaError::TooManyToSet`] if too much differs; otherwise as [`Namespace::write`].
+    pub async fn set_relation(
+        self: &Arc<Self>,
+        request: SetRelation,
+        wanted: Wanted,
+    ) -> Result<Set, ReplicaError> {
+        let done = self.ask(Request::SetRelation(request), wanted).await?;
+        Ok(Set { revision: done.revision, tally: done.tally })
     }
 
     /// Creates relationships, all or none, as one entry.

@@ -1,6 +1,6 @@
 //! What can be asked of the writer?
 
-use idhini_model::{Context, Relationship};
+use idhini_model::{CaveatUse, Context, Relationship, ResourceRef, SubjectRef, Timestamp};
 
 use crate::Filter;
 
@@ -31,16 +31,34 @@ pub enum Precondition {
     MustMatch(Filter),
     /// No relationship matches.
     MustNotMatch(Filter),
+    /// The subject definitely has the permission.
+    MustHave(PermissionQuestion),
+    /// The subject definitely does not have the permission.
+    MustNotHave(PermissionQuestion),
 }
 
 impl Precondition {
-    /// The filter of either kind.
+    /// The filter, if it is about relationships.
     #[must_use]
-    pub fn filter(&self) -> &Filter {
+    pub fn filter(&self) -> Option<&Filter> {
         match self {
-            Precondition::MustMatch(filter) | Precondition::MustNotMatch(filter) => filter,
+            Precondition::MustMatch(filter) | Precondition::MustNotMatch(filter) => Some(filter),
+            Precondition::MustHave(_) | Precondition::MustNotHave(_) => None,
         }
     }
+}
+
+/// A check that a precondition makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PermissionQuestion {
+    /// The object.
+    pub resource: ResourceRef,
+    /// A permission or relation of its definition.
+    pub permission: String,
+    /// An object or userset.
+    pub subject: SubjectRef,
+    /// Values for caveats.
+    pub context: Context,
 }
 
 /// Updates that happen together or not at all.
@@ -52,6 +70,54 @@ pub struct Write {
     pub preconditions: Vec<Precondition>,
     /// Kept with the entry, for whoever watches.
     pub metadata: Context,
+}
+
+/// Makes a relation of one resource hold exactly these subjects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetRelation {
+    /// The resource.
+    pub resource: ResourceRef,
+    /// A relation of its definition.
+    pub relation: String,
+    /// Each subject at most once.
+    pub members: Vec<Member>,
+    /// All must hold.
+    pub preconditions: Vec<Precondition>,
+    /// At most so many relationships are created, replaced or deleted; more are refused.
+    pub changes_max: usize,
+    /// Kept with the entry, for whoever watches.
+    pub metadata: Context,
+}
+
+/// A subject of a relation, with the attributes of its relationship.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub subject: SubjectRef,
+    /// The condition under which the relationship counts.
+    pub caveat: Option<CaveatUse>,
+    /// The moment from which it does not count.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What setting a relation did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Set {
+    /// The revision that has it so.
+    pub revision: idhini_model::Revision,
+    /// How many relationships of each kind.
+    pub tally: Tally,
+}
+
+/// Relationships that a request changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// That were absent, or had expired.
+    pub created: u64,
+    /// That had other attributes.
+    pub replaced: u64,
+    /// That are gone.
+    pub deleted: u64,
 }
 
 /// Removes what a filter matches.

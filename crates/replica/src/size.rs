@@ -2,10 +2,10 @@
 //!
 //! Cost: O(relationships); a request of one adds up a dozen lengths.
 
-use idhini_model::{Context, ContextValue, Relationship};
+use idhini_model::{CaveatUse, Context, ContextValue, Relationship, SubjectRef};
 
 use crate::writer::Request;
-use crate::{Delete, Filter, Precondition, Write};
+use crate::{Delete, Filter, Member, Precondition, SetRelation, Write};
 
 /// What a value takes beside its text.
 const VALUE_BYTES: usize = 32;
@@ -15,6 +15,13 @@ pub(crate) fn of_request(request: &Request) -> u64 {
         Request::Write(Write { updates, preconditions, metadata }) => {
             let updates = updates.iter().map(|update| of_relationship(&update.relationship));
             updates.sum::<usize>() + of_preconditions(preconditions) + of_context(metadata)
+        }
+        Request::SetRelation(SetRelation {
+            resource, relation, members, preconditions, metadata, ..
+        }) => {
+            let names = resource.object_type.len() + resource.object_id.len() + relation.len();
+            let members = members.iter().map(of_member);
+            names + members.sum::<usize>() + of_preconditions(preconditions) + of_context(metadata)
         }
         Request::Import(relationships) => relationships.iter().map(of_relationship).sum(),
         Request::Delete(Delete { preconditions, metadata, .. }) => {
@@ -29,16 +36,31 @@ pub(crate) fn of_request(request: &Request) -> u64 {
 fn of_relationship(relationship: &Relationship) -> usize {
     let Relationship { resource, relation, subject, caveat, .. } = relationship;
     let resource = resource.object_type.len() + resource.object_id.len();
-    let subject = subject.object_type.len()
-        + subject.object_id.len()
-        + subject.relation.as_ref().map_or(0, String::len);
-    let caveat = caveat.as_ref().map_or(0, |caveat| caveat.name.len() + of_context(&caveat.context));
-    size_of::<Relationship>() + resource + relation.len() + subject + caveat
+    size_of::<Relationship>() + resource + relation.len() + of_subject(subject) + of_caveat(caveat.as_ref())
 }
 
-/// Their texts are short.
+fn of_member(member: &Member) -> usize {
+    size_of::<Member>() + of_subject(&member.subject) + of_caveat(member.caveat.as_ref())
+}
+
+fn of_subject(subject: &SubjectRef) -> usize {
+    let relation = subject.relation.as_ref().map_or(0, String::len);
+    subject.object_type.len() + subject.object_id.len() + relation
+}
+
+fn of_caveat(caveat: Option<&CaveatUse>) -> usize {
+    caveat.map_or(0, |caveat| caveat.name.len() + of_context(&caveat.context))
+}
+
+/// Their names are short; contexts need not be.
 fn of_preconditions(preconditions: &[Precondition]) -> usize {
-    size_of_val(preconditions)
+    let contexts = preconditions.iter().map(|precondition| match precondition {
+        Precondition::MustMatch(_) | Precondition::MustNotMatch(_) => 0,
+        Precondition::MustHave(question) | Precondition::MustNotHave(question) => {
+            of_context(&question.context)
+        }
+    });
+    size_of_val(preconditions) + contexts.sum::<usize>()
 }
 
 fn of_context(context: &Context) -> usize {

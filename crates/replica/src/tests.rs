@@ -1,9 +1,11 @@
 mod batches;
 mod on_disk;
 mod opening;
+mod preconditions;
 mod reading;
 mod rebuilding;
 mod schemas;
+mod set_relation;
 mod watching;
 mod writing;
 

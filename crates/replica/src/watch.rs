@@ -62,6 +62,8 @@ pub struct Part {
     pub revision: Revision,
     /// Where the entry came from; the same for all its parts.
     pub origin: Arc<Origin>,
+    /// Which part of the entry this is, from 0. The log keeps entries in their parts, so it is the same whenever it is read.
+    pub number: usize,
     /// What it changed; of relationships, those of this part.
     pub kind: EntryKind,
     /// Whether this ends the entry.
@@ -77,6 +79,8 @@ pub struct Changes {
     /// What was read and not begun.
     read: VecDeque<Stored>,
     begun: Option<Begun>,
+    /// Parts of the next entry that are passed over.
+    skipped: usize,
 }
 
 /// An entry of which a part was handed out.
@@ -107,7 +111,20 @@ impl Namespace {
                 return Err(ReplicaError::Expired { asked: after, oldest });
             }
         }
-        Ok(Changes { namespace: Arc::clone(self), told, read_to: after, read: VecDeque::new(), begun: None })
+        let (namespace, read) = (Arc::clone(self), VecDeque::new());
+        Ok(Changes { namespace, told, read_to: after, read, begun: None, skipped: 0 })
+    }
+
+    /// As [`Namespace::changes`], from this part of the first entry on.
+    ///
+    /// # Errors
+    /// As [`Namespace::changes`].
+    pub async fn changes_from(
+        self: &Arc<Self>,
+        after: Revision,
+        part: usize,
+    ) -> Result<Changes, ReplicaError> {
+        Ok(Changes { skipped: part, ..self.changes(after).await? })
     }
 }
 
@@ -172,30 +189,42 @@ impl Changes {
             && let Some(bytes) = begun.further.pop_front()
         {
             let revision = begun.revision;
-            let changes = in_place(bytes.len() > LIGHT_BYTES_MAX, || Logged::changes_of(begun.chunk, &bytes))
+            let number = begun.chunk;
+            let changes = in_place(bytes.len() > LIGHT_BYTES_MAX, || Logged::changes_of(number, &bytes))
                 .map_err(|source| FollowError::Undecodable { revision, source })?;
             begun.chunk += 1;
             let (origin, is_last) = (Arc::clone(&begun.origin), begun.further.is_empty());
             if is_last {
                 self.begun = None;
             }
-            return Ok(Some(Part { revision, origin, kind: EntryKind::Relationships(changes), is_last }));
+            let kind = EntryKind::Relationships(changes);
+            return Ok(Some(Part { revision, origin, number, kind, is_last }));
         }
         let Some(Stored { revision, record, .. }) = self.read.pop_front() else { return Ok(None) };
         let is_heavy = record.chunks.first().is_some_and(|first| first.len() > LIGHT_BYTES_MAX);
         let (origin, kind) = in_place(is_heavy, || Logged::begun(&record.chunks))
             .map_err(|source| FollowError::Undecodable { revision, source })?;
         let origin = Arc::new(origin);
-        let further: VecDeque<Bytes> = match &kind {
+        let mut further: VecDeque<Bytes> = match &kind {
             EntryKind::Relationships(_) => record.chunks.into_iter().skip(1).collect(),
             // Decoded whole.
             EntryKind::Schema { .. } | EntryKind::Renumbering { .. } => VecDeque::new(),
         };
+        let skipped = std::mem::take(&mut self.skipped);
+        if skipped > further.len() {
+            return Err(FollowError::NoSuchPart { revision, part: skipped });
+        }
+        if let Some(more) = skipped.checked_sub(1) {
+            // Only the head of the first part was wanted.
+            further.drain(..more);
+            self.begun = Some(Begun { revision, origin, further, chunk: skipped });
+            return self.decoded();
+        }
         let is_last = further.is_empty();
         if !is_last {
             self.begun = Some(Begun { revision, origin: Arc::clone(&origin), further, chunk: 1 });
         }
-        Ok(Some(Part { revision, origin, kind, is_last }))
+        Ok(Some(Part { revision, origin, number: 0, kind, is_last }))
     }
 }
 

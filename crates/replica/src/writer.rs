@@ -26,7 +26,10 @@ use tokio::sync::oneshot;
 use crate::broken::{Variant, is_broken};
 use crate::judge::{self, Bounds};
 use crate::namespace::{in_place, locked, still};
-use crate::{Delete, Namespace, Published, ReplicaError, Wanted, Write, schema_change, size, sweep};
+use crate::{
+    Delete, Namespace, Published, ReplicaError, SetRelation, Tally, Wanted, Write, schema_change,
+    set_relation, size, sweep,
+};
 
 /// Requests that may wait for the writer; more are refused, so that a log that hangs does not fill the memory.
 const WAITING_MAX: usize = 10_000;
@@ -45,6 +48,7 @@ const LIGHT_UPDATES_MAX: usize = 1_000;
 #[derive(Debug)]
 pub(crate) enum Request {
     Write(Write),
+    SetRelation(SetRelation),
     Import(Vec<Relationship>),
     Delete(Delete),
     Schema(String),
@@ -59,6 +63,8 @@ pub(crate) struct Done {
     /// Relationships changed.
     pub(crate) count: u64,
     pub(crate) is_partial: bool,
+    /// Of a relation that was set.
+    pub(crate) tally: Tally,
 }
 
 struct Waiting {
@@ -121,6 +127,14 @@ struct Working {
 
 /// What a request changes: entries in order, none if nothing.
 type Kinds = Vec<(EntryKind, Cause, Context)>;
+
+/// What a request comes to.
+struct Verdict {
+    kinds: Kinds,
+    /// Whether more was to be done.
+    is_partial: bool,
+    tally: Tally,
+}
 
 impl Working {
     /// All of these, or, failing, none: then they are given back.
@@ -321,11 +335,16 @@ impl Namespace {
         let mut request = std::mem::replace(&mut waiting.request, Request::Sweep(0));
         let is_wanted = || waiting.is_wanted();
         still(&is_wanted)?;
-        let bounds = Bounds { now, edges_max: self.options.precondition_edges_max, is_wanted: &is_wanted };
-        let judged = kinds(&working.newest, &bounds, &mut request);
+        let bounds = Bounds {
+            now,
+            edges_max: self.options.precondition_edges_max,
+            cost_max: self.options.permission_precondition_cost_max,
+            is_wanted: &is_wanted,
+        };
+        let judged = verdict(&working.newest, &bounds, &mut request);
         let judged = judged.and_then(|judged| still(&is_wanted).map(|()| judged));
         waiting.request = request;
-        let (kinds, is_partial) = judged?;
+        let Verdict { kinds, is_partial, tally } = judged?;
         let before = working.changes;
         if !kinds.is_empty() {
             let bytes_max = self.options.entry_bytes_max.min(ENTRY_BYTES_MAX);
@@ -336,7 +355,7 @@ impl Namespace {
             })?;
         }
         let count = working.changes - before;
-        Ok(Done { revision: working.newest.revision(), count, is_partial })
+        Ok(Done { revision: working.newest.revision(), count, is_partial, tally })
     }
 
     /// The moment that an entry records: the clock's, but never before the entry before it.
@@ -347,16 +366,17 @@ impl Namespace {
     }
 }
 
-/// What a request changes in one revision, and whether more was to be done.
-fn kinds(
-    head: &Published,
-    bounds: &Bounds<'_>,
-    request: &mut Request,
-) -> Result<(Kinds, bool), ReplicaError> {
-    let mut is_partial = false;
+/// What a request changes in one revision.
+fn verdict(head: &Published, bounds: &Bounds<'_>, request: &mut Request) -> Result<Verdict, ReplicaError> {
+    let (mut is_partial, mut tally) = (false, Tally::default());
     let (changes, cause, metadata) = match request {
         Request::Write(write) => {
             (judge::write(head, bounds, write.clone())?, Cause::Request, write.metadata.clone())
+        }
+        Request::SetRelation(set) => {
+            let (changes, of_each_kind) = set_relation::judge(head, bounds, set)?;
+            tally = of_each_kind;
+            (changes, Cause::Request, set.metadata.clone())
         }
         Request::Import(relationships) => {
             (judge::import(head, bounds.now, relationships)?, Cause::Request, Context::default())
@@ -369,12 +389,16 @@ fn kinds(
         Request::Sweep(rows_max) => {
             (sweep::expired(head, bounds.now, *rows_max), Cause::Sweep, Context::default())
         }
-        Request::Schema(text) => return schema_kinds(head, bounds.now, text).map(|kinds| (kinds, false)),
+        Request::Schema(text) => {
+            let kinds = schema_kinds(head, bounds.now, text)?;
+            return Ok(Verdict { kinds, is_partial, tally });
+        }
     };
-    if changes.is_empty() {
-        return Ok((Vec::new(), is_partial));
-    }
-    Ok((vec![(EntryKind::Relationships(changes), cause, metadata)], is_partial))
+    let kinds = match changes.is_empty() {
+        true => Vec::new(),
+        false => vec![(EntryKind::Relationships(changes), cause, metadata)],
+    };
+    Ok(Verdict { kinds, is_partial, tally })
 }
 
 /// A new schema; relationships that have expired and would have no place go with it, in one batch.
@@ -397,7 +421,8 @@ fn schema_kinds(head: &Published, now: Timestamp, text: &str) -> Result<Kinds, R
 fn is_heavy(request: &Request) -> bool {
     match request {
         Request::Write(write) => write.updates.len() > LIGHT_UPDATES_MAX || !write.preconditions.is_empty(),
-        Request::Import(_) | Request::Delete(_) | Request::Schema(_) | Request::Sweep(_) => true,
+        Request::SetRelation(_) | Request::Import(_) | Request::Delete(_) => true,
+        Request::Schema(_) | Request::Sweep(_) => true,
     }
 }
 

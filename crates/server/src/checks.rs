@@ -6,6 +6,7 @@ use idhini_engine::{
 use idhini_model::{Context, ResourceRef, SubjectRef};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
+use prost_types::Struct;
 use tonic::{Code, Request, Response, Status};
 
 use crate::deadline::Deadline;
@@ -16,15 +17,30 @@ use crate::requests;
 use crate::trace;
 
 /// One question, with what it names.
-struct Asked {
-    resource: ResourceRef,
-    permission: String,
-    subject: SubjectRef,
-    context: Context,
+pub(crate) struct Asked {
+    pub(crate) resource: ResourceRef,
+    pub(crate) permission: String,
+    pub(crate) subject: SubjectRef,
+    pub(crate) context: Context,
 }
 
 impl Asked {
-    fn question(&self) -> Question<'_> {
+    /// Of a request about one subject.
+    pub(crate) fn of(
+        resource: Option<v1::ObjectReference>,
+        permission: String,
+        subject: Option<v1::SubjectReference>,
+        context: Option<Struct>,
+    ) -> Result<Asked, Refusal> {
+        Ok(Asked {
+            resource: requests::required(resource, "resource")?.try_into()?,
+            permission: requests::permission(permission)?,
+            subject: requests::one_subject(subject, "subject.object_id", "check the permission")?,
+            context: requests::context(context)?,
+        })
+    }
+
+    pub(crate) fn question(&self) -> Question<'_> {
         Question {
             resource: &self.resource,
             permission: &self.permission,
@@ -42,14 +58,9 @@ pub(crate) async fn check(
     let when = When::of(request.metadata())?;
     let deadline = when.deadline;
     let message = request.into_inner();
-    let asked = Asked {
-        resource: requests::required(message.resource, "resource")?.try_into().map_err(Refusal::from)?,
-        permission: requests::permission(message.permission)?,
-        subject: requests::one_subject(message.subject, "subject.object_id", "check the permission")?,
-        context: requests::context(message.context)?,
-    };
+    let asked = Asked::of(message.resource, message.permission, message.subject, message.context)?;
     let pinned = shared.pin(message.consistency, when).await?;
-    let limits = Limits { cost_max: shared.limits.cost_max };
+    let limits = shared.question_limits();
     let mut budget = message.with_tracing.then(trace::Budget::new);
     let (answer, debug_trace, cost) = answer(&pinned, &asked, limits, budget.as_mut(), deadline).await?;
     let mut response = Response::new(v1::CheckPermissionResponse {
@@ -104,7 +115,7 @@ pub(crate) async fn check_bulk(
     }
     let asked = message.items.iter().map(asked_in_bulk).collect::<Result<Vec<_>, _>>()?;
     let pinned = shared.pin(message.consistency, when).await?;
-    let limits = Limits { cost_max: shared.limits.cost_max };
+    let limits = shared.question_limits();
     let mut pairs = Vec::with_capacity(count);
     let responses = match message.with_tracing {
         true => traced(&pinned, &asked, limits, deadline).await?,
@@ -201,7 +212,7 @@ pub(crate) async fn expand(
         requests::required(message.resource, "resource")?.try_into().map_err(Refusal::from)?;
     let permission = requests::permission(message.permission)?;
     let pinned = shared.pin(message.consistency, when).await?;
-    let limits = Limits { cost_max: shared.limits.cost_max };
+    let limits = shared.question_limits();
     let snapshot = pinned.snapshot(&resource.object_type)?;
     let mut expand = Expand::open(snapshot, &resource, &permission, limits).map_err(Refusal::from)?;
     let tree = deadline.drive(|fuel| expand.advance(fuel)).await?;

@@ -27,6 +27,12 @@ impl Deadline {
         Deadline(asked.map(|after| Instant::now() + after.min(DEADLINE_MAX)))
     }
 
+    /// This one, or so long from now if that is sooner.
+    pub(crate) fn or_after(self, timeout: Duration) -> Deadline {
+        let after = Instant::now() + timeout.min(DEADLINE_MAX);
+        Deadline(Some(self.0.map_or(after, |at| at.min(after))))
+    }
+
     /// Whether it has passed.
     pub(crate) fn is_over(self) -> bool {
         self.0.is_some_and(|at| Instant::now() >= at)
@@ -63,10 +69,19 @@ impl Deadline {
     /// Advances an evaluation to its end, portion by portion.
     pub(crate) async fn drive<T>(
         self,
+        advance: impl FnMut(u64) -> Result<Progress<T>, EngineError>,
+    ) -> Result<T, Refusal> {
+        self.drive_by(FUEL, advance).await
+    }
+
+    /// As [`Deadline::drive`], in portions of this size.
+    pub(crate) async fn drive_by<T>(
+        self,
+        fuel: u64,
         mut advance: impl FnMut(u64) -> Result<Progress<T>, EngineError>,
     ) -> Result<T, Refusal> {
         loop {
-            if let Progress::Done(answer) = advance(FUEL)? {
+            if let Progress::Done(answer) = advance(fuel)? {
                 return Ok(answer);
             }
             self.pause().await?;

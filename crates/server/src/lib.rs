@@ -1,4 +1,4 @@
-//! The services: `authzed.api.v1` over a namespace, authenticated and limited.
+//! The services: `authzed.api.v1` and `idhini.v1` over a namespace, authenticated and limited.
 //!
 //! Bytes → wire → model → replica → engine → model → wire → bytes. Nothing is evaluated here.
 //!
@@ -16,6 +16,7 @@ mod listen;
 mod lookups;
 mod meta;
 mod options;
+mod own;
 mod pin;
 mod reflection;
 mod refusal;

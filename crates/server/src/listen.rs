@@ -15,6 +15,8 @@ use idhini_wire::authzed::api::v1::permissions_service_server::PermissionsServic
 use idhini_wire::authzed::api::v1::schema_service_server::SchemaServiceServer;
 use idhini_wire::authzed::api::v1::watch_service_server::WatchServiceServer;
 use idhini_wire::idhini::admin::v1::admin_service_server::AdminServiceServer;
+use idhini_wire::idhini::v1::history_service_server::HistoryServiceServer;
+use idhini_wire::idhini::v1::permissions_service_server as own_permissions;
 use tokio::net::TcpListener;
 use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
@@ -26,6 +28,7 @@ use crate::admin::Admin;
 use crate::auth::Keys;
 use crate::meta::MetaLayer;
 use crate::options::{MESSAGE_BYTES_MAX, Options};
+use crate::own;
 use crate::pin::Shared;
 use crate::service::{Permissions, Schemas, Watches};
 
@@ -118,6 +121,13 @@ impl Listener {
         let schemas =
             SchemaServiceServer::new(Schemas(shared.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (stopping_watches, stopping) = tokio::sync::watch::channel(false);
+        let own_permissions = own_permissions::PermissionsServiceServer::new(own::Permissions(
+            shared.clone(),
+            stopping.clone(),
+        ))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let history = HistoryServiceServer::new(own::History(shared.clone()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let watches =
             WatchServiceServer::new(Watches(shared, stopping)).max_decoding_message_size(MESSAGE_BYTES_MAX);
         // Clients of this one are ours and take what an entry needs.
@@ -126,6 +136,8 @@ impl Listener {
         reporter.set_serving::<PermissionsServiceServer<Permissions>>().await;
         reporter.set_serving::<SchemaServiceServer<Schemas>>().await;
         reporter.set_serving::<WatchServiceServer<Watches>>().await;
+        reporter.set_serving::<own_permissions::PermissionsServiceServer<own::Permissions>>().await;
+        reporter.set_serving::<HistoryServiceServer<own::History>>().await;
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -134,7 +146,7 @@ impl Listener {
         let (stopping, stopped) = tokio::sync::oneshot::channel();
         let stop = async move {
             stop.await;
-            // A watch would never end by itself.
+            // A watch would never end by itself, nor would a stream of checks.
             stopping_watches.send_replace(true);
             // Nobody listens only when serving has already ended.
             let _ = stopping.send(());
@@ -149,6 +161,8 @@ impl Listener {
             .add_service(guard.layer(permissions))
             .add_service(guard.layer(schemas))
             .add_service(guard.layer(watches))
+            .add_service(guard.layer(own_permissions))
+            .add_service(guard.layer(history))
             .add_service(guard.layer(admin))
             .add_service(health)
             .add_service(reflection().build_v1()?)

@@ -11,14 +11,14 @@ use idhini_engine::{
     Answer, EngineError, ExcludedSubject, FoundSubject, Limits, LookupResources, LookupSubjects,
     Permissionship, Position, Progress,
 };
-use idhini_model::{ResourceRef, WILDCARD};
+use idhini_model::{Context, ResourceRef, SubjectRef, WILDCARD};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::{member_name, type_name};
 use tonic::{Request, Response, Status};
 
 use crate::checks::partial_caveat_info;
 use crate::deadline::Deadline;
-use crate::pin::{Shared, When};
+use crate::pin::{Pinned, Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
 
@@ -38,18 +38,11 @@ pub(crate) async fn resources(
     let limit = requests::limit(std::mem::take(&mut message.optional_limit), shared.limits.page_rows_max)?;
     let (cursors, place) = shared.pin_page("LookupResources", &message, consistency, cursor, when).await?;
     let after = place.map(position).transpose()?;
-    let resource_type =
-        type_name(message.resource_object_type, "resource_object_type").map_err(Refusal::from)?;
-    let permission = requests::permission(message.permission)?;
-    let subject = requests::one_subject(message.subject, "subject_id", "look up the resources")?;
-    let context = requests::context(message.context)?;
-    let limits = Limits { cost_max: shared.limits.cost_max };
+    let asked = AskedResources::of(message)?;
+    let limits = shared.question_limits();
     let answers = async_stream::try_stream! {
         let pinned = cursors.pinned();
-        let snapshot = pinned.snapshot(&resource_type)?;
-        let mut lookup =
-            LookupResources::open(snapshot, (&resource_type, &permission), &subject, &context, after, limits)
-                .map_err(Refusal::from)?;
+        let mut lookup = asked.open(pinned, after, limits)?;
         let mut left = limit;
         while left != Some(0) {
             let Some(found) = next(deadline, |fuel| lookup.advance(fuel)).await? else { break };
@@ -71,7 +64,6 @@ pub(crate) async fn subjects(
     shared: &Shared,
     request: Request<v1::LookupSubjectsRequest>,
 ) -> Result<Response<Answers<v1::LookupSubjectsResponse>>, Status> {
-    use v1::lookup_subjects_request::WildcardOption;
     let when = When::of(request.metadata())?;
     let deadline = when.deadline;
     let mut message = request.into_inner();
@@ -79,34 +71,20 @@ pub(crate) async fn subjects(
     let cursor = message.optional_cursor.take();
     let limit =
         requests::limit(std::mem::take(&mut message.optional_concrete_limit), shared.limits.page_rows_max)?;
-    let with_wildcard = message.wildcard_option() != WildcardOption::ExcludeWildcards;
     let (cursors, place) = shared.pin_page("LookupSubjects", &message, consistency, cursor, when).await?;
     let after = place.map(position).transpose()?;
-    let resource: ResourceRef =
-        requests::required(message.resource, "resource")?.try_into().map_err(Refusal::from)?;
-    let permission = requests::permission(message.permission)?;
-    let subject_type =
-        type_name(message.subject_object_type, "subject_object_type").map_err(Refusal::from)?;
-    let relation = match message.optional_subject_relation {
-        relation if relation.is_empty() || relation == "..." => None,
-        relation => Some(member_name(relation, "optional_subject_relation").map_err(Refusal::from)?),
-    };
-    let context = requests::context(message.context)?;
-    let limits = Limits { cost_max: shared.limits.cost_max };
+    let asked = AskedSubjects::of(message)?;
+    let limits = shared.question_limits();
     let answers = async_stream::try_stream! {
         let pinned = cursors.pinned();
-        let snapshot = pinned.snapshot(&resource.object_type)?;
-        let (of, subjects) = ((&resource, permission.as_str()), (subject_type.as_str(), relation.as_deref()));
-        let mut lookup =
-            LookupSubjects::open(snapshot, of, subjects, &context, after, limits).map_err(Refusal::from)?;
+        let mut lookup = asked.open(pinned, after, limits)?;
         let mut left = limit;
         while left != Some(0) {
             let Some(found) = next(deadline, |fuel| lookup.advance(fuel)).await? else { break };
-            if found.object_id == WILDCARD {
-                if !with_wildcard {
-                    continue;
-                }
-            } else {
+            if !asked.admits(&found) {
+                continue;
+            }
+            if found.object_id != WILDCARD {
                 // The limit counts concrete subjects.
                 left = left.map(|l| l - 1);
             }
@@ -117,8 +95,84 @@ pub(crate) async fn subjects(
     Ok(Response::new(Box::pin(answers)))
 }
 
+/// What LookupResources asks, beside consistency and page.
+pub(crate) struct AskedResources {
+    resource_type: String,
+    permission: String,
+    subject: SubjectRef,
+    context: Context,
+}
+
+impl AskedResources {
+    pub(crate) fn of(message: v1::LookupResourcesRequest) -> Result<AskedResources, Refusal> {
+        Ok(AskedResources {
+            resource_type: type_name(message.resource_object_type, "resource_object_type")?,
+            permission: requests::permission(message.permission)?,
+            subject: requests::one_subject(message.subject, "subject_id", "look up the resources")?,
+            context: requests::context(message.context)?,
+        })
+    }
+
+    pub(crate) fn open<'a>(
+        &'a self,
+        pinned: &'a Pinned,
+        after: Option<Position>,
+        limits: Limits,
+    ) -> Result<LookupResources<'a>, Refusal> {
+        let snapshot = pinned.snapshot(&self.resource_type)?;
+        let of = (self.resource_type.as_str(), self.permission.as_str());
+        Ok(LookupResources::open(snapshot, of, &self.subject, &self.context, after, limits)?)
+    }
+}
+
+/// What LookupSubjects asks, beside consistency and page.
+pub(crate) struct AskedSubjects {
+    resource: ResourceRef,
+    permission: String,
+    subject_type: String,
+    relation: Option<String>,
+    context: Context,
+    /// Whether `*` is told.
+    with_wildcard: bool,
+}
+
+impl AskedSubjects {
+    pub(crate) fn of(message: v1::LookupSubjectsRequest) -> Result<AskedSubjects, Refusal> {
+        use v1::lookup_subjects_request::WildcardOption;
+        let with_wildcard = message.wildcard_option() != WildcardOption::ExcludeWildcards;
+        Ok(AskedSubjects {
+            resource: requests::required(message.resource, "resource")?.try_into()?,
+            permission: requests::permission(message.permission)?,
+            subject_type: type_name(message.subject_object_type, "subject_object_type")?,
+            relation: match message.optional_subject_relation {
+                relation if relation.is_empty() || relation == "..." => None,
+                relation => Some(member_name(relation, "optional_subject_relation")?),
+            },
+            context: requests::context(message.context)?,
+            with_wildcard,
+        })
+    }
+
+    pub(crate) fn open<'a>(
+        &'a self,
+        pinned: &'a Pinned,
+        after: Option<Position>,
+        limits: Limits,
+    ) -> Result<LookupSubjects<'a>, Refusal> {
+        let snapshot = pinned.snapshot(&self.resource.object_type)?;
+        let of = (&self.resource, self.permission.as_str());
+        let subjects = (self.subject_type.as_str(), self.relation.as_deref());
+        Ok(LookupSubjects::open(snapshot, of, subjects, &self.context, after, limits)?)
+    }
+
+    /// Whether this one is to be told.
+    pub(crate) fn admits(&self, found: &FoundSubject) -> bool {
+        self.with_wildcard || found.object_id != WILDCARD
+    }
+}
+
 /// The next answer. One that is found within a portion needs no pause, so the deadline is looked at before each.
-async fn next<T>(
+pub(crate) async fn next<T>(
     deadline: Deadline,
     advance: impl FnMut(u64) -> Result<Progress<Option<T>>, EngineError>,
 ) -> Result<Option<T>, Refusal> {
@@ -134,11 +188,7 @@ fn subject_response(
     looked_up_at: Option<v1::ZedToken>,
     after_result_cursor: Option<v1::Cursor>,
 ) -> v1::LookupSubjectsResponse {
-    let subject = v1::ResolvedSubject {
-        subject_object_id: found.object_id,
-        permissionship: lookup_permissionship(&found.answer) as i32,
-        partial_caveat_info: partial_caveat_info(&found.answer),
-    };
+    let subject = resolved(found.object_id, &found.answer);
     v1::LookupSubjectsResponse {
         looked_up_at,
         subject_object_id: subject.subject_object_id.clone(),
@@ -151,8 +201,16 @@ fn subject_response(
     }
 }
 
+pub(crate) fn resolved(subject_object_id: String, answer: &Answer) -> v1::ResolvedSubject {
+    v1::ResolvedSubject {
+        subject_object_id,
+        permissionship: lookup_permissionship(answer) as i32,
+        partial_caveat_info: partial_caveat_info(answer),
+    }
+}
+
 /// On the wire an exclusion is definite, or conditional where the subject has the permission under a condition.
-fn excluded(subject: ExcludedSubject) -> v1::ResolvedSubject {
+pub(crate) fn excluded(subject: ExcludedSubject) -> v1::ResolvedSubject {
     let is_definite = subject.answer.permissionship == Permissionship::No;
     v1::ResolvedSubject {
         subject_object_id: subject.object_id,
@@ -164,7 +222,7 @@ fn excluded(subject: ExcludedSubject) -> v1::ResolvedSubject {
     }
 }
 
-fn lookup_permissionship(answer: &Answer) -> v1::LookupPermissionship {
+pub(crate) fn lookup_permissionship(answer: &Answer) -> v1::LookupPermissionship {
     match answer.permissionship {
         Permissionship::Has => v1::LookupPermissionship::HasPermission,
         Permissionship::Conditional => v1::LookupPermissionship::ConditionalPermission,
@@ -172,7 +230,7 @@ fn lookup_permissionship(answer: &Answer) -> v1::LookupPermissionship {
     }
 }
 
-fn position(place: Vec<u8>) -> Result<Position, Refusal> {
+pub(crate) fn position(place: Vec<u8>) -> Result<Position, Refusal> {
     let bytes =
         <[u8; 8]>::try_from(place).map_err(|_| Refusal::cursor(crate::seal::SealError::Unreadable))?;
     Ok(Position(u64::from_be_bytes(bytes)))

@@ -48,6 +48,24 @@ impl When {
         Ok(When { deadline: Deadline::of(metadata), as_of: as_of.transpose()? })
     }
 
+    /// With the moment that the request itself asks about, in `optional_as_of`.
+    pub(crate) fn asking_of(self, as_of: Option<prost_types::Timestamp>) -> Result<When, Refusal> {
+        const FIELD: &str = "optional_as_of";
+        let Some(as_of) = as_of else { return Ok(self) };
+        let as_of = idhini_wire::timestamp(as_of, FIELD)?;
+        if self.as_of.is_some_and(|of_metadata| of_metadata != as_of) {
+            return Err(Refusal::invalid(format!(
+                "`{FIELD}` and the metadata `{AS_OF}` are different moments: leave one out"
+            )));
+        }
+        Ok(When { as_of: Some(as_of), ..self })
+    }
+
+    /// Of a part of the call that has a deadline of its own.
+    pub(crate) fn within(self, deadline: Deadline) -> When {
+        When { deadline, ..self }
+    }
+
     /// The deadline of a call that cannot be asked about the past.
     pub(crate) fn now_only(self, call: &str) -> Result<Deadline, Refusal> {
         match self.as_of {
@@ -76,6 +94,11 @@ pub(crate) struct Cursors {
 impl Shared {
     pub(crate) fn new(namespace: Arc<Namespace>, options: &Options) -> Shared {
         Shared { namespace, sealer: Arc::new(Sealer::new(&options.seal)), limits: options.limits }
+    }
+
+    /// What one question may spend.
+    pub(crate) fn question_limits(&self) -> idhini_engine::Limits {
+        idhini_engine::Limits { cost_max: self.limits.cost_max }
     }
 
     /// The snapshot for the consistency asked; the default is the one that costs least.

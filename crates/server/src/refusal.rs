@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use idhini_caveat::EvaluationError;
-use idhini_engine::EngineError;
+use idhini_engine::{Answer, EngineError};
 use idhini_model::Relationship;
 use idhini_replica::{Precondition, ReplicaError, SchemaChange};
 use idhini_wire::authzed::api::v1::ErrorReason;
@@ -15,7 +15,8 @@ use idhini_wire::{Malformed, google};
 use prost::Message as _;
 use tonic::{Code, Status};
 
-use crate::requests::filter_metadata;
+use crate::checks::permissionship;
+use crate::requests::precondition_metadata;
 use crate::seal::{SealError, Stranger};
 
 /// The domain that the contract's reasons belong to.
@@ -210,7 +211,18 @@ impl From<ReplicaError> for Refusal {
                 .with("definition_name", &relationship.resource.object_type)
                 .with("relationship", &relationship),
             ReplicaError::AlreadyExists { relationship } => already_exists(text, &relationship),
-            ReplicaError::PreconditionFailed { precondition } => precondition_failed(&precondition),
+            ReplicaError::PreconditionFailed { precondition } => precondition_failed(&precondition, None),
+            ReplicaError::PermissionPreconditionFailed { precondition, answer } => {
+                precondition_failed(&precondition, Some(&answer))
+            }
+            ReplicaError::Unanswerable(error) => error.into(),
+            ReplicaError::PreconditionsTooCostly { cost_max } => Refusal::new(Code::ResourceExhausted, text)
+                .because(ErrorReason::MaximumDepthExceeded)
+                .with("budget", "permission_preconditions")
+                .with("budget_edges", cost_max),
+            ReplicaError::TooManyToSet { changes_max } => Refusal::invalid(text)
+                .because(ErrorReason::TooManyUpdatesInRequest)
+                .with("maximum_updates_allowed", changes_max),
             ReplicaError::TooManyToDelete { limit, resource_type } => Refusal::invalid(text)
                 .because(ErrorReason::TooManyRelationshipsForTransactionalDelete)
                 .with("limit", limit)
@@ -271,20 +283,30 @@ fn already_exists(text: String, relationship: &Relationship) -> Refusal {
         .with("subject_relation", relationship.subject.relation.as_deref().unwrap_or_default())
 }
 
-fn precondition_failed(precondition: &Precondition) -> Refusal {
+fn precondition_failed(precondition: &Precondition, answer: Option<&Answer>) -> Refusal {
     let operation = match precondition {
         Precondition::MustMatch(_) => "OPERATION_MUST_MATCH",
         Precondition::MustNotMatch(_) => "OPERATION_MUST_NOT_MATCH",
+        Precondition::MustHave(_) => "OPERATION_MUST_HAVE",
+        Precondition::MustNotHave(_) => "OPERATION_MUST_NOT_HAVE",
     };
-    let filter = filter_metadata(precondition.filter());
-    let text: Vec<String> = filter.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+    let mut metadata = precondition_metadata(precondition);
+    if let Some(answer) = answer {
+        metadata
+            .push(("precondition_answer", permissionship(answer.permissionship).as_str_name().to_owned()));
+        let missing: Vec<&str> = answer.missing.iter().map(String::as_str).collect();
+        if !missing.is_empty() {
+            metadata.push(("precondition_missing_context", missing.join(",")));
+        }
+    }
+    let text: Vec<String> = metadata.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     let mut refusal = Refusal::new(
         Code::FailedPrecondition,
         format!("unable to satisfy write precondition `{operation}` of {{{}}}", text.join(", ")),
     )
     .because(ErrorReason::WriteOrDeletePreconditionFailure)
     .with("precondition_operation", operation);
-    refusal.metadata.extend(filter);
+    refusal.metadata.extend(metadata);
     refusal
 }
 

@@ -19,7 +19,7 @@ use crate::requests;
 use crate::seal::SealError;
 
 /// Relationships fetched between two pauses.
-const PORTION_ROWS: usize = 512;
+pub(crate) const PORTION_ROWS: usize = 512;
 
 /// WriteRelationships.
 pub(crate) async fn write(
@@ -137,7 +137,7 @@ pub(crate) async fn export(
             let page = portion(&cursors, &filter, after, PORTION_ROWS.min(rows_max));
             for row in page.rows {
                 batch.push(row.relationship.into(), row.position);
-                if batch.relationships.len() >= rows_max || batch.bytes >= STREAMED_BYTES_MAX {
+                if batch.is_full(rows_max) {
                     yield batch.take(&cursors);
                 }
             }
@@ -154,16 +154,21 @@ pub(crate) async fn export(
     Ok(Response::new(Box::pin(answers)))
 }
 
-/// A message of an export being filled.
+/// A message of relationships being filled.
 #[derive(Default)]
-struct Batch {
-    relationships: Vec<v1::Relationship>,
+pub(crate) struct Batch {
+    pub(crate) relationships: Vec<v1::Relationship>,
     bytes: usize,
-    last: Option<Position>,
+    pub(crate) last: Option<Position>,
 }
 
 impl Batch {
-    fn push(&mut self, relationship: v1::Relationship, position: Position) {
+    /// Whether it holds so many, or is as long as a message gets.
+    pub(crate) fn is_full(&self, rows_max: usize) -> bool {
+        self.relationships.len() >= rows_max || self.bytes >= STREAMED_BYTES_MAX
+    }
+
+    pub(crate) fn push(&mut self, relationship: v1::Relationship, position: Position) {
         self.bytes += relationship.encoded_len();
         self.relationships.push(relationship);
         self.last = Some(position);
@@ -178,12 +183,12 @@ impl Batch {
     }
 }
 
-fn portion(cursors: &Cursors, filter: &Filter, after: Option<Position>, rows_max: usize) -> Page {
+pub(crate) fn portion(cursors: &Cursors, filter: &Filter, after: Option<Position>, rows_max: usize) -> Page {
     let pinned = cursors.pinned();
     pinned.published.read(filter, pinned.instant, after, Portion { rows_max, edges_max: FUEL })
 }
 
-fn position(place: Vec<u8>) -> Result<Position, Refusal> {
+pub(crate) fn position(place: Vec<u8>) -> Result<Position, Refusal> {
     let bytes =
         <[u8; Position::BYTES]>::try_from(place).map_err(|_| Refusal::cursor(SealError::Unreadable))?;
     Ok(Position::from_bytes(bytes))

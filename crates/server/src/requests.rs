@@ -5,7 +5,8 @@
 
 use idhini_model::{Context, Relationship, SubjectRef, WILDCARD};
 use idhini_replica::{
-    Delete, Filter, IdFilter, Operation, Precondition, RelationFilter, SubjectFilter, Update, Write,
+    Delete, Filter, IdFilter, Operation, PermissionQuestion, Precondition, RelationFilter, SubjectFilter,
+    Update, Write,
 };
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
@@ -122,8 +123,28 @@ fn filter_text(message: &v1::RelationshipFilter) -> String {
     set.map(|(name, value)| format!("{name}:{value:?}")).collect::<Vec<_>>().join(" ")
 }
 
-/// The fields of a failed precondition's filter, by the contract's keys.
-pub(crate) fn filter_metadata(filter: &Filter) -> Vec<(&'static str, String)> {
+/// The fields of a failed precondition.
+pub(crate) fn precondition_metadata(precondition: &Precondition) -> Vec<(&'static str, String)> {
+    let question = match precondition {
+        Precondition::MustMatch(filter) | Precondition::MustNotMatch(filter) => {
+            return filter_metadata(filter);
+        }
+        Precondition::MustHave(question) | Precondition::MustNotHave(question) => question,
+    };
+    let PermissionQuestion { resource, permission, subject, .. } = question;
+    let fields = [
+        ("precondition_resource_type", Some(&resource.object_type)),
+        ("precondition_resource_id", Some(&resource.object_id)),
+        ("precondition_permission", Some(permission)),
+        ("precondition_subject_type", Some(&subject.object_type)),
+        ("precondition_subject_id", Some(&subject.object_id)),
+        ("precondition_subject_relation", subject.relation.as_ref()),
+    ];
+    fields.into_iter().filter_map(|(key, value)| value.map(|v| (key, v.clone()))).collect()
+}
+
+/// The fields of a filter, by the contract's keys.
+fn filter_metadata(filter: &Filter) -> Vec<(&'static str, String)> {
     let (id, prefix) = match &filter.resource_id {
         Some(IdFilter::Exactly(id)) => (Some(id), None),
         Some(IdFilter::StartsWith(prefix)) => (None, Some(prefix)),
@@ -148,19 +169,25 @@ pub(crate) fn filter_metadata(filter: &Filter) -> Vec<(&'static str, String)> {
 
 /// A write.
 pub(crate) fn write(message: v1::WriteRelationshipsRequest, limits: &Limits) -> Result<Write, Refusal> {
-    let (count, max) = (message.updates.len(), limits.updates_max);
-    if count > max {
-        return Err(Refusal::invalid(format!(
-            "too many updates ({count}) for one WriteRelationships call (maximum: {max}); use ImportBulkRelationships"
-        ))
-        .because(ErrorReason::TooManyUpdatesInRequest)
-        .with("update_count", count)
-        .with("maximum_updates_allowed", max));
-    }
+    updates_within(message.updates.len(), "WriteRelationships", limits)?;
     let preconditions = preconditions(message.optional_preconditions, limits)?;
     let metadata = metadata(message.optional_transaction_metadata)?;
     let updates = message.updates.into_iter().map(|u| update(u, limits)).collect::<Result<_, _>>()?;
     Ok(Write { updates, preconditions, metadata })
+}
+
+/// Refuses too many updates, or what would be as many.
+pub(crate) fn updates_within(count: usize, call: &str, limits: &Limits) -> Result<(), Refusal> {
+    let max = limits.updates_max;
+    if count <= max {
+        return Ok(());
+    }
+    Err(Refusal::invalid(format!(
+        "too many updates ({count}) for one {call} call (maximum: {max}); use ImportBulkRelationships"
+    ))
+    .because(ErrorReason::TooManyUpdatesInRequest)
+    .with("update_count", count)
+    .with("maximum_updates_allowed", max))
 }
 
 /// A delete.
@@ -212,17 +239,24 @@ pub(crate) fn relationship(message: v1::Relationship, limits: &Limits) -> Result
     Ok(relationship)
 }
 
-fn preconditions(messages: Vec<v1::Precondition>, limits: &Limits) -> Result<Vec<Precondition>, Refusal> {
-    let (count, max) = (messages.len(), limits.preconditions_max);
-    if count > max {
-        return Err(Refusal::invalid(format!(
-            "precondition count of {count} is greater than maximum allowed of {max}"
-        ))
+pub(crate) fn preconditions(
+    messages: Vec<v1::Precondition>,
+    limits: &Limits,
+) -> Result<Vec<Precondition>, Refusal> {
+    preconditions_within(messages.len(), limits)?;
+    messages.into_iter().map(precondition).collect()
+}
+
+/// Refuses too many preconditions.
+pub(crate) fn preconditions_within(count: usize, limits: &Limits) -> Result<(), Refusal> {
+    let max = limits.preconditions_max;
+    if count <= max {
+        return Ok(());
+    }
+    Err(Refusal::invalid(format!("precondition count of {count} is greater than maximum allowed of {max}"))
         .because(ErrorReason::TooManyPreconditionsInRequest)
         .with("precondition_count", count)
-        .with("maximum_updates_allowed", max));
-    }
-    messages.into_iter().map(precondition).collect()
+        .with("maximum_updates_allowed", max))
 }
 
 fn precondition(message: v1::Precondition) -> Result<Precondition, Refusal> {
@@ -241,7 +275,8 @@ fn precondition(message: v1::Precondition) -> Result<Precondition, Refusal> {
     Ok(of(filter(message.filter.ok_or_else(|| empty("filter"))?)?))
 }
 
-fn metadata(message: Option<Struct>) -> Result<Context, Refusal> {
+/// What a write gives along.
+pub(crate) fn metadata(message: Option<Struct>) -> Result<Context, Refusal> {
     let Some(message) = message else { return Ok(Context::default()) };
     let metadata = idhini_wire::context(Some(message), "optional_transaction_metadata")?;
     let bytes = metadata.to_string().len();

@@ -45,12 +45,23 @@ pub(crate) struct Budget {
     traces: usize,
     bytes: usize,
     is_schema_told: bool,
+    is_cut: bool,
 }
 
 impl Budget {
     /// Of a response without traces so far.
     pub(crate) fn new() -> Budget {
-        Budget { traces: TRACES_MAX, bytes: TRACE_BYTES_MAX, is_schema_told: false }
+        Budget { traces: TRACES_MAX, bytes: TRACE_BYTES_MAX, is_schema_told: false, is_cut: false }
+    }
+
+    /// The same, and the schema is not told either.
+    pub(crate) fn without_schema() -> Budget {
+        Budget { is_schema_told: true, ..Budget::new() }
+    }
+
+    /// Whether reasons were left out.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// Whether nothing more may be told.
@@ -111,6 +122,7 @@ impl Teller<'_> {
         let mut reasons = Reasons::default();
         self.rule(&goal.rule, depth, &mut reasons);
         if reasons.is_cut {
+            self.budget.is_cut = true;
             match reasons.traces.is_empty() {
                 // It may be told where it comes up again less deep.
                 true => self.told[at] = false,
@@ -167,6 +179,7 @@ impl Teller<'_> {
         self.budget.charge(&trace);
         let leads_on = || relationship.subject != *self.subject && !relationship.subject.is_wildcard();
         let is_cut = edge.target.is_none() && self.explanation.is_truncated && leads_on();
+        self.budget.is_cut |= is_cut;
         let traces = edge.target.map(|at| self.goal(at, depth + 1)).into_iter().collect();
         trace.resolution = Reasons { traces, is_cut }.resolution();
         trace
@@ -207,7 +220,7 @@ fn result(value: Option<Permissionship>) -> TracePermissionship {
 }
 
 /// Of a relationship whose trace is `depth` traces deep. Values nested too deep for clients are left out.
-fn condition(condition: &ExplainedCondition, depth: usize) -> v1::CaveatEvalInfo {
+pub(crate) fn condition(condition: &ExplainedCondition, depth: usize) -> v1::CaveatEvalInfo {
     use v1::caveat_eval_info::Result as Outcome;
     let (outcome, missing) = match &condition.outcome {
         ConditionOutcome::True => (Outcome::True, None),

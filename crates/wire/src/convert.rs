@@ -105,7 +105,7 @@ impl TryFrom<v1::Relationship> for Relationship {
             relation: message.relation,
             subject: subject.try_into()?,
             caveat: caveat_use(message.optional_caveat)?,
-            expires_at: message.optional_expires_at.map(timestamp).transpose()?,
+            expires_at: expires_at(message.optional_expires_at)?,
         })
     }
 }
@@ -118,10 +118,17 @@ fn caveat_use(message: Option<v1::ContextualizedCaveat>) -> Result<Option<Caveat
     Ok(Some(CaveatUse { name: message.caveat_name, context }))
 }
 
-/// A moment that expires a relationship.
-fn timestamp(message: prost_types::Timestamp) -> Result<Timestamp, Malformed> {
+/// Reads a moment. `field` is named in the error.
+///
+/// # Errors
+/// [`Malformed::Timestamp`] when it is outside the calendar.
+pub fn timestamp(message: prost_types::Timestamp, field: &'static str) -> Result<Timestamp, Malformed> {
     Timestamp::new(message.seconds, i64::from(message.nanos))
-        .map_err(|source| Malformed::Timestamp { field: "optional_expires_at", source })
+        .map_err(|source| Malformed::Timestamp { field, source })
+}
+
+fn expires_at(message: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, Malformed> {
+    message.map(|at| timestamp(at, "optional_expires_at")).transpose()
 }
 
 /// Reads a context; an absent one is empty. `field` is named in the error.

@@ -1,4 +1,4 @@
-//! The wire: generated code for `authzed.api.v1` and `idhini.admin.v1`, and conversions between its messages and model types.
+//! The wire: generated code for `authzed.api.v1`, `idhini.v1` and `idhini.admin.v1`, and conversions between its messages and model types.
 //!
 //! Messages, clients and servers are at their protobuf paths: [`authzed::api::v1::CheckPermissionRequest`],
 //! `authzed::api::v1::permissions_service_client::PermissionsServiceClient`,
@@ -14,7 +14,7 @@ mod convert;
 mod printed;
 
 pub use convert::{
-    Malformed, context, context_message, member_name, object_id, timestamp_message, type_name,
+    Malformed, context, context_message, member_name, object_id, timestamp, timestamp_message, type_name,
 };
 
 pub use printed::{PrintError, from_json, json, text_format};
@@ -41,6 +41,9 @@ mod generated {
             pub mod v1 {
                 tonic::include_proto!("idhini.admin.v1");
             }
+        }
+        pub mod v1 {
+            tonic::include_proto!("idhini.v1");
         }
     }
     pub mod google {

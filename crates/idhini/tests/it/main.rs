@@ -7,6 +7,7 @@ mod calls;
 mod command_line;
 mod durable;
 mod kills;
+mod own;
 mod paging;
 mod process;
 mod refusals;

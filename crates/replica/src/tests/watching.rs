@@ -106,6 +106,25 @@ fn a_large_entry_comes_in_parts_of_which_the_last_says_so() {
 }
 
 #[test]
+fn a_large_entry_can_be_read_on_from_any_of_its_parts() {
+    let world = World::new();
+    let texts: Vec<String> = (0..60_000).map(|n| format!("document:d{n}#viewer@user:u{n}")).collect();
+    world.namespace.import(texts.iter().map(|text| relationship(text)).collect(), ALWAYS).unwrap();
+    world.touch(&["document:after#viewer@user:ann"]);
+    let parts = after(&world, 1);
+    let count = parts.iter().filter(|part| part.revision == Revision(2)).count();
+    assert!(count > 2, "{count} parts");
+    assert!(parts.iter().take(count).map(|part| part.number).eq(0..count));
+    let from_part = |part| {
+        world.namespace.runtime.block_on(world.namespace.inner.changes_from(Revision(1), part)).unwrap()
+    };
+    for part in 0..count {
+        assert_eq!(rest(&world, &mut from_part(part)).unwrap(), parts[part..], "from part {part}");
+    }
+    assert!(matches!(rest(&world, &mut from_part(count)), Err(ReplicaError::PastUnreadable(_))));
+}
+
+#[test]
 fn sweeps_are_told_as_deletions() {
     let world = World::new();
     world.touch(&["document:a#viewer@user:ann[expiration:1970-01-01T00:20:00Z]"]);

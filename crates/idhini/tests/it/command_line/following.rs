@@ -122,15 +122,34 @@ fn a_history_is_every_change_of_an_object_and_no_other() {
     let told = server.run(&["history", "document:h"]);
     assert_eq!(told.status, 0, "{}", told.stderr);
     let words: Vec<&str> = told.stdout.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
-    assert_eq!(words, ["created", "replaced", "deleted"], "{}", told.stdout);
+    assert_eq!(words, ["created", "entry", "replaced", "entry", "deleted", "entry"], "{}", told.stdout);
+    let entry = told.stdout.lines().nth(1).unwrap().trim().strip_prefix("entry ").unwrap();
+    let then = ["check", "document:h", "view", "user:kim", "--consistency-at-exactly", entry];
+    assert_eq!(server.run(&then).status, 0, "the entry is a token of what was so then");
     assert!(told.stdout.contains("was document:h#viewer@user:kim"), "{}", told.stdout);
-    assert_eq!(server.run(&["history", "user:kim"]).stdout.lines().count(), 4);
-    let of_group = server.run(&["history", "group:eng#member"]).stdout;
-    assert_eq!(of_group.lines().count(), 2, "as the resource and as the subject: {of_group}");
-    assert_eq!(server.run(&["history", "document:never"]).stdout, "");
+    let changes = |arguments: &[&str]| {
+        let told = server.run(&[&["history"], arguments].concat());
+        assert_eq!(told.status, 0, "{}", told.stderr);
+        told.stdout.lines().filter(|line| !line.starts_with(' ')).count()
+    };
+    assert_eq!(changes(&["user:kim"]), 4);
+    assert_eq!(changes(&["group:eng#member"]), 2, "as the resource and as the subject");
+    assert_eq!(changes(&["group:eng"]), 2);
+    assert_eq!(changes(&["document:never"]), 0);
     let json = messages(&server.run(&["history", "document:h", "--json"]).stdout);
-    assert_eq!(json.len(), 3);
-    let since = json[1]["writtenAt"].as_str().unwrap();
-    assert_eq!(server.run(&["history", "document:h", "--since", since]).stdout.lines().count(), 2);
-    assert_eq!(server.run(&["history", "document:h", "--until", since]).stdout.lines().count(), 2);
+    let operations: Vec<_> = json.iter().map(|m| m["changes"][0]["operation"].as_str().unwrap()).collect();
+    assert_eq!(operations, ["OPERATION_CREATED", "OPERATION_REPLACED", "OPERATION_DELETED"]);
+    let middle = json[1]["writtenAt"].as_str().unwrap();
+    assert_eq!(
+        [changes(&["document:h", "--since", middle]), changes(&["document:h", "--until", middle])],
+        [1, 2]
+    );
+}
+
+#[test]
+fn a_relationship_of_an_object_with_itself_is_told_once() {
+    let server = Server::furnished();
+    assert_eq!(server.run(&["relationship", "create", "group:x", "member", "group:x#member"]).status, 0);
+    let told = server.run(&["history", "group:x"]).stdout;
+    assert_eq!(told.lines().filter(|line| line.starts_with("created")).count(), 1, "{told}");
 }
