@@ -103,8 +103,8 @@ pub(crate) enum Failure {
     #[error("the watch ended behind {token}: {}", .status.message())]
     WatchEnded { token: String, status: Status },
     /// A validation file is not one.
-    #[error("{path}:{line}: {message}")]
-    Validation { path: String, line: usize, message: String },
+    #[error("{path}:{line}:{} {message}", column.map(|column| format!("{column}:")).unwrap_or_default())]
+    Validation { path: String, line: usize, column: Option<usize>, message: String },
     /// The server refused a relationship of a file.
     #[error("`{}`, line {line}: {}", path.display(), refused(.status))]
     RefusedLine { path: PathBuf, line: usize, status: Status },

@@ -206,10 +206,10 @@ pub(crate) struct HistoryOf {
     /// The object, such as document:readme, user:tom or group:eng#member; as the resource and as the subject
     #[arg(value_name = "RESOURCE|SUBJECT")]
     pub(crate) of: SubjectRef,
-    /// From this moment on; all that is kept unless said
+    /// What came after this moment; all that is kept unless said
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<Timestamp>,
-    /// Up to this moment
+    /// What came up to this moment
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<Timestamp>,
 }

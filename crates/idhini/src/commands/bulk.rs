@@ -157,8 +157,12 @@ fn each_line(path: &Path, mut each: impl FnMut(Relationship, usize) -> bool) -> 
         if limited.map_err(failed)? == 0 {
             break;
         }
-        let malformed =
-            |message: String| Failure::Validation { path: path.display().to_string(), line, message };
+        let malformed = |message: String| Failure::Validation {
+            path: path.display().to_string(),
+            line,
+            column: None,
+            message,
+        };
         if bytes.len() > LINE_BYTES_MAX {
             return Err(malformed(format!("the line has more than {LINE_BYTES_MAX} bytes")));
         }

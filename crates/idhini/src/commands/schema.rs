@@ -168,11 +168,9 @@ fn validate(asked: Asked<'_>, files: &[PathBuf]) -> u8 {
 }
 
 fn format(asked: Asked<'_>, file: &Path, is_written: bool, is_checked: bool) -> Result<u8, Failure> {
-    let text = read_text(file)?;
     // Only printing puts imported files in the place of their imports.
-    let schema =
-        if is_written || is_checked { Schema::parse(&text) } else { Schema::parse(&read_schema(file)?) };
-    let schema = schema.map_err(|error| {
+    let text = if is_written || is_checked { read_text(file)? } else { read_schema(file)? };
+    let schema = Schema::parse(&text).map_err(|error| {
         Failure::Schema(idhini_schema::ImportError { path: file.to_string_lossy().into_owned(), error })
     })?;
     let canonical = format!("{}\n", schema.canonical_text().trim_end());

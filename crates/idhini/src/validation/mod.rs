@@ -62,7 +62,12 @@ impl ValidationFile {
     pub(crate) fn read(path: &Path) -> Result<ValidationFile, Failure> {
         let text = read_text(path)?;
         let name = path.to_string_lossy().into_owned();
-        let failed = |Mistake { line, message }| Failure::Validation { path: name.clone(), line, message };
+        let failed = |Mistake { line, column, message }| Failure::Validation {
+            path: name.clone(),
+            line,
+            column,
+            message,
+        };
         if text.len() > FILE_BYTES_MAX {
             return Err(failed(Mistake::at(1, format!("the file has more than {FILE_BYTES_MAX} bytes"))));
         }
@@ -158,10 +163,10 @@ impl Source<'_> {
             let (line, inside) =
                 placed.get(error.line.saturating_sub(1) as usize).copied().unwrap_or((node.line, ""));
             let raw = self.lines.get(line - 1).copied().unwrap_or_default();
-            let indent = raw.find(inside.trim()).unwrap_or(0) as u32;
-            let own = (inside.len() - inside.trim_start().len()) as u32;
-            let column = (error.column + indent).saturating_sub(own);
-            Mistake::at(line, format!("{column}: {}", error.message))
+            let indent = raw.find(inside.trim()).unwrap_or(0);
+            let own = inside.len() - inside.trim_start().len();
+            let column = (error.column as usize + indent).saturating_sub(own);
+            Mistake { line, column: Some(column), message: error.message }
         })?;
         Ok((schema, text))
     }

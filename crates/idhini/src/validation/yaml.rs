@@ -26,12 +26,14 @@ pub(super) enum Value {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mistake {
     pub(super) line: usize,
+    /// Where in the line, from 1, if that is known.
+    pub(super) column: Option<usize>,
     pub(super) message: String,
 }
 
 impl Mistake {
     pub(super) fn at(line: usize, message: impl Into<String>) -> Mistake {
-        Mistake { line, message: message.into() }
+        Mistake { line, column: None, message: message.into() }
     }
 }
 

@@ -1,3 +1,10 @@
+mod asking;
+mod bulk;
+mod following;
+mod migrating;
+mod schemas;
+mod terminal;
+
 use crate::process::{KEY, Outcome, RELATIONSHIPS, SCHEMA, Server, folder, run};
 
 fn lines(outcome: &Outcome) -> Vec<&str> {
@@ -87,7 +94,9 @@ fn json_is_json_and_keeps_the_exit_status() {
         (2, Some("PERMISSIONSHIP_CONDITIONAL_PERMISSION"))
     );
     assert_eq!(value["partialCaveatInfo"]["missingRequiredContext"][0], "level");
-    assert!(value["explanation"]["because"].is_array() && value["checkedAt"]["token"].is_string());
+    assert_eq!(value["debugTrace"]["check"]["permission"], "view");
+    assert!(value["debugTrace"]["check"]["subProblems"]["traces"].is_array());
+    assert!(value["checkedAt"]["token"].is_string());
     let (_, value) = json(&["schema", "read", "--json"]);
     assert!(value["schemaText"].as_str().unwrap().contains("definition document"));
     assert!(value["readAt"]["token"].is_string());
