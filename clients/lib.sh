@@ -58,6 +58,7 @@ binary() { # [PATH]
 # Starts a server that keeps nothing, on a free port; its address is left in ADDRESS.
 serve() { # BINARY KEY
     local log=$WORK/serve-${#SERVERS[@]}.log
+    : >"$log"
     "$1" serve --ephemeral --grpc-addr 127.0.0.1:0 --preshared-key "$2" >"$log" 2>&1 &
     SERVERS+=($!)
     for _ in $(seq $((STARTED_WITHIN_SECONDS * 10))); do

@@ -6,6 +6,24 @@ const { CREATE, check, codeOf, infoOf, ofType, ref, rel, struct, sub, updates, v
 const { SCHEMA, furnish } = require("./world");
 
 const PAGE = path.join(__dirname, "..", "..", "docs", "errors.md");
+// A caveat that takes more steps than a question may.
+const HEAVY = `caveat heavy(items list<int>) {
+  items.all(x, items.all(y, items.all(z, x + y + z > 0)))
+}
+definition heap {
+  relation holder: user with heavy
+}
+`;
+// Schemas that are well written but do not hold together, behind a definition `user`; each with other metadata.
+const SENSELESS = [
+  "definition doc {\n relation viewer: user#member\n}",
+  "definition doc {\n permission view = viewer\n}",
+  "definition doc {\n relation viewer: user | user\n}",
+  "definition doc {\n relation parent: user:*\n permission view = parent->view\n}",
+  "definition group {\n relation member: user:*\n}\ndefinition doc {\n relation viewer: group#member\n}",
+  "definition doc {\n relation viewer: user with nothing\n}",
+  "caveat only(a int, b int) { a > 1 }",
+];
 // What there may be nothing to say about.
 const MAY_BE_EMPTY = ["subject_relation", "source_code", "filter", "filter_resource_type"];
 
@@ -28,6 +46,8 @@ function documented() {
 async function byReason(t, client) {
   const { promises } = client;
   await furnish(client);
+  await promises.writeSchema(v1.WriteSchemaRequest.create({ schema: SCHEMA + HEAVY }));
+  await promises.writeRelationships(write(["heap:a#holder@user:tom[heavy]"]));
   const tom = "document:a#viewer@user:tom";
   const readme = ref("document:readme");
   const heavy = `document:a#viewer@user:tom[only_on:{"day":"${"x".repeat(30_000)}"}]`;
@@ -58,7 +78,8 @@ async function byReason(t, client) {
   const table = [
     ["SCHEMA_PARSE_ERROR", schema("definition {")],
     ["SCHEMA_TYPE_ERROR", schema("definition abc { relation def: ghi }")],
-    ["SCHEMA_TYPE_ERROR", schema(SCHEMA.replace("user:* | ", ""))],
+    ["SCHEMA_TYPE_ERROR", schema((SCHEMA + HEAVY).replace("user:* | ", ""))],
+    ...SENSELESS.map((text) => ["SCHEMA_TYPE_ERROR", schema(`definition user {}\n${text}`)]),
     ["UNKNOWN_DEFINITION", checked("nothing:a#view@user:tom")],
     ["UNKNOWN_DEFINITION", written(["nothing:a#view@user:tom"])],
     ["UNKNOWN_RELATION_OR_PERMISSION", checked("document:a#nothing@user:tom")],
@@ -75,6 +96,7 @@ async function byReason(t, client) {
     ["UPDATES_ON_SAME_RELATIONSHIP", written([tom, tom])],
     ["CANNOT_UPDATE_PERMISSION", written(["document:a#view@user:tom"])],
     ["CAVEAT_EVALUATION_ERROR", checked("document:odd#view@user:flo")],
+    ["MAXIMUM_DEPTH_EXCEEDED", checked("heap:a#holder@user:tom", { items: Array(100).fill(1) })],
     ["INVALID_CURSOR", found({ optionalCursor: cursor })],
     ["INVALID_CURSOR", read({ optionalCursor: cursor })],
     ["INVALID_CURSOR", exported({ optionalCursor: cursor })],
@@ -96,6 +118,7 @@ async function byReason(t, client) {
     ["COUNTER_ALREADY_REGISTERED", () => register().then(register)],
     ["COUNTER_NOT_REGISTERED", () => promises.experimentalCountRelationships({ name: "none" })],
     ["COUNTER_NOT_REGISTERED", () => promises.experimentalUnregisterRelationshipCounter({ name: "none" })],
+    ["UNSPECIFIED", () => promises.experimentalCountRelationships({ name: "" })],
     ["WILDCARD_NOT_ALLOWED", checked("document:readme#view@user:*")],
     ["WILDCARD_NOT_ALLOWED", found({ subject: sub("user:*") })],
     ["TRANSACTION_METADATA_TOO_LARGE", written([tom], { optionalTransactionMetadata: struct({ why: "x".repeat(65_000) }) })],
@@ -110,7 +133,7 @@ async function byReason(t, client) {
     }
     const info = infoOf(error);
     t.same(name, [info.reason, info.domain], [`ERROR_REASON_${reason}`, "authzed.com"]);
-    t.same(`${name}: its number`, v1.ErrorReason[reason] > 0, true);
+    t.same(`${name}: its number`, typeof v1.ErrorReason[reason], "number");
     const page = pages[`ERROR_REASON_${reason}`] ?? { statuses: [], keys: [] };
     t.same(`${name}: status ${codeOf(error)}`, page.statuses.includes(codeOf(error)), true);
     const keys = Object.keys(info.metadata).sort().join();
@@ -120,6 +143,8 @@ async function byReason(t, client) {
     t.same(`${name}: keys without a value`, empty, []);
     t.same(`${name}: a message`, Boolean(error.details), true);
   }
+  await promises.deleteRelationships(v1.DeleteRelationshipsRequest.create({ relationshipFilter: ofType("heap") }));
+  await promises.writeSchema(v1.WriteSchemaRequest.create({ schema: SCHEMA }));
   const unregistered = await promises.experimentalUnregisterRelationshipCounter({ name: "twice" }).then(() => "OK", codeOf);
   t.same("the counter is unregistered", unregistered, "OK");
 }

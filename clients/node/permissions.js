@@ -207,6 +207,8 @@ async function lookups(t, client) {
   const found = await promises.lookupResources(lookup("user:tom", { consistency: full }));
   t.same("resources", resourcesOf(found), ids);
   t.same("resources: each sure", [...new Set(found.map((m) => m.permissionship))], [SURE]);
+  const debugged = await promises.lookupResources(lookup("user:tom", { consistency: full, withDebug: true }));
+  t.same("resources with debugging", resourcesOf(debugged), ids);
   t.same("resources: one revision", new Set(found.map((m) => m.lookedUpAt.token)).size, 1);
   const eve = await promises.lookupResources(lookup("user:eve"));
   const perhaps = eve.find((m) => m.resourceObjectId === "readme");
@@ -311,6 +313,23 @@ async function writing(t, client) {
   const remove = v1.DeleteRelationshipsRequest.create({ relationshipFilter: there, optionalPreconditions });
   await t.refused("a delete whose precondition fails", () => promises.deleteRelationships(remove), ...failed);
   t.same("nothing of it was deleted", await has("document:w#owner@user:x"), true);
+  const bare = v1.SubjectFilter.create({ subjectType: "user", optionalRelation: { relation: "" } });
+  const nobody = ofType("document", { optionalResourceId: "nowhere", optionalSubjectFilter: bare });
+  const held = { optionalPreconditions: [v1.Precondition.create({ operation: MUST_MATCH, filter: nobody })] };
+  const [code, reason, keys] = failed;
+  await t.refused("a precondition on subjects without a relation",
+    () => promises.writeRelationships(write(["document:guarded#owner@user:x"], held)), code, reason,
+    { ...keys, precondition_subject_type: "user", precondition_subject_relation: "" });
+  const again = write(['document:readme#viewer@user:eve[only_on:{"day":"monday"}]'], {}, CREATE);
+  await t.refused("what is created again is named without its condition", () => promises.writeRelationships(again),
+    "ALREADY_EXISTS", "ATTEMPT_TO_RECREATE_RELATIONSHIP", {
+      relationship: "document:readme#viewer@user:eve", resource_type: "document", resource_object_id: "readme",
+      resource_relation: "viewer", subject_type: "user", subject_object_id: "eve", subject_relation: "",
+    });
+  const nameless = write(["document:w#viewer@user:nameless"]);
+  nameless.updates[0].relationship.optionalCaveat = v1.ContextualizedCaveat.create({});
+  await t.refused("a caveat without a name", () => promises.writeRelationships(nameless), "INVALID_ARGUMENT");
+  t.same("and no grant without a condition", await has("document:w#viewer@user:nameless"), false);
 
   const tens = Array.from({ length: 10 }, (_, n) => `document:x${n}#owner@user:u`);
   await promises.writeRelationships(write(tens));

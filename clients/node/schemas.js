@@ -26,6 +26,11 @@ async function written(t, client) {
   const { writtenAt } = await writeSchema(SCHEMA + "definition folder {}\n");
   const wider = await readSchema();
   t.same("a definition more", [wider.schemaText.includes("definition folder"), wider.readAt], [true, writtenAt]);
+  // Nearly the 4 MiB that a schema may have.
+  await writeSchema(`${SCHEMA}/*${"x".repeat(4_100_000)}*/\ndefinition large {}\n`);
+  t.same("a schema of 4 MB", (await readSchema()).schemaText.length > 4_100_000, true);
+  await t.refused("a schema of more than 4 MiB", () => writeSchema(`${SCHEMA}//${"x".repeat(4_200_000)}`),
+    "INVALID_ARGUMENT", "SCHEMA_PARSE_ERROR");
   await writeSchema(SCHEMA);
 }
 

@@ -33,6 +33,24 @@ from harness import CREATE, check, info_of, of_type, ref, struct, sub, updates, 
 from world import SCHEMA, furnish
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "errors.md"
+# A caveat that takes more steps than a question may.
+HEAVY = """caveat heavy(items list<int>) {
+  items.all(x, items.all(y, items.all(z, x + y + z > 0)))
+}
+definition heap {
+  relation holder: user with heavy
+}
+"""
+# Schemas that are well written but do not hold together, behind a definition `user`; each with other metadata.
+SENSELESS = [
+    "definition doc {\n relation viewer: user#member\n}",
+    "definition doc {\n permission view = viewer\n}",
+    "definition doc {\n relation viewer: user | user\n}",
+    "definition doc {\n relation parent: user:*\n permission view = parent->view\n}",
+    "definition group {\n relation member: user:*\n}\ndefinition doc {\n relation viewer: group#member\n}",
+    "definition doc {\n relation viewer: user with nothing\n}",
+    "caveat only(a int, b int) { a > 1 }",
+]
 # What there may be nothing to say about.
 MAY_BE_EMPTY = {"subject_relation", "source_code", "filter", "filter_resource_type"}
 
@@ -52,6 +70,8 @@ def documented():
 
 def by_reason(t, client):
     furnish(client)
+    client.WriteSchema(WriteSchemaRequest(schema=SCHEMA + HEAVY))
+    client.WriteRelationships(write("heap:a#holder@user:tom[heavy]"))
     tom = "document:a#viewer@user:tom"
     heavy = 'document:a#viewer@user:tom[only_on:{"day":"' + "x" * 30_000 + '"}]'
     readme = ref("document:readme")
@@ -65,7 +85,7 @@ def by_reason(t, client):
     read = lambda filter, **rest: ReadRelationshipsRequest(relationship_filter=filter, **rest)  # noqa: E731
     both = RelationshipFilter(resource_type="document", optional_resource_id="a", optional_resource_id_prefix="a")
     register = ExperimentalRegisterRelationshipCounterRequest(name="twice", relationship_filter=of_type("document"))
-    without = lambda old, new="": WriteSchemaRequest(schema=SCHEMA.replace(old, new))  # noqa: E731
+    without = lambda old, new="": WriteSchemaRequest(schema=(SCHEMA + HEAVY).replace(old, new))  # noqa: E731
     with_metadata = write(tom, optional_transaction_metadata=struct({"why": "x" * 65_000}))
     flo = check("document:odd#view@user:flo")
     wild = "document:readme#view@user:*"
@@ -75,6 +95,7 @@ def by_reason(t, client):
         ("SCHEMA_TYPE_ERROR", client.WriteSchema, without("  relation banned: user\n", "  relation banned: group#member\n")),
         ("SCHEMA_TYPE_ERROR", client.WriteSchema, without("user:* | ")),
         ("SCHEMA_TYPE_ERROR", client.WriteSchema, without('(day string, level int) {\n  day == "tuesday" && level > 3', "(level int) {\n level > 3")),
+        *(("SCHEMA_TYPE_ERROR", client.WriteSchema, WriteSchemaRequest(schema=f"definition user {{}}\n{text}")) for text in SENSELESS),
         ("UNKNOWN_DEFINITION", client.CheckPermission, check("nothing:a#view@user:tom")),
         ("UNKNOWN_DEFINITION", client.WriteRelationships, write("nothing:a#view@user:tom")),
         ("UNKNOWN_RELATION_OR_PERMISSION", client.CheckPermission, check("document:a#nothing@user:tom")),
@@ -93,6 +114,7 @@ def by_reason(t, client):
         ("UPDATES_ON_SAME_RELATIONSHIP", client.WriteRelationships, write(tom, tom)),
         ("CANNOT_UPDATE_PERMISSION", client.WriteRelationships, write("document:a#view@user:tom")),
         ("CAVEAT_EVALUATION_ERROR", client.CheckPermission, flo),
+        ("MAXIMUM_DEPTH_EXCEEDED", client.CheckPermission, check("heap:a#holder@user:tom", {"items": [1] * 100})),
         ("INVALID_CURSOR", client.LookupResources, lookup(optional_cursor=Cursor(token="nonsense"))),
         ("INVALID_CURSOR", client.ReadRelationships, read(of_type("document"), optional_cursor=Cursor(token="nonsense"))),
         ("INVALID_CURSOR", client.ExportBulkRelationships, ExportBulkRelationshipsRequest(optional_cursor=Cursor(token="x"))),
@@ -115,6 +137,7 @@ def by_reason(t, client):
         ("COUNTER_NOT_REGISTERED", client.ExperimentalCountRelationships, ExperimentalCountRelationshipsRequest(name="none")),
         ("COUNTER_NOT_REGISTERED", client.ExperimentalUnregisterRelationshipCounter,
          ExperimentalUnregisterRelationshipCounterRequest(name="none")),
+        ("UNSPECIFIED", client.ExperimentalCountRelationships, ExperimentalCountRelationshipsRequest()),
         ("WILDCARD_NOT_ALLOWED", client.CheckPermission, check(wild)),
         ("WILDCARD_NOT_ALLOWED", client.LookupResources, lookup(subject=sub("user:*"))),
         ("TRANSACTION_METADATA_TOO_LARGE", client.WriteRelationships, with_metadata),
@@ -144,6 +167,8 @@ def by_reason(t, client):
         client.ExperimentalUnregisterRelationshipCounter(ExperimentalUnregisterRelationshipCounterRequest(name="twice"))
     except grpc.RpcError as error:
         t.same("unregistering a counter", error.code().name, "OK")
+    client.DeleteRelationships(DeleteRelationshipsRequest(relationship_filter=of_type("heap")))
+    client.WriteSchema(WriteSchemaRequest(schema=SCHEMA))
     values = info_values(client, write(*[f"document:d{n}#viewer@user:t" for n in range(1001)]))
     t.same("the values of a limit", values, {"update_count": "1001", "maximum_updates_allowed": "1000"})
 

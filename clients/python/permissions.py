@@ -9,6 +9,7 @@ from authzed.api.v1 import (
     CheckBulkPermissionsRequestItem,
     CheckPermissionResponse,
     Consistency,
+    ContextualizedCaveat,
     Cursor,
     DeleteRelationshipsRequest,
     DeleteRelationshipsResponse,
@@ -235,6 +236,8 @@ def lookups(t, client):
     found = list(client.LookupResources(lookup("user:tom", consistency=FULL)))
     t.same("resources", sorted(m.resource_object_id for m in found), ids)
     t.same("resources: each sure", {m.permissionship for m in found}, {SURE})
+    debugged = client.LookupResources(lookup("user:tom", consistency=FULL, with_debug=True))
+    t.same("resources with debugging", sorted(m.resource_object_id for m in debugged), ids)
     t.same("resources: one revision", len({m.looked_up_at.token for m in found}), 1)
     eve = {m.resource_object_id: m for m in client.LookupResources(lookup("user:eve"))}
     t.same("resources of a conditional subject", {k: m.permissionship for k, m in eve.items()}, {"readme": PERHAPS, "open": SURE})
@@ -358,6 +361,23 @@ def writing(t, client):
               reason, precondition_operation="OPERATION_MUST_MATCH", precondition_resource_type="document",
               precondition_resource_id="nowhere")
     t.same("nothing of it was deleted", has("document:w#owner@user:x"), True)
+    bare = SubjectFilter(subject_type="user", optional_relation=SubjectFilter.RelationFilter(relation=""))
+    nobody = of_type("document", optional_resource_id="nowhere", optional_subject_filter=bare)
+    held = [Precondition(operation=Precondition.OPERATION_MUST_MATCH, filter=nobody)]
+    guarded = write("document:guarded#owner@user:x", optional_preconditions=held)
+    t.refused("a precondition on subjects without a relation", lambda: client.WriteRelationships(guarded),
+              "FAILED_PRECONDITION", reason, precondition_operation="OPERATION_MUST_MATCH",
+              precondition_resource_type="document", precondition_resource_id="nowhere",
+              precondition_subject_type="user", precondition_subject_relation="")
+    again = write('document:readme#viewer@user:eve[only_on:{"day":"monday"}]', operation=CREATE)
+    t.refused("what is created again is named without its condition", lambda: client.WriteRelationships(again),
+              "ALREADY_EXISTS", "ATTEMPT_TO_RECREATE_RELATIONSHIP", relationship="document:readme#viewer@user:eve",
+              resource_type="document", resource_object_id="readme", resource_relation="viewer", subject_type="user",
+              subject_object_id="eve", subject_relation="")
+    nameless = write("document:w#viewer@user:nameless")
+    nameless.updates[0].relationship.optional_caveat.CopyFrom(ContextualizedCaveat())
+    t.refused("a caveat without a name", lambda: client.WriteRelationships(nameless), "INVALID_ARGUMENT")
+    t.same("and no grant without a condition", has("document:w#viewer@user:nameless"), False)
 
 
 def deleting(t, client):

@@ -39,6 +39,12 @@ def written(t, client):
     at = client.WriteSchema(WriteSchemaRequest(schema=wider)).written_at
     read = client.ReadSchema(ReadSchemaRequest())
     t.same("a definition more", ("definition folder" in read.schema_text, read.read_at), (True, at))
+    # Nearly the 4 MiB that a schema may have.
+    large = SCHEMA + "/*" + "x" * 4_100_000 + "*/\n"
+    client.WriteSchema(WriteSchemaRequest(schema=large + "definition large {}\n"))
+    t.same("a schema of 4 MB", len(client.ReadSchema(ReadSchemaRequest()).schema_text) > 4_100_000, True)
+    beyond = WriteSchemaRequest(schema=SCHEMA + "//" + "x" * 4_200_000)
+    t.refused("a schema of more than 4 MiB", lambda: client.WriteSchema(beyond), "INVALID_ARGUMENT", "SCHEMA_PARSE_ERROR")
     client.WriteSchema(WriteSchemaRequest(schema=SCHEMA))
 
 

@@ -120,6 +120,7 @@ fn caveat(syntax: &SyntaxCaveat) -> Result<Caveat, Mistake> {
         inside: syntax.body_inside.then(inside),
         message,
         is_type_error: false,
+        names: Vec::new(),
     };
     let name = &syntax.name.text;
     if syntax.body.is_empty() {
@@ -144,7 +145,8 @@ fn caveat(syntax: &SyntaxCaveat) -> Result<Caveat, Mistake> {
             quoted(&unused.text),
             quoted(name)
         );
-        return Err(Mistake::of_types(unused.place, message));
+        let about = [("caveat_name", name.as_str()), ("parameter_name", &unused.text)];
+        return Err(Mistake::of_types(unused.place, message).about(&about));
     }
     drop(used);
     Ok(caveat)
@@ -163,7 +165,11 @@ fn drafts(files: &[SyntaxFile]) -> Result<Drafts<'_>, Mistake> {
                     quoted(&block.name.text),
                     quoted(&member.name.text)
                 );
-                return Err(Mistake::of_types(member.name.place, message));
+                let about = [
+                    ("definition_name", block.name.text.as_str()),
+                    ("relation_or_permission_name", &member.name.text),
+                ];
+                return Err(Mistake::of_types(member.name.place, message).about(&about));
             }
         }
         drafts.by_name.insert(&block.name.text, drafts.list.len());
@@ -213,7 +219,12 @@ fn check_relations(draft: &Draft<'_>, drafts: &Drafts<'_>, caveats: &HashSet<&st
                     quoted(&member.name.text),
                     quoted(&subject.allowed.to_string())
                 );
-                return Err(Mistake::of_types(subject.place, message));
+                let about = [
+                    ("definition_name", draft.name.text.as_str()),
+                    ("relation_name", &member.name.text),
+                    ("allowed_relation", &subject.allowed.to_string()),
+                ];
+                return Err(Mistake::of_types(subject.place, message).about(&about));
             }
         }
     }
@@ -229,7 +240,7 @@ fn check_subject(
     if !drafts.has_definition(subject_type) {
         let message =
             format!("there is no definition {}: define it, or correct the name", quoted(subject_type));
-        return Err(Mistake::of_types(subject.place, message));
+        return Err(Mistake::of_types(subject.place, message).about(&[("definition_name", subject_type)]));
     }
     if let SubjectKind::Userset(relation) = kind
         && drafts.member(subject_type, relation).is_none()
@@ -239,7 +250,8 @@ fn check_subject(
             quoted(subject_type),
             quoted(relation)
         );
-        return Err(Mistake::of_types(subject.relation_place, message));
+        let about = [("definition_name", subject_type.as_str()), ("relation_or_permission_name", relation)];
+        return Err(Mistake::of_types(subject.relation_place, message).about(&about));
     }
     match caveat {
         Some(name) if !caveats.contains(name.as_str()) => {
@@ -249,7 +261,7 @@ fn check_subject(
                 "define it, or correct the name"
             };
             let message = format!("there is no caveat {}: {remedy}", quoted(name));
-            Err(Mistake::of_types(subject.caveat_place, message))
+            Err(Mistake::of_types(subject.caveat_place, message).about(&[("caveat_name", name)]))
         }
         _ => Ok(()),
     }

@@ -29,6 +29,7 @@ pub(crate) struct Mistake {
     pub(crate) inside: Position,
     pub(crate) message: String,
     pub(crate) is_type_error: bool,
+    pub(crate) names: Vec<(&'static str, String)>,
 }
 
 impl Place {
@@ -54,12 +55,18 @@ impl Position {
 impl Mistake {
     /// The text is not a schema.
     pub(crate) fn syntax(place: Place, message: String) -> Mistake {
-        Mistake { place, inside: Position::START, message, is_type_error: false }
+        Mistake { place, inside: Position::START, message, is_type_error: false, names: Vec::new() }
     }
 
     /// The text is a schema that makes no sense.
     pub(crate) fn of_types(place: Place, message: String) -> Mistake {
-        Mistake { place, inside: Position::START, message, is_type_error: true }
+        Mistake { place, inside: Position::START, message, is_type_error: true, names: Vec::new() }
+    }
+
+    /// What the mistake is about, by the keys that the API has for it.
+    pub(crate) fn about(mut self, names: &[(&'static str, &str)]) -> Mistake {
+        self.names.extend(names.iter().map(|(key, name)| (*key, (*name).to_owned())));
+        self
     }
 
     pub(crate) fn at(self, text: &str) -> SchemaError {
@@ -69,6 +76,7 @@ impl Mistake {
             column: position.column,
             message: self.message,
             is_type_error: self.is_type_error,
+            names: self.names,
         }
     }
 }

@@ -148,6 +148,8 @@ pub struct SchemaError {
     pub message: String,
     /// Whether the text parses but does not type-check.
     pub is_type_error: bool,
+    /// Of a type error, the names that it is about, by the API's keys: `definition_name`, `caveat_name`, …
+    pub names: Vec<(&'static str, String)>,
 }
 
 impl Schema {

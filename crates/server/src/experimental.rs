@@ -25,6 +25,9 @@ use crate::refusal::Refusal;
 use crate::tenants::Tenants;
 use crate::{checks, relationships, requests, schema};
 
+/// The older export has always taken a larger `limit` than the newer one.
+const EXPORT_ROWS_MAX: u32 = 100_000;
+
 /// `ExperimentalService` over what a call sees.
 #[derive(Debug, Clone)]
 pub(crate) struct Experimental(pub(crate) Tenants);
@@ -46,9 +49,9 @@ impl ExperimentalService for Experimental {
         &self,
         request: Request<v1::BulkExportRelationshipsRequest>,
     ) -> Answer<Self::BulkExportRelationshipsStream> {
-        Ok(relationships::export(&*self.0.of(request.metadata()).await?, request.map(Into::into))
-            .await?
-            .map(converted))
+        let shared = self.0.of(request.metadata()).await?;
+        let max = shared.limits.export_rows_max.max(EXPORT_ROWS_MAX);
+        Ok(relationships::export(&shared, request.map(Into::into), max).await?.map(converted))
     }
 
     async fn bulk_check_permission(
@@ -154,7 +157,8 @@ fn counter_name(name: String) -> Result<String, Refusal> {
     if name.is_empty() {
         return Err(Refusal::invalid("`name` is missing").because(ErrorReason::Unspecified));
     }
-    Ok(member_name(name, "name")?)
+    member_name(name, "name")
+        .map_err(|error| Refusal::invalid(format!("a counter is named as a relation is: {error}")))
 }
 
 async fn change(shared: &Shared, change: CounterChange, deadline: Deadline) -> Result<(), Refusal> {

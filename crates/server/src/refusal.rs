@@ -283,10 +283,12 @@ pub(crate) fn cannot_update(text: String, definition: &str, permission: &str) ->
         .with("permission_name", permission)
 }
 
+/// Names the relationship by what identifies it: the caveat's context is nobody's business here.
 fn already_exists(text: String, relationship: &Relationship) -> Refusal {
+    let plain = Relationship { caveat: None, expires_at: None, ..relationship.clone() };
     Refusal::new(Code::AlreadyExists, text)
         .because(ErrorReason::AttemptToRecreateRelationship)
-        .with("relationship", relationship)
+        .with("relationship", &plain)
         .with("resource_type", &relationship.resource.object_type)
         .with("resource_object_id", &relationship.resource.object_id)
         .with("resource_relation", &relationship.relation)
@@ -330,13 +332,15 @@ pub(crate) fn of_schema(error: &idhini_schema::SchemaError) -> Refusal {
         false => (Code::InvalidArgument, ErrorReason::SchemaParseError),
     };
     let text = format!("error in `schema`, line {}, column {}: {}", error.line, error.column, error.message);
-    Refusal::new(code, text)
+    let mut refusal = Refusal::new(code, text)
         .because(reason)
         .with("start_line_number", line)
         .with("start_column_position", column)
         .with("end_line_number", line)
         .with("end_column_position", column)
-        .with("source_code", "")
+        .with("source_code", "");
+    refusal.metadata.extend(error.names.iter().cloned());
+    refusal
 }
 
 fn orphans(text: String, change: SchemaChange, example: &Relationship, count: u64) -> Refusal {

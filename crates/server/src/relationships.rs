@@ -116,17 +116,18 @@ pub(crate) async fn read(
     Ok(Response::new(Box::pin(answers)))
 }
 
-/// ExportBulkRelationships: everything, in messages of at most `limit` relationships.
+/// ExportBulkRelationships, also by its older name: everything, in messages of at most `limit` relationships, of which
+/// `max` may be asked for.
 pub(crate) async fn export(
     shared: &Shared,
     request: Request<v1::ExportBulkRelationshipsRequest>,
+    max: u32,
 ) -> Result<Response<Answers<v1::ExportBulkRelationshipsResponse>>, Status> {
     let when = When::of(request.metadata())?;
     let deadline = when.deadline;
     let mut message = request.into_inner();
     let consistency = message.consistency.take();
     let cursor = message.optional_cursor.take();
-    let max = shared.limits.export_rows_max;
     let rows_max = requests::limit(std::mem::take(&mut message.optional_limit), max)?.unwrap_or(max) as usize;
     let (cursors, place) =
         shared.pin_page("ExportBulkRelationships", &message, consistency, cursor, when).await?;

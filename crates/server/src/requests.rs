@@ -180,9 +180,12 @@ fn filter_fields(filter: &Filter) -> [Option<&String>; 7] {
         None => (None, None),
     };
     let subject = filter.subject.as_ref();
+    // Its key is there all the same: without a relation is not the same as with any.
+    static WITHOUT: String = String::new();
     let relation = subject.and_then(|s| match &s.relation {
         RelationFilter::Named(relation) => Some(relation),
-        RelationFilter::Any | RelationFilter::Absent => None,
+        RelationFilter::Absent => Some(&WITHOUT),
+        RelationFilter::Any => None,
     });
     [
         filter.resource_type.as_ref(),

@@ -99,7 +99,8 @@ impl PermissionsService for Permissions {
         &self,
         request: Request<v1::ExportBulkRelationshipsRequest>,
     ) -> Answer<Self::ExportBulkRelationshipsStream> {
-        relationships::export(&*self.0.of(request.metadata()).await?, request).await
+        let shared = self.0.of(request.metadata()).await?;
+        relationships::export(&shared, request, shared.limits.export_rows_max).await
     }
 }
 

@@ -110,9 +110,9 @@ impl TryFrom<v1::Relationship> for Relationship {
     }
 }
 
-/// Clients say "no caveat" with no message, or with one whose name is empty.
+/// "No caveat" is no message. One without a name is a client's mistake, and must not become an unconditional grant.
 fn caveat_use(message: Option<v1::ContextualizedCaveat>) -> Result<Option<CaveatUse>, Malformed> {
-    let Some(message) = message.filter(|caveat| !caveat.caveat_name.is_empty()) else { return Ok(None) };
+    let Some(message) = message else { return Ok(None) };
     validate_caveat_name(&message.caveat_name).map_err(Malformed::name("optional_caveat.caveat_name"))?;
     let context = context(message.context, "optional_caveat.context")?;
     Ok(Some(CaveatUse { name: message.caveat_name, context }))

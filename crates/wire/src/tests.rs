@@ -29,10 +29,21 @@ fn relationships_come_back_as_they_went() {
 }
 
 #[test]
-fn a_caveat_without_a_name_is_no_caveat_and_an_ellipsis_no_relation() {
+fn a_caveat_without_a_name_is_refused_since_it_would_grant_without_a_condition() {
     let mut message =
         v1::Relationship::from("document:readme#viewer@user:tom".parse::<Relationship>().unwrap());
     message.optional_caveat = Some(v1::ContextualizedCaveat::default());
+    let refused = Relationship::try_from(message);
+    assert!(
+        matches!(refused, Err(Malformed::Name { field: "optional_caveat.caveat_name", .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn an_ellipsis_is_no_relation() {
+    let mut message =
+        v1::Relationship::from("document:readme#viewer@user:tom".parse::<Relationship>().unwrap());
     message.subject.as_mut().unwrap().optional_relation = "...".to_owned();
     let relationship = Relationship::try_from(message).unwrap();
     assert_eq!(relationship.to_string(), "document:readme#viewer@user:tom");

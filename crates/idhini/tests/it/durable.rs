@@ -141,7 +141,7 @@ fn a_directory_is_held_by_one_server_at_a_time_and_must_be_one_of_ours() {
 }
 
 /// Copies a directory that an earlier release left behind.
-fn copied(name: &str) -> std::path::PathBuf {
+pub fn copied(name: &str) -> std::path::PathBuf {
     fn copy(from: &std::path::Path, to: &std::path::Path) {
         std::fs::create_dir_all(to).unwrap();
         for entry in std::fs::read_dir(from).unwrap() {

@@ -80,7 +80,8 @@ fn unknown(draft: &Draft<'_>, name: &str, place: Place) -> Mistake {
         quoted(&draft.name.text),
         quoted(name)
     );
-    Mistake::of_types(place, message)
+    let about = [("definition_name", draft.name.text.as_str()), ("relation_or_permission_name", name)];
+    Mistake::of_types(place, message).about(&about)
 }
 
 /// Permissions that are nothing but other names of each other hold nobody, which nobody means.

@@ -50,7 +50,12 @@ pub(super) fn check(drafts: &Drafts<'_>) -> Result<(), Mistake> {
                                 quoted(relation),
                                 quoted(wildcard)
                             );
-                            return Err(Mistake::of_types(*place, message));
+                            let about = [
+                                ("definition_name", draft.name.text.as_str()),
+                                ("permission_name", &member.name.text),
+                                ("accessed_relation_name", relation),
+                            ];
+                            return Err(Mistake::of_types(*place, message).about(&about));
                         }
                     }
                 }
@@ -80,7 +85,8 @@ fn check_usersets(
                 quoted(&allowed.to_string()),
                 quoted(wildcard)
             );
-            return Err(Mistake::of_types(subject.place, message));
+            let about = [("definition_name", draft.name.text.as_str()), ("relation_name", &member.name.text)];
+            return Err(Mistake::of_types(subject.place, message).about(&about));
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Texts that parse: do they make sense? Outcomes follow SpiceDB 1.54, asked case by case.
 
-use super::{accepted, doc, refused_at};
+use super::{accepted, doc, refused, refused_at};
 
 /// Refused as a type error.
 fn senseless(text: &str, place: &str, fragment: &str) {
@@ -184,4 +184,34 @@ fn members_are_found_by_name_and_printed_in_the_order_written() {
     );
     assert_eq!(schema.classes().len(), 3);
     assert!(schema.definition("nope").is_none() && schema.caveat("nope").is_none());
+}
+
+#[test]
+fn a_type_error_names_what_it_is_about_by_the_keys_of_the_api() {
+    let user = "definition user {}\n";
+    let group = "definition group {\n relation member: user:*\n}\n";
+    for (text, names) in [
+        (doc("relation usr: nobody"), "definition_name=nobody"),
+        (doc("relation usr: user#nothing"), "definition_name=user relation_or_permission_name=nothing"),
+        (doc("permission ppp = nothing"), "definition_name=doc relation_or_permission_name=nothing"),
+        (doc("permission ppp = nothing->usr"), "definition_name=doc relation_or_permission_name=nothing"),
+        (
+            doc("relation usr: user\nrelation usr: user"),
+            "definition_name=doc relation_or_permission_name=usr",
+        ),
+        (doc("relation usr: user | user"), "definition_name=doc relation_name=usr allowed_relation=user"),
+        (doc("relation usr: user with nothing"), "caveat_name=nothing"),
+        (
+            doc("relation par: user:*\npermission ppp = par->ppp"),
+            "definition_name=doc permission_name=ppp accessed_relation_name=par",
+        ),
+        (format!("{group}{}", doc("relation usr: group#member")), "definition_name=doc relation_name=usr"),
+        (format!("caveat ccc(a int, b int) {{ a > 1 }}\n{user}"), "caveat_name=ccc parameter_name=b"),
+        ("definition user {".to_owned(), ""),
+    ] {
+        let mistake = refused(&text);
+        let told: Vec<String> = mistake.names.iter().map(|(key, name)| format!("{key}={name}")).collect();
+        assert_eq!(told.join(" "), names, "{text}");
+        assert_eq!(mistake.is_type_error, !names.is_empty(), "{text}");
+    }
 }

@@ -12,3 +12,4 @@ mod log_store;
 mod log_sweep;
 mod log_workload;
 mod node;
+mod preconditions;

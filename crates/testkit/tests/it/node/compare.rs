@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use idhini_model::{Relationship, Timestamp};
-use idhini_replica::{Filter, Portion, Published, RelationFilter, SubjectFilter};
+use idhini_replica::{Count, Filter, Portion, Published, RelationFilter, SubjectFilter};
 use idhini_schema::Schema;
 
 use super::model::{SCHEMAS, State, key};
+use super::requests::filter_of;
 
 const ALL: Portion = Portion { rows_max: usize::MAX, edges_max: u64::MAX };
 
@@ -30,6 +31,7 @@ pub fn compare(found: &Published, expected: &State) -> Result<(), String> {
         let difference = difference(&stored, expected);
         return Err(format!("revision {} is not what it was: {difference}", found.revision()));
     }
+    compare_counters(found, expected)?;
     let some = expected.relationships.len() / SUBJECTS_MAX + 1;
     for relationship in expected.relationships.values().step_by(some) {
         let subject = &relationship.subject;
@@ -43,6 +45,30 @@ pub fn compare(found: &Published, expected: &State) -> Result<(), String> {
         let expected = expected.relationships.values().filter(|stored| stored.subject == *subject);
         if !of_subject.values().eq(expected.map(AsRef::as_ref)) {
             return Err(format!("revision {}: {subject} stands elsewhere", found.revision()));
+        }
+    }
+    Ok(())
+}
+
+/// The counters, and what they count before anything expires and when something has.
+fn compare_counters(found: &Published, expected: &State) -> Result<(), String> {
+    let registered = expected.counters.iter().map(|(name, matching)| (name.as_str(), filter_of(matching)));
+    if !found.root().counters().map(|(name, filter)| (name, filter.clone())).eq(registered) {
+        let names: Vec<&str> = found.root().counters().map(|(name, _)| name).collect();
+        return Err(format!("revision {} has the counters {names:?}", found.revision()));
+    }
+    let expires = expected.relationships.values().find_map(|relationship| relationship.expires_at);
+    for instant in [Some(Timestamp::from_seconds(0)), expires].into_iter().flatten() {
+        for (name, matching) in &expected.counters {
+            let filter = filter_of(matching);
+            let counted = Count::new(found, &filter, instant).advance(u64::MAX);
+            let expected = expected.counted(matching, instant.seconds());
+            if counted != Some(expected) {
+                return Err(format!(
+                    "revision {}: `{name}` counts {counted:?} at {instant} and not {expected}",
+                    found.revision()
+                ));
+            }
         }
     }
     Ok(())

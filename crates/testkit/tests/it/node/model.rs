@@ -91,6 +91,8 @@ pub struct State {
     pub schema: Option<usize>,
     /// By what identifies them.
     pub relationships: BTreeMap<Arc<str>, Arc<Relationship>>,
+    /// What each counter counts.
+    pub counters: BTreeMap<String, Matching>,
 }
 
 /// What an update does.
@@ -102,7 +104,7 @@ pub enum Doing {
 }
 
 /// Which relationships: all that agree with what is set.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matching {
     pub resource_type: String,
     pub resource_id: Option<String>,
@@ -114,10 +116,21 @@ pub struct Matching {
 /// What is asked of a namespace.
 #[derive(Debug, Clone)]
 pub enum Asked {
-    Write { updates: Vec<(Doing, Relationship)>, condition: Option<(bool, Matching)> },
+    Write {
+        updates: Vec<(Doing, Relationship)>,
+        condition: Option<(bool, Matching)>,
+    },
     Import(Vec<Relationship>),
-    Delete { matching: Matching, limit: Option<u64> },
+    Delete {
+        matching: Matching,
+        limit: Option<u64>,
+    },
     Schema(usize),
+    /// Registers a counter, or takes it away.
+    Counter {
+        name: String,
+        matching: Option<Matching>,
+    },
     Sweep,
 }
 
@@ -186,6 +199,13 @@ impl State {
                 keys.iter().for_each(|key| drop(next.relationships.remove(key)));
             }
             Asked::Schema(schema) => return self.with_schema(*schema, now),
+            Asked::Counter { name, matching: Some(matching) } => {
+                drop(self.matching(matching, now)?);
+                if next.counters.insert(name.clone(), matching.clone()).is_some() {
+                    return None;
+                }
+            }
+            Asked::Counter { name, matching: None } => drop(next.counters.remove(name)?),
             Asked::Sweep => next.relationships.retain(|_, relationship| !is_expired(relationship, now)),
         }
         Some(if next == *self { Vec::new() } else { vec![next] })
@@ -206,6 +226,12 @@ impl State {
         }
         let next = State { schema: Some(schema), ..swept.clone() };
         Some(if swept == *self { vec![next] } else { vec![swept, next] })
+    }
+
+    /// How many relationships a counter counts; nothing that a schema dropped is there any more.
+    pub fn counted(&self, matching: &Matching, now: i64) -> u64 {
+        let counts = |stored: &&Arc<Relationship>| !is_expired(stored, now) && matching.admits(stored);
+        self.relationships.values().filter(counts).count() as u64
     }
 
     /// Whether anything has expired.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use idhini_model::{CaveatUse, Context, Relationship, ResourceRef, SubjectRef, Timestamp};
 use idhini_replica::{
-    Delete, Filter, IdFilter, Namespace, Operation, Precondition, RelationFilter, ReplicaError,
-    SubjectFilter, Update, Wanted, Write,
+    CounterChange, Delete, Filter, IdFilter, Namespace, Operation, Precondition, RelationFilter,
+    ReplicaError, SubjectFilter, Update, Wanted, Write,
 };
 use idhini_testkit::rng::Rng;
 
@@ -15,6 +15,7 @@ const DOCUMENTS: usize = 14;
 const USERS: usize = 8;
 const IMPORTED: usize = 40;
 const GROUPS: usize = 4;
+const COUNTERS: usize = 4;
 
 /// Objects with long ids, so that an image of them is worth continuing.
 const LONG: usize = 120;
@@ -49,6 +50,8 @@ impl Outcome {
                 | ReplicaError::PreconditionFailed { .. }
                 | ReplicaError::TooManyToDelete { .. }
                 | ReplicaError::Orphans { .. }
+                | ReplicaError::CounterRegistered { .. }
+                | ReplicaError::CounterNotRegistered { .. }
                 | ReplicaError::UnknownDefinition { .. }
                 | ReplicaError::UnknownMember { .. },
             ) => Outcome::Refused,
@@ -77,6 +80,10 @@ pub async fn ask(namespace: &Arc<Namespace>, asked: Asked) -> Outcome {
             namespace.delete(request, wanted).await.map(|deleted| deleted.revision)
         }
         Asked::Schema(schema) => namespace.write_schema(SCHEMAS[schema].0.to_owned(), wanted).await,
+        Asked::Counter { name, matching } => {
+            let filter = matching.as_ref().map(filter_of);
+            namespace.change_counter(CounterChange { name, filter }, wanted).await
+        }
         Asked::Sweep => {
             let swept = namespace.sweep(1_000).await;
             swept.map(|_| namespace.head().revision())
@@ -105,7 +112,7 @@ fn write_of(updates: Vec<(Doing, Relationship)>, condition: Option<(bool, Matchi
     }
 }
 
-fn filter_of(matching: &Matching) -> Filter {
+pub fn filter_of(matching: &Matching) -> Filter {
     let id = |id: &String| match matching.is_prefix {
         true => IdFilter::StartsWith(id.clone()),
         false => IdFilter::Exactly(id.clone()),
@@ -126,7 +133,7 @@ fn filter_of(matching: &Matching) -> Filter {
 /// Draws a request for a namespace that stands like this.
 pub fn draw(rng: &mut Rng, log: u64, state: &State, now: i64) -> Asked {
     let Some(schema) = state.schema else { return Asked::Schema(rng.below(SCHEMAS.len())) };
-    match rng.weighted(&[70, 9, 7, 6]) {
+    match rng.weighted(&[70, 9, 7, 6, 5]) {
         0 => draw_write(rng, schema, state, now),
         1 if log == BROAD => Asked::Import(draw_broad(rng)),
         1 => {
@@ -146,7 +153,13 @@ pub fn draw(rng: &mut Rng, log: u64, state: &State, now: i64) -> Asked {
             let limit = rng.chance(40).then(|| rng.below(6) as u64);
             Asked::Delete { matching: draw_matching(rng, log, state), limit }
         }
-        _ => Asked::Schema(rng.below(SCHEMAS.len())),
+        3 => Asked::Schema(rng.below(SCHEMAS.len())),
+        _ => {
+            let name = format!("counter{}", rng.below(COUNTERS));
+            // What is there is mostly taken away, what is not mostly registered.
+            let registers = rng.chance(if state.counters.contains_key(&name) { 30 } else { 90 });
+            Asked::Counter { name, matching: registers.then(|| draw_matching(rng, log, state)) }
+        }
     }
 }
 

@@ -28,6 +28,8 @@ const EXPECTED: &[&str] = &[
     "backup too old",
     "changes nothing",
     "compaction",
+    "counter registered",
+    "counter taken away",
     "filtered delete",
     "first schema",
     "image removed",

@@ -289,6 +289,8 @@ impl World {
             (Asked::Schema(_), Some([_])) if made.state.relationships.is_empty() => "first schema",
             (Asked::Schema(_), Some([_])) => "schema change with relationships",
             (Asked::Schema(_), _) => "schema change that sweeps",
+            (Asked::Counter { matching: Some(_), .. }, _) => "counter registered",
+            (Asked::Counter { matching: None, .. }, _) => "counter taken away",
             (Asked::Sweep, _) => "sweep",
         };
         match (verdict, outcome) {
