@@ -13,6 +13,7 @@ mod kills;
 mod leaving;
 mod paging;
 mod process;
+mod reflection;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod slow_readers;
