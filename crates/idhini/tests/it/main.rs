@@ -19,6 +19,7 @@ mod leaving;
 mod own;
 mod paging;
 mod process;
+mod reflection;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod root_token;

@@ -109,7 +109,7 @@ impl Follower {
     async fn connect(&mut self, (messages_max, ms_max): (u64, u64)) -> Result<(), Status> {
         let (messages, ms) = (self.rng.below(messages_max), self.rng.below(ms_max));
         let mut stream = self.watch().await?;
-        let _ = tokio::time::timeout(Duration::from_millis(ms), async {
+        tokio::time::timeout(Duration::from_millis(ms), async {
             for _ in 0..messages {
                 let message = stream.message().await?.ok_or_else(|| Status::data_loss("a watch ended"))?;
                 self.take(message);
@@ -167,7 +167,9 @@ fn follow(mut follower: Follower, reconnects: u64) -> JoinHandle<Follower> {
 fn difference(seen: &Watched, wanted: &Watched) -> Option<String> {
     let at = seen.iter().zip(wanted).position(|(seen, wanted)| seen != wanted);
     let at = at.or_else(|| (seen.len() != wanted.len()).then(|| seen.len().min(wanted.len())))?;
-    Some(format!("message {at} is {:?}, not {:?}", seen.get(at), wanted.get(at)))
+    // A message may be large.
+    let text = |messages: &Watched| format!("{:.400}", format!("{:?}", messages.get(at)));
+    Some(format!("message {at} is {}, not {}", text(seen), text(wanted)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
