@@ -6,7 +6,7 @@ use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::consistency::Requirement;
 use tonic::{Code, Request};
 
-use super::{Seen, page, until, value};
+use super::{Seen, page, ready, until, value};
 use crate::process::{KEY, SCHEMA, Server, binary, check, folder, run, touch};
 
 /// Where metrics are served unless it is said.
@@ -200,7 +200,7 @@ fn without_a_place_nothing_is_served() {
         command.args(["--metrics-addr", "127.0.0.1:0"]);
         command
     });
-    let page = page(&server.metrics_address(), "/metrics");
+    let page = page(&ready(&server), "/metrics");
     let text = String::from_utf8(page.body).unwrap();
     assert_eq!((value(&text, "idhini_ready"), value(&text, "idhini_log_bytes")), (Some(1.0), None));
 }

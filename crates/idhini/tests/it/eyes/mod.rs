@@ -54,7 +54,7 @@ impl Seen {
         command.arg("--schema").arg(folder.join("s.zed")).arg("--relationships").arg(folder.join("r.txt"));
         command.args(arguments).stderr(Stdio::piped());
         let mut server = Server::of(command);
-        let metrics = server.metrics_address();
+        let metrics = ready(&server);
         let said = Arc::new(Mutex::new(String::new()));
         let (stderr, into) = (BufReader::new(server.stderr()), Arc::clone(&said));
         let reading = Some(std::thread::spawn(move || {
@@ -106,6 +106,18 @@ impl Seen {
         self.reading.take().unwrap().join().unwrap();
         (status, self.said())
     }
+}
+
+/// Waits until a server is ready, a moment after it listens; where its metrics are.
+pub fn ready(server: &Server) -> String {
+    let metrics = server.metrics_address();
+    let pauses = PATIENCE.as_millis() / 10;
+    let is_ready = |_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        page(&metrics, "/readyz").status == 200
+    };
+    assert!((0..pauses).any(is_ready), "the server never was ready");
+    metrics
 }
 
 /// Asks over HTTP.
