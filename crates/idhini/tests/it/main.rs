@@ -11,6 +11,7 @@ mod errors;
 mod kills;
 #[cfg(target_os = "linux")]
 mod leaving;
+mod pages;
 mod paging;
 mod process;
 mod reflection;
