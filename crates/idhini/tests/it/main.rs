@@ -17,6 +17,7 @@ mod kills;
 #[cfg(target_os = "linux")]
 mod leaving;
 mod own;
+mod pages;
 mod paging;
 mod process;
 mod reflection;
