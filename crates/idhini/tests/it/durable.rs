@@ -107,7 +107,7 @@ async fn the_past_is_asked_about_by_its_moment() {
 #[expect(clippy::disallowed_methods, reason = "the test asks a real server about its own time")]
 pub fn now() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let (seconds, nanos) = (since.as_secs().cast_signed(), i64::from(since.subsec_millis()) * 1_000_000);
+    let (seconds, nanos) = (since.as_secs().cast_signed(), i64::from(since.subsec_nanos()));
     idhini_model::Timestamp::new(seconds, nanos).unwrap().to_string()
 }
 

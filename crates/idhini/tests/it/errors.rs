@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 use crate::process::{KEY, PATIENCE, SCHEMA, Server, check, folder, object, of_type, reason, subject, touch};
 
 /// What the server never says, and why.
-const NEVER: [(ErrorReason, &str); 5] = [
+const NEVER: [(ErrorReason, &str); 3] = [
     (
         ErrorReason::SerializationFailure,
         "writes of a namespace are judged one after the other, so none has to be repeated because of another",
@@ -27,9 +27,6 @@ const NEVER: [(ErrorReason, &str); 5] = [
         ErrorReason::DatastoreNotMigrated,
         "the store has no migrations: a server reads what any earlier one wrote",
     ),
-    // These two are ExperimentalService's.
-    (ErrorReason::CounterAlreadyRegistered, "provoked where counters are tested"),
-    (ErrorReason::CounterNotRegistered, "provoked where counters are tested"),
 ];
 
 /// A status and its reason.
@@ -368,7 +365,7 @@ async fn schemas(server: &Server, met: &mut Met, schema: &str) {
     met.refused(
         write("definition user {\n  relation one: nothing\n}").await,
         (FailedPrecondition, Why::SchemaTypeError),
-        &place("1", "16"),
+        &[&place("1", "16")[..], &[("definition_name", "nothing")]].concat(),
     );
     let changed = [
         (
@@ -404,6 +401,35 @@ async fn schemas(server: &Server, met: &mut Met, schema: &str) {
         wanted.push(("relationship_count", "1"));
         met.refused(write(&text).await, (InvalidArgument, Why::SchemaTypeError), &wanted);
     }
+}
+
+async fn counters(server: &Server, met: &mut Met) {
+    use Code::FailedPrecondition;
+    use ErrorReason as Why;
+
+    use crate::experimental::{client, counting, of_relation, registering};
+    let mut client = client(server).await;
+    let counter = || registering("viewers", of_relation("document", "viewer"));
+    client.experimental_register_relationship_counter(counter()).await.unwrap();
+    met.refused(
+        client.experimental_register_relationship_counter(counter()).await,
+        (FailedPrecondition, Why::CounterAlreadyRegistered),
+        &[
+            ("counter_name", "viewers"),
+            ("new_filter_resource_type", "document"),
+            ("new_filter_resource_id", ""),
+            ("new_filter_resource_id_prefix", ""),
+            ("new_filter_relation", "viewer"),
+            ("new_filter_subject_type", ""),
+            ("new_filter_subject_id", ""),
+            ("new_filter_subject_relation", ""),
+        ],
+    );
+    met.refused(
+        client.experimental_count_relationships(counting("absent")).await,
+        (FailedPrecondition, Why::CounterNotRegistered),
+        &[("counter_name", "absent")],
+    );
 }
 
 /// A server whose disk has no room for another segment, under strace, which must be there.
@@ -477,6 +503,7 @@ definition folder {
     misfits(&server, &mut met).await;
     reads(&server, &mut met).await;
     schemas(&server, &mut met, &schema).await;
+    counters(&server, &mut met).await;
     read_only(&mut met).await;
     let all: BTreeSet<&str> = (0..1_000)
         .filter_map(|number| ErrorReason::try_from(number).ok())

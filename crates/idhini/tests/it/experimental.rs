@@ -18,10 +18,10 @@ use crate::process::{
 };
 use crate::watch::{Following, told};
 
-type Client =
+pub type Client =
     ExperimentalServiceClient<InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>>;
 
-async fn client(server: &Server) -> Client {
+pub async fn client(server: &Server) -> Client {
     ExperimentalServiceClient::with_interceptor(server.channel().await, with_key as fn(_) -> _)
 }
 
@@ -29,11 +29,11 @@ fn fully() -> Option<v1::Consistency> {
     Some(v1::Consistency { requirement: Some(Requirement::FullyConsistent(true)) })
 }
 
-fn of_relation(resource_type: &str, relation: &str) -> v1::RelationshipFilter {
+pub fn of_relation(resource_type: &str, relation: &str) -> v1::RelationshipFilter {
     v1::RelationshipFilter { optional_relation: relation.to_owned(), ..of_type(resource_type) }
 }
 
-fn registering(
+pub fn registering(
     name: &str,
     filter: v1::RelationshipFilter,
 ) -> v1::ExperimentalRegisterRelationshipCounterRequest {
@@ -47,7 +47,7 @@ fn unregistering(name: &str) -> v1::ExperimentalUnregisterRelationshipCounterReq
     v1::ExperimentalUnregisterRelationshipCounterRequest { name: name.to_owned() }
 }
 
-fn counting(name: &str) -> v1::ExperimentalCountRelationshipsRequest {
+pub fn counting(name: &str) -> v1::ExperimentalCountRelationshipsRequest {
     v1::ExperimentalCountRelationshipsRequest { name: name.to_owned() }
 }
 

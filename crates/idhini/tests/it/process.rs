@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use idhini_wire::authzed::api::v1;
@@ -56,7 +56,7 @@ pub struct Server {
     child: Child,
     pub address: String,
     /// What it says on standard output after where it listens.
-    said: mpsc::Receiver<String>,
+    said: Mutex<mpsc::Receiver<String>>,
 }
 
 /// What a command did.
@@ -148,12 +148,12 @@ impl Server {
         });
         let line = said.recv_timeout(PATIENCE).unwrap();
         let address = line.strip_prefix("listening on ").unwrap().split(' ').next().unwrap().to_owned();
-        Server { child, address, said }
+        Server { child, address, said: Mutex::new(said) }
     }
 
     /// Where its metrics are, if it was started with a place for them.
     pub fn metrics_address(&self) -> String {
-        let line = self.said.recv_timeout(PATIENCE).unwrap();
+        let line = self.said.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         line.strip_prefix("metrics on http://").unwrap().strip_suffix("/metrics").unwrap().to_owned()
     }
 

@@ -12,9 +12,15 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::process::Server;
 
-/// Of the contract; all of them are answered, and none of them wants a token for health.
-const SERVICES: [&str; 3] =
-    ["authzed.api.v1.PermissionsService", "authzed.api.v1.SchemaService", "authzed.api.v1.WatchService"];
+/// Those that clients call; all of them are answered, and none of them wants a token for health.
+const SERVICES: [&str; 6] = [
+    "authzed.api.v1.PermissionsService",
+    "authzed.api.v1.SchemaService",
+    "authzed.api.v1.WatchService",
+    "authzed.api.v1.ExperimentalService",
+    "idhini.v1.PermissionsService",
+    "idhini.v1.HistoryService",
+];
 
 fn described() -> FileDescriptorSet {
     FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap()

@@ -20,7 +20,7 @@ const READERS: u64 = 3;
 /// A connection's buffers, a portion of answers, a message being made.
 const READER_BYTES_MAX: u64 = 3 << 20;
 /// Of an export, whose messages are as large as clients take them: one being made, and those that wait to be sent.
-const EXPORTER_BYTES_MAX: u64 = 20 << 20;
+const EXPORTER_BYTES_MAX: u64 = 32 << 20;
 /// Of a lookup, for each object: two bits and a piece of the frontier, or the byte of a subject and its neighbours.
 const OBJECT_BYTES_MAX: u64 = 24;
 /// What an answer takes at least, with its cursor.

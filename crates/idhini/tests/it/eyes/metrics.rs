@@ -160,7 +160,11 @@ fn the_format_is_named_and_other_pages_are_not_there() {
 fn metrics_are_never_served_beyond_loopback() {
     let arguments = ["serve", "--ephemeral", "--grpc-addr", "127.0.0.1:0", "--preshared-key", KEY];
     let outcome = run(&[&arguments[..], &["--metrics-addr", "0.0.0.0:0"]].concat(), &[], "");
-    assert!(outcome.status == 3 && outcome.stderr.contains("--metrics-addr: 0.0.0.0:0 is not a loopback address"), "{}", outcome.stderr);
+    assert!(
+        outcome.status == 3 && outcome.stderr.contains("--metrics-addr: 0.0.0.0:0 is not a loopback address"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]
