@@ -6,11 +6,12 @@ How examples are written:
                 printed below a command, it must be that; otherwise the command must succeed.
 * ```sh         a script that must succeed.
 * ```python     a program that must succeed. Where it has comments `# -> TEXT`, it must print these lines.
+* ```js         the same for Node, with comments `// -> TEXT`.
 * ```LANGUAGE file=NAME    a file, there for the examples after it.
 * ```text, ```zed, ```json, ```toml, ```yaml, ```proto, ```promql, ```difference …, ```agreement … and plain ``` are only
                 shown.
 
-A block in any other language fails, and so does one of the first three that does not run; unless the line before it is
+A block in any other language fails, and so does one of the first four that does not run; unless the line before it is
 
     <!-- not run: REASON -->
 
@@ -18,12 +19,14 @@ or, for what goes on for ever, which is then stopped and must have run without a
 
     <!-- stopped after 2 s: REASON -->
 
-A page that has the line `<!-- server: empty -->` gets a server without a schema.
+A page that has the line `<!-- server: empty -->` gets a server without a schema, and one that has the line
+`<!-- server: root token -->` a server without a key: its root token is in the client file, and IDHINI_TOKEN is not set.
 
-What an example finds: a folder of its own with `docs` and `examples` of the project in it; `idhini` and the Python of the
-clients on PATH; a server with the schema and the relationships of docs/start, whose data directory is ./idhini.data and
-whose key is `secret`; IDHINI_ADDR and IDHINI_TOKEN for it. `127.0.0.1:50051` in an example means that server, wherever
-it listens, and `idhini_root_…` its key. One shell runs all of a page's console blocks and scripts.
+What an example finds: a folder of its own with `docs`, `examples` and `crates` of the project in it; `idhini` and the
+Python and Node of the clients; a server with the schema and the relationships of docs/start, whose data directory is
+./idhini.data, whose key is `secret`, and which lets profiles be taken; IDHINI_ADDR and IDHINI_TOKEN for it.
+`127.0.0.1:50051` in an example means that server, wherever it listens, `127.0.0.1:9464` its metrics, and
+`idhini_root_…` its key. One shell runs all of a page's console blocks and scripts.
 
 Of what is printed, tokens, moments, durations, sizes and process ids are only compared for being there; a line `...`
 stands for any lines.
@@ -41,7 +44,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-RUN = {"console", "sh", "python"}
+RUN = {"console", "sh", "python", "js"}
 SHOWN = {"", "text", "zed", "json", "toml", "yaml", "proto", "promql", "difference", "agreement"}
 STARTED_WITHIN_SECONDS = 60
 COMMAND_WITHIN_SECONDS = 60
@@ -57,6 +60,7 @@ MASKS = [
 ]  # fmt: skip
 KEY = "secret"
 EMPTY = "\n<!-- server: empty -->\n"
+ROOT_TOKEN = "\n<!-- server: root token -->\n"
 END = "\x01"
 
 
@@ -172,18 +176,21 @@ class Page:
         self.ran = 0
         self.folder = tempfile.TemporaryDirectory(prefix="idhini-page-")
         folder = pathlib.Path(self.folder.name)
-        for name in ("docs", "examples"):
+        for name in ("docs", "examples", "crates"):
             (folder / name).symlink_to(ROOT / name)
         (folder / "bin").mkdir()
         (folder / "bin" / "idhini").symlink_to(binary)
         path_of_tools = f"{folder / 'bin'}:{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("IDHINI_")}
+        gone = ("IDHINI_", "XDG_CONFIG_HOME")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(gone)}
         self.environment = {**kept, "PATH": path_of_tools, "PS1": "", "HOME": str(folder), "NO_COLOR": "1"}
 
     def serve(self):
         self.log = pathlib.Path(self.folder.name) / "server.log"
-        arguments = ["--data-dir", "idhini.data", "--grpc-addr", "127.0.0.1:0", "--preshared-key", KEY]
-        if EMPTY not in self.path.read_text():
+        arguments = ["--data-dir", "idhini.data", "--grpc-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"]
+        text = self.path.read_text()
+        arguments += ["--profiling"] if ROOT_TOKEN in text else ["--profiling", "--preshared-key", KEY]
+        if EMPTY not in text:
             arguments += ["--schema", "docs/start/schema.zed", "--relationships", "docs/start/relationships.txt"]
         self.server = subprocess.Popen(
             ["idhini", "serve", *arguments], executable=pathlib.Path(self.folder.name) / "bin" / "idhini",
@@ -191,9 +198,16 @@ class Page:
         )  # fmt: skip
         until = time.monotonic() + STARTED_WITHIN_SECONDS
         while time.monotonic() < until and self.server.poll() is None:
-            found = re.search(r"listening on (127\.0\.0\.1:\d+)", self.log.read_text())
-            if found:
-                self.environment |= {"IDHINI_ADDR": found[1], "IDHINI_TOKEN": KEY}
+            log = self.log.read_text()
+            found = re.search(r"listening on (127\.0\.0\.1:\d+)", log)
+            metrics = re.search(r"metrics on http://(127\.0\.0\.1:\d+)", log)
+            if found and metrics:
+                self.environment["IDHINI_ADDR"], self.metrics = found[1], metrics[1]
+                if ROOT_TOKEN in text:
+                    client_file = pathlib.Path(self.folder.name) / ".config" / "idhini" / "client.toml"
+                    self.key = re.search(r'token = "(\w+)"', client_file.read_text())[1]
+                else:
+                    self.key = self.environment["IDHINI_TOKEN"] = KEY
                 return
             time.sleep(0.05)
         sys.exit(f"the server of {self.path.name} did not start:\n{self.log.read_text()}")
@@ -212,7 +226,7 @@ class Page:
 
     def block(self, block):
         text = "\n".join(block.lines).replace("127.0.0.1:50051", self.environment["IDHINI_ADDR"])
-        text = text.replace("idhini_root_…", KEY)
+        text = text.replace("127.0.0.1:9464", self.metrics).replace("idhini_root_…", self.key)
         if block.file:
             target = pathlib.Path(self.folder.name) / block.file
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -241,6 +255,8 @@ class Page:
 
     def sh(self, block, text):
         printed, status = self.shell.run(f"( set -e\n{text}\n)", block.seconds or COMMAND_WITHIN_SECONDS)
+        if status is None:
+            self.shell = Shell(self.folder.name, self.environment)
         if self.finished(block, printed, status) and status != 0:
             self.fail(block, f"status {status}: {printed}")
 
@@ -251,18 +267,25 @@ class Page:
             return
         for command, wanted in found:
             printed, status = self.shell.run(command, block.seconds or COMMAND_WITHIN_SECONDS)
-            if not self.finished(block, printed, status):
+            if status is None:
                 self.shell = Shell(self.folder.name, self.environment)
-            elif not wanted and status != 0:
+            if not self.finished(block, printed, status):
+                continue
+            if not wanted and status != 0:
                 self.fail(block, f"`{command}` ended with status {status}: {printed}")
             elif wanted and not matches(printed, wanted):
                 self.fail(block, f"`{command}` printed\n        " + "\n        ".join(printed))
 
     def python(self, block, text):
-        wanted = re.findall(r"# -> (.*)$", text, flags=re.M)
+        self.program(block, [sys.executable, "-c", text], re.findall(r"# -> (.*)$", text, flags=re.M))
+
+    def js(self, block, text):
+        self.program(block, ["node", "-e", text], re.findall(r"// -> (.*)$", text, flags=re.M))
+
+    def program(self, block, command, wanted):
         try:
             done = subprocess.run(
-                [sys.executable, "-c", text], cwd=self.folder.name, env=self.environment, text=True,
+                command, cwd=self.folder.name, env=self.environment, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=block.seconds or COMMAND_WITHIN_SECONDS,
             )  # fmt: skip
             printed, status = done.stdout.splitlines(), done.returncode
