@@ -28,8 +28,8 @@ Python and Node of the clients; a server with the schema and the relationships o
 `127.0.0.1:50051` in an example means that server, wherever it listens, `127.0.0.1:9464` its metrics, and
 `idhini_root_…` its key. One shell runs all of a page's console blocks and scripts.
 
-Of what is printed, tokens, moments, durations, sizes and process ids are only compared for being there; a line `...`
-stands for any lines.
+Of what is printed, tokens, moments, durations, sizes and process ids are only compared for being there, whatever blanks
+align them; a line `...` stands for any lines.
 """
 
 import argparse
@@ -51,10 +51,10 @@ COMMAND_WITHIN_SECONDS = 60
 # Records of measurements, and the differences, whose blocks have runners of their own.
 WITHOUT_EXAMPLES = {"performance.md", "nightly.md", "differences.md"}
 MASKS = [
-    (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "MOMENT"),
+    (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z *", "MOMENT "),
     (r"\bA[A-Za-z0-9_-]{40,}={0,2}", "TOKEN"),
     (r"\b\d+(\.\d+)? ?(ns|µs|ms|s|seconds)\b", "DURATION"),
-    (r"\b\d+(\.\d+)? ?(bytes|B|KiB|MiB|GiB)\b", "SIZE"),
+    (r" *\b\d+(\.\d+)? ?(bytes|B|KiB|MiB|GiB)\b", " SIZE"),
     (r"\bprocess \d+\b", "process ID"),
     (r"\b127\.0\.0\.1:\d+\b", "ADDRESS"),
 ]  # fmt: skip
