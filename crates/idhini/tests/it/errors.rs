@@ -515,6 +515,16 @@ definition folder {
     assert_eq!(met.0, all);
 }
 
+#[test]
+fn the_documentation_has_the_same_reasons_as_never_sent() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let not_sent = page.split_once("\n## Not sent by this server\n").unwrap().1;
+    let told: BTreeSet<&str> = not_sent.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let never: BTreeSet<&str> = NEVER.iter().map(|(never, _)| never.as_str_name()).collect();
+    assert_eq!(told, never);
+}
+
 #[tokio::test]
 async fn a_refusal_with_the_longest_names_fits_among_the_trailers_of_any_client() {
     let server = Server::furnished();
