@@ -127,6 +127,7 @@ pub struct CheckBulk<'a> {
     running: Option<Group<'a>>,
     answers: Vec<Option<Result<Answer, EngineError>>>,
     cost: u64,
+    cost_max: u64,
 }
 
 struct Group<'a> {
@@ -153,7 +154,15 @@ impl<'a> CheckBulk<'a> {
         let mut groups: Vec<Vec<usize>> = by_subject.into_values().collect();
         groups.sort_unstable_by(|a, b| b.cmp(a));
         let answers = vec![None; questions.len()];
-        CheckBulk { snapshot, questions, limits, groups, running: None, answers, cost: 0 }
+        let (running, cost, cost_max) = (None, 0, u64::MAX);
+        CheckBulk { snapshot, questions, limits, groups, running, answers, cost, cost_max }
+    }
+
+    /// Asks no further question once all together have spent so much, in edges; those are answered by
+    /// [`EngineError::BulkBudget`].
+    #[must_use]
+    pub fn within(self, cost_max: u64) -> CheckBulk<'a> {
+        CheckBulk { cost_max, ..self }
     }
 
     /// Works on for about `fuel` edges. Done once: asked again after that, it has no answers to give.
@@ -172,6 +181,9 @@ impl<'a> CheckBulk<'a> {
             let Some((at, inquiry)) = &mut group.inquiry else {
                 match group.open.pop() {
                     None => self.running = None,
+                    Some(at) if self.cost >= self.cost_max => {
+                        self.answers[at] = Some(Err(EngineError::BulkBudget { cost_max: self.cost_max }));
+                    }
                     Some(at) => match bind(self.snapshot, self.questions[at]) {
                         Ok((goal, _)) => {
                             group.inquiry = Some((at, Inquiry::open(&mut group.evaluator, goal)))

@@ -136,6 +136,9 @@ pub(crate) struct Evaluator<'a> {
     result: Option<Bounds>,
     /// Of the last result.
     until: Until,
+    /// Whether a goal was finished as conditional while one that it depends on was not: what is missing for it may be named
+    /// through edges that were not judged then.
+    is_named_later: bool,
     /// Whether all questions together may spend `cost_max`, or each.
     shares_budget: bool,
     /// What was being evaluated when the budget ended, outermost first.
@@ -168,6 +171,7 @@ impl<'a> Evaluator<'a> {
             clock: 0,
             result: None,
             until: Until::NEVER,
+            is_named_later: false,
             shares_budget: false,
             interrupted: Vec::new(),
         }
@@ -231,7 +235,10 @@ impl<'a> Evaluator<'a> {
 
     fn end(&mut self, returned: Returned) {
         self.result = Some(returned.bounds);
-        self.until = returned.until;
+        self.until = match returned.bounds {
+            Bounds::CONDITIONAL if self.is_named_later => self.conditions.moments.first(),
+            _ => returned.until,
+        };
     }
 
     /// Works on the open question for about `fuel` edges.

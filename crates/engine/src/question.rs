@@ -111,6 +111,14 @@ pub enum EngineError {
         /// The limit it met.
         cost_max: u64,
     },
+    /// What the questions of one bulk may spend together was used up before this one was asked.
+    #[error(
+        "the checks before this one visited {cost_max} edges; ask for fewer at a time or raise the budget of a bulk"
+    )]
+    BulkBudget {
+        /// The limit that was met.
+        cost_max: u64,
+    },
 }
 
 fn named(cycle: &[GoalName]) -> String {

@@ -5,7 +5,9 @@
 //! * a grant, or a denial by `&`, `-` or `.all`, rests on the child that decided it;
 //! * what no child decided rests on all of them;
 //! * an edge without effect rests on its target alone, and on nothing if the edge is gone before the target changes;
-//! * goals that depend on each other rest on every edge that was judged until they were solved.
+//! * goals that depend on each other rest on every edge that was judged until they were solved;
+//! * a conditional answer through such goals rests on every edge that was judged, since what is missing is named through
+//!   all of them.
 //!
 //! The moment is a bound: the answer may be the same behind it, as the evaluator looks for no second reason. Before it
 //! the answer is the same, missing parameters included.

@@ -21,7 +21,7 @@ use tokio::sync::OnceCell;
 
 use crate::images::{ImageFileError, Images, Report};
 use crate::maintain::next_to_go;
-use crate::namespace::locked;
+use crate::namespace::{in_place, locked};
 use crate::{Clock, FollowError, Namespace, Options};
 
 /// Closed namespaces that are looked after in one round.
@@ -155,7 +155,10 @@ impl Node {
 
     async fn open(&self, id: LogId) -> Result<Arc<Namespace>, OpenError> {
         let images = match &self.parts.disk {
-            Some(disk) => Some(Images::open(Arc::clone(disk), id, Arc::clone(&self.parts.report))?),
+            Some(disk) => {
+                let report = Arc::clone(&self.parts.report);
+                Some(in_place(true, || Images::open(Arc::clone(disk), id, report))?)
+            }
             None => None,
         };
         let log = self.parts.store.log(id);

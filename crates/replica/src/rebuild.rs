@@ -31,9 +31,9 @@ const REBUILT_MAX: usize = 8;
 const REBUILT_SECONDS: i64 = 60;
 /// Revisions rebuilt at a time.
 const TURNS: usize = 2;
-/// A root in memory is near if it is no more changes away than this share of the relationships: walking them takes no
-/// longer than opening an image.
-const NEAR_SHARE: u64 = 8;
+/// A root in memory is near if it is no more changes away than this share of the relationships. Undoing a change takes some
+/// 200 times as long as opening an image takes for a relationship, but shares its memory with the root it began from.
+const NEAR_SHARE: u64 = 128;
 
 /// Revisions that were rebuilt, or are being.
 pub(crate) struct Rebuilt {

@@ -39,7 +39,13 @@ impl Admin {
         Admin { node, root, store: seal.store, timeline: seal.timeline }
     }
 
+    /// A log that has entries; to open another would make room for it.
     async fn namespace(&self, log: u64) -> Result<Arc<Namespace>, Status> {
+        let head = self.node.store().log(LogId(log)).head().await.map_err(|error| log_status(&error))?;
+        if head.revision == Revision(0) {
+            let text = format!("there is no log {log}; Describe lists those that there are");
+            return Err(Refusal::new(Code::NotFound, text).into());
+        }
         let opened = self.node.namespace(LogId(log)).await;
         opened.map_err(|error| {
             telemetry::failed_because(|| Some(error.for_log()));
@@ -114,15 +120,17 @@ impl AdminService for Admin {
     ) -> Result<Response<v1::ReadImageResponse>, Status> {
         let namespace = self.namespace(request.into_inner().log).await?;
         let newest = namespace.images().and_then(|images| images.facts().pop());
-        let Some((images, newest)) = namespace.images().zip(newest) else {
-            return Ok(Response::new(v1::ReadImageResponse::default()));
-        };
-        let (manifest, written_at) = images.manifest(newest.revision).map_err(|_| gone())?;
-        Ok(Response::new(v1::ReadImageResponse {
-            manifest: manifest.to_bytes(),
-            written_at_seconds: written_at.seconds(),
-            written_at_nanos: written_at.nanos(),
-        }))
+        let Some(newest) = newest else { return Ok(Response::new(v1::ReadImageResponse::default())) };
+        // Reading blocks, so it is done where that harms nobody. The task can only have panicked.
+        let reading = tokio::task::spawn_blocking(move || {
+            let (manifest, written_at) = namespace.images()?.manifest(newest.revision).ok()?;
+            Some(v1::ReadImageResponse {
+                manifest: manifest.to_bytes(),
+                written_at_seconds: written_at.seconds(),
+                written_at_nanos: written_at.nanos(),
+            })
+        });
+        Ok(Response::new(reading.await.ok().flatten().ok_or_else(gone)?))
     }
 
     async fn read_chunks(

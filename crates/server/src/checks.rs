@@ -65,7 +65,7 @@ pub(crate) async fn check(
     let limits = shared.question_limits();
     let mut budget = message.with_tracing.then(trace::Budget::new);
     let Answered { answer, expires_at, debug_trace } =
-        answer(&pinned, &asked, limits, budget.as_mut(), deadline).await?;
+        answer(&pinned, &asked, limits, budget.as_mut(), deadline, &mut 0).await?;
     Ok(Response::new(v1::CheckPermissionResponse {
         checked_at: pinned.zed_token(),
         permissionship: permissionship(answer.permissionship) as i32,
@@ -84,13 +84,14 @@ struct Answered {
 }
 
 /// Explained as far as the budget reaches; without one, or with one that is spent, there is no trace. A refusal to a
-/// call that asks for traces has its own, however little there is left of the budget.
+/// call that asks for traces has its own, however little there is left of the budget. What was spent is added to `spent`.
 async fn answer(
     pinned: &Pinned,
     asked: &Asked,
     limits: Limits,
     budget: Option<&mut trace::Budget>,
     deadline: Deadline,
+    spent: &mut u64,
 ) -> Result<Answered, Refusal> {
     let snapshot = pinned.snapshot(&asked.resource.object_type)?;
     let mut check = Check::open(snapshot, asked.question(), limits)?;
@@ -98,12 +99,13 @@ async fn answer(
     let answered = evaluating.instrument(telemetry::evaluation_span()).await;
     let cost = check.cost();
     telemetry::checked(cost);
+    *spent += cost;
     let (answer, expires_at) = match (answered?, &budget) {
         (Ok(answer), _) => (answer, check.until()),
         (Err(error), None) => return Err(error.into()),
         (Err(error), Some(_)) => {
             let explanation = deadline.drive(|fuel| check.advance_explanation(fuel)).await;
-            telemetry::charge(check.cost().saturating_sub(cost));
+            charge(spent, check.cost() - cost);
             let trace = trace::of_failure(&explanation?, snapshot.plans.schema(), &asked.subject);
             return Err(Refusal::from(error).with_trace(trace));
         }
@@ -111,13 +113,19 @@ async fn answer(
     let debug_trace = match budget.filter(|budget| !budget.is_spent()) {
         Some(budget) => {
             let explained = deadline.drive(|fuel| check.advance_explanation(fuel)).await;
-            telemetry::charge(check.cost().saturating_sub(cost));
+            charge(spent, check.cost() - cost);
             let explanation = explained?;
             Some(trace::debug_information(&explanation, snapshot.plans.schema(), &asked.subject, budget))
         }
         None => None,
     };
     Ok(Answered { answer, expires_at, debug_trace })
+}
+
+/// What explaining took.
+fn charge(spent: &mut u64, edges: u64) {
+    telemetry::charge(edges);
+    *spent += edges;
 }
 
 /// CheckBulkPermissions.
@@ -140,11 +148,10 @@ pub(crate) async fn check_bulk(
     }
     let asked = message.items.iter().map(asked_in_bulk).collect::<Result<Vec<_>, _>>()?;
     let pinned = shared.pin(message.consistency, when).await?;
-    let limits = shared.question_limits();
     let mut pairs = Vec::with_capacity(count);
     let responses = match message.with_tracing {
-        true => traced(&pinned, &asked, limits, deadline).await?,
-        false => untraced(&pinned, &asked, limits, deadline).await?,
+        true => traced(shared, &pinned, &asked, deadline).await?,
+        false => untraced(shared, &pinned, &asked, deadline).await?,
     };
     for (request, response) in message.items.into_iter().zip(responses) {
         pairs.push(v1::CheckBulkPermissionsPair { request: Some(request), response: Some(response) });
@@ -155,9 +162,9 @@ pub(crate) async fn check_bulk(
 type BulkResponse = v1::check_bulk_permissions_pair::Response;
 
 async fn untraced(
+    shared: &Shared,
     pinned: &Pinned,
     asked: &[Asked],
-    limits: Limits,
     deadline: Deadline,
 ) -> Result<Vec<BulkResponse>, Refusal> {
     let Some(snapshot) = pinned.published.snapshot(pinned.instant) else {
@@ -165,7 +172,9 @@ async fn untraced(
             |a: &Asked| bulk_response(Err(Refusal::unknown_definition(&a.resource.object_type)), None);
         return Ok(asked.iter().map(unknown).collect());
     };
-    let mut bulk = CheckBulk::open(snapshot, asked.iter().map(Asked::question).collect(), limits);
+    let questions = asked.iter().map(Asked::question).collect();
+    let bulk = CheckBulk::open(snapshot, questions, shared.question_limits());
+    let mut bulk = bulk.within(shared.limits.bulk_cost_max);
     let answering = deadline.drive(|fuel| Ok::<_, EngineError>(bulk.advance(fuel)));
     let answers = answering.instrument(telemetry::evaluation_span()).await;
     telemetry::charge(bulk.cost());
@@ -173,17 +182,23 @@ async fn untraced(
     Ok(answers.into_iter().map(|a| bulk_response(a.map_err(Refusal::from), None)).collect())
 }
 
-/// Explaining wants each item's own evaluation. The items share one budget of traces.
+/// Explaining wants each item's own evaluation. The items share one budget of traces, and one of edges.
 async fn traced(
+    shared: &Shared,
     pinned: &Pinned,
     asked: &[Asked],
-    limits: Limits,
     deadline: Deadline,
 ) -> Result<Vec<BulkResponse>, Refusal> {
     let mut responses = Vec::with_capacity(asked.len());
     let mut budget = trace::Budget::new();
+    let (limits, cost_max) = (shared.question_limits(), shared.limits.bulk_cost_max);
+    let mut cost = 0;
     for asked in asked {
-        responses.push(match answer(pinned, asked, limits, Some(&mut budget), deadline).await {
+        if cost >= cost_max {
+            responses.push(bulk_response(Err(EngineError::BulkBudget { cost_max }.into()), None));
+            continue;
+        }
+        responses.push(match answer(pinned, asked, limits, Some(&mut budget), deadline, &mut cost).await {
             Ok(Answered { answer, debug_trace, .. }) => bulk_response(Ok(answer), debug_trace),
             Err(refusal) => bulk_response(Err(refusal), None),
         });

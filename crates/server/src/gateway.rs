@@ -127,9 +127,12 @@ fn lines_of(described: Described, mut body: Body) -> impl Stream<Item = Result<B
         let mut read = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
+            // What was read before has no end of a line; looked at once only, a long line in many frames stays cheap.
+            let mut seen = read.len();
             read.extend_from_slice(&data);
-            while let Some(end) = read.iter().position(|byte| *byte == b'\n') {
-                let line = read.split_to(end + 1);
+            while let Some(end) = read.iter().skip(seen).position(|byte| *byte == b'\n') {
+                let line = read.split_to(seen + end + 1);
+                seen = 0;
                 if !line.trim_ascii().is_empty() {
                     yield framed(&described, &line)?;
                 }
@@ -251,8 +254,11 @@ impl Answers {
 /// Adds what travels beside an answer, such as its request id.
 fn behind(mut response: Response<Body>, metadata: &HeaderMap) -> Response<Body> {
     let of_grpc = |name: &str| name.starts_with("grpc-") || name.starts_with("content-") || name == "trailer";
+    // What a call says before its answer and again behind it, such as its request id, is said once here.
     let kept = metadata.iter().filter(|(name, _)| !of_grpc(name.as_str()));
-    response.headers_mut().extend(kept.map(|(name, value)| (name.clone(), value.clone())));
+    for (name, value) in kept {
+        response.headers_mut().insert(name, value.clone());
+    }
     response
 }
 
@@ -299,3 +305,6 @@ fn http_status(code: Code) -> StatusCode {
         Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,8 @@ pub struct Limits {
     pub export_rows_max: u32,
     /// Items of one bulk check.
     pub bulk_items_max: usize,
+    /// What the items of one bulk check may visit before no further one is asked, in edges.
+    pub bulk_cost_max: u64,
     /// The context stored with one relationship, in bytes of protobuf.
     pub relationship_context_bytes_max: usize,
     /// Relationships of one import.
@@ -49,6 +51,7 @@ impl Default for Limits {
             page_rows_max: 1_000,
             export_rows_max: 10_000,
             bulk_items_max: 10_000,
+            bulk_cost_max: 4 * COST_MAX,
             relationship_context_bytes_max: 25_000,
             import_relationships_max: 20_000_000,
             cost_max: COST_MAX,

@@ -185,6 +185,10 @@ impl From<EngineError> for Refusal {
             EngineError::Budget { cost_max } => Refusal::new(Code::ResourceExhausted, error.to_string())
                 .because(ErrorReason::MaximumDepthExceeded)
                 .with("budget_edges", cost_max),
+            EngineError::BulkBudget { cost_max } => Refusal::new(Code::ResourceExhausted, error.to_string())
+                .because(ErrorReason::MaximumDepthExceeded)
+                .with("budget", "bulk")
+                .with("budget_edges", cost_max),
             _ => Refusal::new(Code::Internal, error.to_string()),
         }
     }

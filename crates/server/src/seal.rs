@@ -11,7 +11,8 @@
 //! ```
 //!
 //! # Invariants
-//! * No field is believed before its seal is verified; the key id is only used to choose the key.
+//! * No field is believed before its seal is verified; the key id is only used to choose the key. What a token under
+//!   another key says of its store and timeline only chooses the words in which it is called a stranger.
 //! * A cursor opens for the question it was made for, and for no other.
 //!
 //! Cost: two keyed BLAKE3 compressions.
@@ -128,8 +129,8 @@ pub enum SealError {
     OtherNamespace,
     /// Well formed, but of another history.
     #[error("{}", match .0 {
-        Stranger::UnknownKey => "it was sealed under a key that is no longer known, such as that of an earlier ephemeral server",
-        Stranger::OtherStore => "it belongs to another store",
+        Stranger::UnknownKey => "it was sealed under a key that is no longer known",
+        Stranger::OtherStore => "it belongs to another store, such as an earlier ephemeral server",
         Stranger::EndedTimeline => "it belongs to a history that a restore ended",
         Stranger::Migrated => "it was made by SpiceDB before the data was migrated",
     })]
@@ -194,7 +195,9 @@ impl Sealer {
         match self.open(Kind::Token, &bytes) {
             Ok((revision, [])) => Ok(revision),
             Ok(_) => Err(SealError::Unreadable),
-            Err(SealError::Unreadable) if is_migrated(&bytes) => Err(SealError::Stranger(Stranger::Migrated)),
+            Err(SealError::Unreadable) if is_migrated(MIGRATED_TOKEN, &bytes) => {
+                Err(SealError::Stranger(Stranger::Migrated))
+            }
             Err(error) => Err(error),
         }
     }
@@ -205,7 +208,12 @@ impl Sealer {
     /// [`SealError`].
     pub fn open_cursor(&self, question: QuestionDigest, cursor: &str) -> Result<Cursor, SealError> {
         let bytes = decode(cursor).ok_or(SealError::Unreadable)?;
-        self.open_place(Kind::Cursor, question, &bytes)
+        match self.open_place(Kind::Cursor, question, &bytes) {
+            Err(SealError::Unreadable) if is_migrated(MIGRATED_CURSOR, &bytes) => {
+                Err(SealError::Stranger(Stranger::Migrated))
+            }
+            opened => opened,
+        }
     }
 
     /// Where a watch that asks this question starts.
@@ -267,8 +275,10 @@ impl Sealer {
         if !is_known {
             return Err(SealError::Unreadable);
         }
+        let store = u64::from_be_bytes([*s0, *s1, *s2, *s3, *s4, *s5, *s6, *s7]);
+        let timeline = u32::from_be_bytes([*t0, *t1, *t2, *t3]);
         if u32::from_be_bytes([*k0, *k1, *k2, *k3]) != self.key_id {
-            return Err(SealError::Stranger(Stranger::UnknownKey));
+            return Err(SealError::Stranger(self.stranger(store, timeline).unwrap_or(Stranger::UnknownKey)));
         }
         // Comparing hashes takes the same time wherever they differ; the shortened seal is compared as one.
         let wanted: [u8; SEAL_BYTES] = first_bytes(&blake3::keyed_hash(&self.key, sealed));
@@ -278,13 +288,24 @@ impl Sealer {
         if [*n0, *n1, *n2, *n3, *n4, *n5, *n6, *n7] != self.namespace {
             return Err(SealError::OtherNamespace);
         }
-        if u64::from_be_bytes([*s0, *s1, *s2, *s3, *s4, *s5, *s6, *s7]) != self.store {
-            return Err(SealError::Stranger(Stranger::OtherStore));
-        }
-        if u32::from_be_bytes([*t0, *t1, *t2, *t3]) != self.timeline {
-            return Err(SealError::Stranger(Stranger::EndedTimeline));
+        if let Some(stranger) = self.stranger(store, timeline) {
+            return Err(SealError::Stranger(stranger));
         }
         Ok((Revision(u64::from_be_bytes(*revision)), body))
+    }
+}
+
+impl Sealer {
+    /// What a token is that says this of its origin, if it is not of this history. A restore makes a key of its own, as
+    /// every store does, so that this is all that tells the tokens of an ended history from those of another store.
+    fn stranger(&self, store: u64, timeline: u32) -> Option<Stranger> {
+        if store != self.store {
+            Some(Stranger::OtherStore)
+        } else if timeline != self.timeline {
+            Some(Stranger::EndedTimeline)
+        } else {
+            None
+        }
     }
 }
 
@@ -305,14 +326,21 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).or_else(|_| STANDARD.decode(text)).ok()
 }
 
-/// SpiceDB's token is a protobuf message: field 3, in it field 1 with the revision's text.
-fn is_migrated(bytes: &[u8]) -> bool {
-    let [0x1a, length, 0x0a, revision_length, rest @ ..] = bytes else { return false };
+/// Field of SpiceDB's tokens and of its cursors that holds all there is, as its tag.
+const MIGRATED_TOKEN: u8 = 0x1a;
+const MIGRATED_CURSOR: u8 = 0x0a;
+
+/// What SpiceDB gives out is a protobuf message: one field, and in that as field 1 the revision's text.
+fn is_migrated(tag: u8, bytes: &[u8]) -> bool {
+    let Some((of, mut rest)) = bytes.split_first() else { return false };
+    let Ok(length) = prost::decode_length_delimiter(&mut rest) else { return false };
+    let [0x0a, revision_length, text @ ..] = rest else { return false };
     let revision_length = usize::from(*revision_length);
-    usize::from(*length) == rest.len() + 2
+    *of == tag
+        && length == rest.len()
         && revision_length > 0
-        && rest.len() >= revision_length
-        && rest[..revision_length].iter().all(u8::is_ascii_graphic)
+        && text.len() >= revision_length
+        && text[..revision_length].iter().all(u8::is_ascii_graphic)
 }
 
 fn is_place(bytes: &[u8]) -> bool {

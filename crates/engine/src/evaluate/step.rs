@@ -304,6 +304,7 @@ impl Evaluator<'_> {
             let Frame { bounds, lowest, until, .. } = frame;
             return self.deliver(Returned { bounds, gate, lowest, until });
         }
+        self.is_named_later |= frame.bounds == Bounds::CONDITIONAL && frame.lowest < frame.goal;
         let goal = &mut self.goals[frame.goal as usize];
         goal.bounds = frame.bounds;
         goal.until = frame.until;

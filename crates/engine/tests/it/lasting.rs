@@ -96,3 +96,40 @@ fn goals_that_depend_on_each_other_last_until_the_first_of_their_relationships_e
     lasts("group:r member user:round", HAS, Some("2030-10-01"));
     lasts("group:r member user:nobody", NO, Some("2030-10-01"));
 }
+
+/// A goal that is conditional whatever comes is finished while one that it depends on is not; what is missing is named
+/// through both.
+#[test]
+fn what_is_missing_lasts_as_long_as_all_the_goals_through_which_it_is_named() {
+    const SCHEMA: &str = "use expiration
+        caveat one(a string) { a == \"x\" }
+        caveat two(b string) { b == \"x\" }
+        caveat three(c string) { c == \"x\" }
+        definition user {}
+        definition group {
+            relation member: user | user with one | user with three and expiration | group#member | group#member with two
+            relation nobody: user
+            permission never = member & nobody
+        }
+        definition document {
+            relation first: group
+            relation second: group
+            permission view = first->never + second->member
+        }";
+    const RELATIONSHIPS: &str = "
+        document:d#first@group:r
+        document:d#second@group:g
+        group:r#member@group:g#member
+        group:g#member@group:r#member[two]
+        group:g#member@user:u[one]
+        group:r#member@group:h#member
+        group:h#member@user:u[three][expiration:2030-02-01T00:00:00Z]";
+    let world = World::new(SCHEMA, RELATIONSHIPS);
+    with_question("document:d view user:u", |question| {
+        let mut check = Check::open(world.snapshot(), question, Limits::default()).unwrap();
+        let answer = check.answer().unwrap();
+        assert_eq!(answer.permissionship, CONDITIONAL);
+        let told = (answer.missing.iter().map(String::as_str).collect::<Vec<_>>(), check.until());
+        assert_eq!(told, (vec!["a", "b", "c"], Some("2030-02-01T00:00:00Z".parse().unwrap())));
+    });
+}

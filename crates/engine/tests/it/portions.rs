@@ -1,9 +1,10 @@
 //! Fuel, budgets and depth: evaluation stops when told, goes on where it stopped, and never on the machine's stack.
 
 use idhini_engine::{
-    Check, EXPANDED_COST_MAX, EXPLAINED_EDGES_MAX, EngineError, Expand, ExpandKind, Limits, Progress,
-    RuleKind,
+    Check, CheckBulk, EXPANDED_COST_MAX, EXPLAINED_EDGES_MAX, EngineError, Expand, ExpandKind, Limits,
+    Progress, Question, RuleKind,
 };
+use idhini_model::SubjectRef;
 
 use crate::{HAS, NO, World, answered, with_question};
 
@@ -266,5 +267,31 @@ fn a_question_over_its_budget_tells_what_was_being_evaluated() {
         assert_eq!(told.goals[0].rule.kind, RuleKind::Goal(Some(1)));
         let RuleKind::Relation(edges) = &told.goals.last().unwrap().rule.kind else { panic!("{told:?}") };
         assert_eq!(edges.omitted, 1);
+    });
+}
+
+#[test]
+fn a_bulk_over_its_budget_answers_what_it_asked_and_refuses_the_rest_each_by_itself() {
+    let world = World::new(GROUPS, &chain(1_000));
+    with_question("group:g0 member user:ann", |question| {
+        // Each for a subject of its own, so that nothing is known from the one before.
+        let names: Vec<_> =
+            (0..4).map(|n| SubjectRef { object_id: format!("u{n}"), ..question.subject.clone() }).collect();
+        let questions: Vec<_> = names.iter().map(|subject| Question { subject, ..question }).collect();
+        let answers = |cost_max| {
+            let bulk = CheckBulk::open(world.snapshot(), questions.clone(), Limits::default());
+            let mut bulk = bulk.within(cost_max);
+            loop {
+                if let Progress::Done(answers) = bulk.advance(100) {
+                    return (answers, bulk.cost());
+                }
+            }
+        };
+        let (all, cost) = answers(u64::MAX);
+        assert!(all.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.permissionship == NO)));
+        let (some, spent) = answers(cost / 2);
+        let refused = Err(EngineError::BulkBudget { cost_max: cost / 2 });
+        assert_eq!(some, [all[0].clone(), all[1].clone(), refused.clone(), refused]);
+        assert!(spent <= cost / 2 + cost / 4, "{spent} of {cost}");
     });
 }

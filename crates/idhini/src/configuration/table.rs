@@ -517,6 +517,14 @@ pub(super) static SETTINGS: &[Setting] = &[
         doc: "Items of one bulk check",
     },
     Setting {
+        name: "bulk-cost-max",
+        heading: LIMITS,
+        of: Of::Both,
+        is_detail: true,
+        kind: number!(1..=u64::MAX, EDGES, limits.bulk_cost_max),
+        doc: "What the items of one bulk check may visit together; once they did, those left are refused, each by itself",
+    },
+    Setting {
         name: "relationship-context-bytes-max",
         heading: LIMITS,
         of: Of::Both,

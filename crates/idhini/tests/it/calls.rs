@@ -508,3 +508,38 @@ async fn a_check_tells_until_when_its_answer_lasts() {
         assert_eq!(told, seconds.map(|seconds| (seconds, 250_000_000)), "{who}");
     }
 }
+
+#[tokio::test]
+async fn a_bulk_check_over_its_budget_answers_what_it_asked_and_refuses_the_rest_each_by_itself() {
+    let server = Server::start(&["--bulk-cost-max", "1"]);
+    server.schemas().await.write_schema(v1::WriteSchemaRequest { schema: SCHEMA.to_owned() }).await.unwrap();
+    let mut client = server.permissions().await;
+    client.write_relationships(touch(&["document:readme#viewer@user:tom"])).await.unwrap();
+    let items = ["user:tom", "user:ann", "user:eve"].map(|by| v1::CheckBulkPermissionsRequestItem {
+        resource: object("document:readme"),
+        permission: "view".to_owned(),
+        subject: subject(by),
+        context: None,
+    });
+    for with_tracing in [false, true] {
+        let request =
+            v1::CheckBulkPermissionsRequest { items: items.to_vec(), with_tracing, ..Default::default() };
+        let answer = client.check_bulk_permissions(request).await.unwrap().into_inner();
+        let codes: Vec<_> = answer
+            .pairs
+            .into_iter()
+            .map(|pair| match pair.response.unwrap() {
+                v1::check_bulk_permissions_pair::Response::Item(item) => {
+                    assert_eq!(item.permissionship, 2);
+                    0
+                }
+                v1::check_bulk_permissions_pair::Response::Error(error) => {
+                    assert!(error.message.contains("ask for fewer at a time"), "{}", error.message);
+                    error.code
+                }
+            })
+            .collect();
+        let exhausted = Code::ResourceExhausted as i32;
+        assert_eq!(codes, [0, exhausted, exhausted], "tracing: {with_tracing}");
+    }
+}

@@ -27,6 +27,7 @@ fn post(path: &str, body: &str) -> Request<Full<Bytes>> {
 
 async fn told(response: Response<Incoming>) -> (u16, String) {
     assert_eq!(response.headers()["content-type"], "application/json");
+    assert!(response.headers().keys().all(|name| response.headers().get_all(name).iter().count() == 1));
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())

@@ -6,6 +6,7 @@ mod bootstrap;
 mod calls;
 mod command_line;
 mod configuration;
+mod contract;
 mod docs;
 mod durable;
 #[cfg(target_os = "linux")]

@@ -482,7 +482,7 @@ async fn a_start_that_is_not_there_is_refused_by_name() {
         request
     };
     for (request, code, says) in [
-        (Request::new(after(&stranger)), Code::OutOfRange, "a key that is no longer known"),
+        (Request::new(after(&stranger)), Code::OutOfRange, "belongs to another store"),
         (
             Request::new(after(&token("GhUKEzE3MDAwMDAwMDAwMDAwMDAwMDA="))),
             Code::OutOfRange,

@@ -66,14 +66,28 @@ fn strangers_are_told_apart() {
         ours.open_token(&Sealer::new(&other).token(Revision(1)))
     };
     assert_eq!(made_by(|o| o.key_id = 1), Err(SealError::Stranger(Stranger::UnknownKey)));
+    // Each store and each restore has a key of its own.
+    let other_store = |o: &mut SealOptions| (o.key_id, o.key, o.store) = (1, [8; 32], 1);
+    assert_eq!(made_by(other_store), Err(SealError::Stranger(Stranger::OtherStore)));
+    let restored = |o: &mut SealOptions| (o.key_id, o.key, o.timeline) = (1, [8; 32], 2);
+    assert_eq!(made_by(restored), Err(SealError::Stranger(Stranger::EndedTimeline)));
     assert_eq!(made_by(|o| o.store = 1), Err(SealError::Stranger(Stranger::OtherStore)));
     assert_eq!(made_by(|o| o.timeline = 2), Err(SealError::Stranger(Stranger::EndedTimeline)));
     assert_eq!(made_by(|o| o.namespace = "other".to_owned()), Err(SealError::OtherNamespace));
     assert_eq!(made_by(|o| o.key = [8; 32]), Err(SealError::Unreadable));
-    assert_eq!(
-        ours.open_token("GhUKEzE3MDAwMDAwMDAwMDAwMDAwMDA="),
-        Err(SealError::Stranger(Stranger::Migrated))
-    );
+    let migrated = Err(SealError::Stranger(Stranger::Migrated));
+    for token in ["GhUKEzE3MDAwMDAwMDAwMDAwMDAwMDA=", "Gh8KEzE3OTU5NTA1NzUyMTc4MTI3NDESCGRhNzM0OGU5"] {
+        assert_eq!(ours.open_token(token), migrated);
+    }
+    // Of an export, and of a lookup, whose length takes two bytes where a page of it was long.
+    let question = QuestionDigest::of("Read", b"");
+    let cursor = "CjkKEzE3OTU5NTA1ODg2MjEzNzU4NjUSCGRvY3VtZW50Ehhkb2N1bWVudDphI3ZpZXdlckB1c2VyOnQ=";
+    assert_eq!(ours.open_cursor(question, cursor), Err(SealError::Stranger(Stranger::Migrated)));
+    assert_eq!(ours.open_token(cursor), Err(SealError::Unreadable));
+    let mut long = vec![0x0a, 0x95, 0x03, 0x0a, 0x13];
+    long.extend([b'1'; 0x195 - 2]);
+    assert!(super::is_migrated(super::MIGRATED_CURSOR, &long));
+    assert!(!super::is_migrated(super::MIGRATED_CURSOR, &long[..long.len() - 1]));
 }
 
 #[test]
@@ -98,4 +112,18 @@ fn a_cursor_opens_for_its_own_question_only() {
     ] {
         assert_eq!(sealer.open_cursor(other, &text), Err(SealError::OtherQuestion));
     }
+}
+
+#[test]
+fn a_cursor_of_the_longest_size_opens_and_a_longer_one_does_not() {
+    let sealer = Sealer::new(&options());
+    let question = QuestionDigest::of("Read", b"doc");
+    let with_place = |bytes| Cursor { place: vec![5; bytes], ..cursor() };
+    let around = super::HEAD_BYTES + super::CURSOR_BODY_BYTES_MIN + super::SEAL_BYTES;
+    let longest = with_place(super::CURSOR_BYTES_MAX / 4 * 3 - around);
+    let text = sealer.cursor(question, &longest);
+    assert_eq!(text.len(), super::CURSOR_BYTES_MAX);
+    assert_eq!(sealer.open_cursor(question, &text), Ok(longest.clone()));
+    let longer = sealer.cursor(question, &with_place(longest.place.len() + 1));
+    assert_eq!(sealer.open_cursor(question, &longer), Err(SealError::Unreadable));
 }

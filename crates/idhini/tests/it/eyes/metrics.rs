@@ -141,7 +141,7 @@ async fn a_token_of_another_server_is_counted_where_it_is_treated_as_full_consis
         ..check("document:readme", "view", "user:tom")
     };
     seen.server.permissions().await.check_permission(question).await.unwrap();
-    assert_eq!(seen.metric("idhini_stranger_tokens_total{kind=\"unknown_key\"}"), Some(1.0));
+    assert_eq!(seen.metric("idhini_stranger_tokens_total{kind=\"other_store\"}"), Some(1.0));
     assert_eq!(seen.metric("idhini_stranger_tokens_total{kind=\"migrated\"}"), Some(0.0));
 }
 

@@ -403,7 +403,7 @@ async fn what_is_no_moment_or_no_longer_kept_is_refused_by_name() {
     with_cursor.optional_cursor = Some(authzed::Cursor { token: "garbage".to_owned() });
     for (request, code, says) in [
         (request(token(&garbage), None), Code::InvalidArgument, "not one that this service made"),
-        (request(token(stranger.as_ref().unwrap()), None), Code::OutOfRange, "no longer known"),
+        (request(token(stranger.as_ref().unwrap()), None), Code::OutOfRange, "another store"),
         (request(Some(Start::StartTime(tomorrow.into())), None), Code::InvalidArgument, "still to come"),
         (request(None, Some(End::EndTime(tomorrow.into()))), Code::InvalidArgument, "still to come"),
         (
