@@ -181,6 +181,23 @@ fn requests_of_one_batch_see_what_the_earlier_ones_of_it_changed() {
     assert!(batches.len() < 20, "{}", batches.len());
 }
 
+/// Whoever was judged first waits for the whole batch, so costly checks end it.
+#[test]
+fn a_batch_ends_when_its_checks_have_looked_at_much_however_many_wait() {
+    let world = World::new();
+    chain(&world, 60_000);
+    let check = vec![has_not("group:g0", "member", "user:nobody")];
+    let requests: Vec<Write> =
+        (0..40).map(|n| guarded(check.clone(), &format!("document:d{n}#viewer@user:tom"))).collect();
+    assert!(all_at_once(&world.namespace, requests).iter().all(Result::is_ok));
+    let appended = world.namespace.runtime.block_on(world.log.read(Revision(2), usize::MAX)).unwrap();
+    let mut writes = std::collections::BTreeMap::<u64, u32>::new();
+    appended.iter().for_each(|stored| *writes.entry(stored.writer.sequence).or_default() += 1);
+    // Each looks at 60,000 edges at least, twice with what leads to them.
+    assert!(writes.values().all(|count| *count <= 17), "{writes:?}");
+    assert!(writes.values().any(|count| *count > 1), "{writes:?}");
+}
+
 fn all_at_once(namespace: &Driven, requests: Vec<Write>) -> Vec<Result<Revision, ReplicaError>> {
     namespace.runtime.block_on(async {
         let ask = |request| {
