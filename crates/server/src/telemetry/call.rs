@@ -44,6 +44,17 @@ pub(super) fn with(work: impl FnOnce(&Call)) {
     let _ = CALL.try_with(|call| work(call));
 }
 
+/// A part of the call that runs here which another task does: it is charged and told of as the rest.
+pub(crate) fn carried<T>(part: impl Future<Output = T>) -> impl Future<Output = T> {
+    let call = CALL.try_with(Arc::clone).ok();
+    async move {
+        match call {
+            Some(call) => call.run(part).await,
+            None => part.await,
+        }
+    }
+}
+
 impl Call {
     /// Begins a call of this path.
     pub(crate) fn begin(
