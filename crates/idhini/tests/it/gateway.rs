@@ -178,3 +178,27 @@ async fn whoever_may_not_call_over_grpc_may_not_here() {
         }
     }
 }
+
+/// As a command that finds a mistake in the middle of a file leaves; nothing of it is kept, and it is no failure of the server.
+#[tokio::test]
+async fn a_stream_that_breaks_off_is_the_clients_to_answer_for() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let server = Server::furnished();
+    let relationship = json!({ "resource": reference("document:half"), "relation": "viewer",
+        "subject": { "object": reference("user:tom") } });
+    let line = json!({ "relationships": [relationship] });
+    let mut stream = TcpStream::connect(&server.address).await.unwrap();
+    let head = format!(
+        "POST /v1/relationships/importbulk HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: 9999\r\n\r\n"
+    );
+    stream.write_all(format!("{head}{line}\n").as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("broke off"), "{answer}");
+    let (_, answer) = ask(&server, "/v1/permissions/check", &check("user:tom")).await;
+    assert_eq!(answer["permissionship"], json!("PERMISSIONSHIP_HAS_PERMISSION"));
+    let read = json!({ "relationshipFilter": { "resourceType": "document", "optionalResourceId": "half" } });
+    let (_, text) = told(send(&server, post("/v1/relationships/read", &read.to_string())).await).await;
+    assert_eq!(text, "");
+}

@@ -25,6 +25,7 @@ use crate::checks::{Asked, partial_caveat_info, permissionship};
 use crate::lookups::Answers;
 use crate::pin::{Shared, When};
 use crate::refusal::Refusal;
+use crate::requests;
 use crate::telemetry;
 use crate::watch::Stopping;
 
@@ -71,7 +72,7 @@ pub(crate) fn check_stream(
                     }
                 }
                 Event::Stopping => (is_open, is_stopping) = (false, true),
-                Event::Read(read) => match read?.map(|message| message.request) {
+                Event::Read(read) => match read.map_err(requests::broken_off)?.map(|message| message.request) {
                     None => is_open = false,
                     Some(Some(Asking::Settings(given))) if is_first => settings = Some(given),
                     Some(Some(Asking::Settings(_))) => {

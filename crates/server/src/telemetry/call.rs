@@ -148,7 +148,7 @@ impl Call {
         }
         // Ending what would not end by itself is how a server stops.
         let is_expected =
-            code == Code::Unavailable && row.is_watch() && self.telemetry.readiness.is_stopping();
+            code == Code::Unavailable && row.is_ended_by_stopping() && self.telemetry.readiness.is_stopping();
         if is_ours && !is_expected {
             self.tell_failed(row, code, took);
             return;
