@@ -198,6 +198,52 @@ fn a_batch_ends_when_its_checks_have_looked_at_much_however_many_wait() {
     assert!(writes.values().any(|count| *count > 1), "{writes:?}");
 }
 
+#[test]
+fn a_check_goes_by_the_schema_that_an_earlier_request_of_its_batch_wrote() {
+    let world = World::new();
+    world.touch(&["document:a#viewer@user:ann", "document:a#banned@user:ann"]);
+    let new = super::SCHEMA.replace("permission view = viewer - banned", "permission view = viewer");
+    let ask = |precondition, text| {
+        let (inner, write) = (Arc::clone(&world.namespace.inner), guarded(vec![precondition], text));
+        async move { inner.write(write, ALWAYS).await }
+    };
+    let (written, has, has_not) = world.namespace.runtime.block_on(async {
+        let schema = Arc::clone(&world.namespace.inner);
+        let schema = tokio::spawn(async move { schema.write_schema(new, ALWAYS).await });
+        let has = tokio::spawn(ask(has("document:a", "view", "user:ann"), "document:b#viewer@user:tom"));
+        let has_not =
+            tokio::spawn(ask(has_not("document:a", "view", "user:ann"), "document:c#viewer@user:tom"));
+        (schema.await.unwrap(), has.await.unwrap(), has_not.await.unwrap())
+    });
+    let schema = written.unwrap();
+    assert_eq!(has.unwrap(), schema.next());
+    assert!(matches!(has_not, Err(ReplicaError::PermissionPreconditionFailed { .. })), "{has_not:?}");
+    let after = Revision(schema.0 - 1);
+    let appended = world.namespace.runtime.block_on(world.log.read(after, usize::MAX)).unwrap();
+    assert_eq!(appended.iter().filter(|s| s.writer == appended[0].writer).count(), 2);
+}
+
+#[test]
+fn a_request_that_no_entry_holds_leaves_nothing_to_the_later_ones_of_its_batch() {
+    let world = World::with(Options { entry_bytes_max: 5_000, ..Options::default() });
+    let mut large = write(Operation::Touch, &["document:a#viewer@user:tom"]);
+    large.metadata = Context::from_json(&format!(r#"{{"why":"{}"}}"#, "x".repeat(9_000))).unwrap();
+    let free = vec![has_not("document:a", "view", "user:tom")];
+    let answers = all_at_once(
+        &world.namespace,
+        vec![
+            write(Operation::Touch, &["document:z#viewer@user:tom"]),
+            large,
+            guarded(free.clone(), "document:a#viewer@user:tom"),
+            guarded(free, "document:b#viewer@user:tom"),
+        ],
+    );
+    assert!(matches!(answers[1], Err(ReplicaError::TooLarge { .. })), "{answers:?}");
+    assert!(answers[2].is_ok(), "{answers:?}");
+    assert!(matches!(answers[3], Err(ReplicaError::PermissionPreconditionFailed { .. })), "{answers:?}");
+    assert_eq!(world.texts(), ["document:a#viewer@user:tom", "document:z#viewer@user:tom"]);
+}
+
 fn all_at_once(namespace: &Driven, requests: Vec<Write>) -> Vec<Result<Revision, ReplicaError>> {
     namespace.runtime.block_on(async {
         let ask = |request| {
