@@ -7,6 +7,7 @@
 //!
 //! Cost: O(updates), beside what the preconditions (`preconditions.rs`) and the delete's filter read.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use idhini_model::{Change, EntryKind, Relationship, ResourceRef, SubjectRef, Timestamp};
@@ -36,6 +37,15 @@ pub(crate) struct Bounds<'w> {
     pub(crate) cost_max: u64,
     /// Whether somebody waits for the answer.
     pub(crate) is_wanted: &'w dyn Fn() -> bool,
+    /// Edges looked at so far.
+    pub(crate) spent: &'w Cell<u64>,
+}
+
+impl Bounds<'_> {
+    /// So many edges more were looked at.
+    pub(crate) fn charge(&self, edges: u64) {
+        self.spent.set(self.spent.get().saturating_add(edges));
+    }
 }
 
 type Identity<'a> = (&'a ResourceRef, &'a str, &'a SubjectRef);
@@ -110,6 +120,7 @@ pub(crate) fn delete(
     loop {
         let portion = Portion { rows_max: DELETE_PORTION_ROWS, edges_max: PORTION_EDGES };
         let page = head.read(&request.filter, bounds.now, after, portion);
+        bounds.charge(page.edges);
         for row in page.rows {
             if changes.len() < limit {
                 changes.push(Change::Deleted(row.relationship));

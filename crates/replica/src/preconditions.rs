@@ -70,6 +70,7 @@ fn any(
     loop {
         let portion = Portion { rows_max: 1, edges_max: PORTION_EDGES.min(*edges_left) };
         let page = head.read(filter, bounds.now, after, portion);
+        bounds.charge(page.edges);
         let is_enough = page.edges <= *edges_left;
         *edges_left = edges_left.saturating_sub(page.edges);
         match page.next {
@@ -97,7 +98,10 @@ fn answer(
     let question = Question { resource, permission, subject, context };
     let mut check = Check::open(snapshot, question, limits)?;
     loop {
-        match check.advance(PORTION_FUEL) {
+        let before = check.cost();
+        let progress = check.advance(PORTION_FUEL);
+        bounds.charge(check.cost() - before);
+        match progress {
             Ok(Progress::Done(answer)) => {
                 *cost_left = cost_left.saturating_sub(check.cost());
                 return Ok(answer);

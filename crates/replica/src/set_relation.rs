@@ -87,6 +87,7 @@ fn gone(
     loop {
         let portion = Portion { rows_max: PORTION_ROWS, edges_max: PORTION_EDGES };
         let page = head.read(filter, bounds.now, after, portion);
+        bounds.charge(page.edges);
         for row in page.rows {
             if kept.contains(&row.relationship.subject) {
                 continue;

@@ -11,6 +11,7 @@
 //!
 //! Cost: one append for all that wait; judging is charged to each request.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +39,8 @@ const WAITING_MAX: usize = 10_000;
 const BATCH_REQUESTS_MAX: usize = 1_000;
 const BATCH_CHANGES_MAX: u64 = 100_000;
 const BATCH_BYTES_SOFT_MAX: u64 = 8 << 20;
+/// Edges that the requests of one batch look at, after which no further one is taken: those judged already wait for it.
+const BATCH_COST_MAX: u64 = 1_000_000;
 /// Bytes of one request's entries, so that the log takes them with what else is in their batch.
 pub const ENTRY_BYTES_MAX: u64 = BATCH_BYTES_MAX as u64 - BATCH_BYTES_SOFT_MAX;
 /// About how long the chunks of an entry are.
@@ -134,6 +137,8 @@ struct Working {
     records: Vec<Record>,
     bytes: u64,
     changes: u64,
+    /// Edges looked at to judge the requests, refused ones included.
+    cost: u64,
 }
 
 /// What a request changes: entries in order, none if nothing.
@@ -332,9 +337,10 @@ impl Namespace {
         let newest = Published::clone(&self.head());
         let head = newest.revision();
         let (entries, records) = (Vec::new(), Vec::new());
-        let mut working = Working { head, newest, entries, records, bytes: 0, changes: 0 };
+        let mut working = Working { head, newest, entries, records, bytes: 0, changes: 0, cost: 0 };
         while working.changes < BATCH_CHANGES_MAX
             && working.bytes < BATCH_BYTES_SOFT_MAX
+            && working.cost < BATCH_COST_MAX
             && judged.len() < BATCH_REQUESTS_MAX
             && let Some(mut waiting) = taken.pop_front()
         {
@@ -351,13 +357,16 @@ impl Namespace {
         let mut request = std::mem::replace(&mut waiting.request, Request::Sweep(0));
         let is_wanted = || waiting.is_wanted();
         still(&is_wanted)?;
+        let spent = Cell::new(0);
         let bounds = Bounds {
             now,
             edges_max: self.options.precondition_edges_max,
             cost_max: self.options.permission_precondition_cost_max,
             is_wanted: &is_wanted,
+            spent: &spent,
         };
         let judged = verdict(&working.newest, &bounds, &mut request);
+        working.cost = working.cost.saturating_add(spent.get());
         let judged = judged.and_then(|judged| still(&is_wanted).map(|()| judged));
         waiting.request = request;
         let Verdict { kinds, is_partial, tally } = judged?;

@@ -22,7 +22,8 @@ use futures_core::Stream;
 use futures_util::StreamExt as _;
 use futures_util::future::Either;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
 use idhini_wire::{Described, google};
@@ -41,6 +42,8 @@ use routes::Route;
 const PREFIX_BYTES: usize = 5;
 /// Where the calls are.
 const PREFIX: &str = "/v1/";
+/// Where there is no call.
+const NOWHERE: &str = "/";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
@@ -82,19 +85,25 @@ where
         let next = self.0.clone();
         let mut ready = std::mem::replace(&mut self.0, next);
         Either::Right(Box::pin(async move {
-            let (route, request) = match translated(request) {
-                Ok(translated) => translated,
-                Err(refusal) => return Ok(refused(&refusal)),
-            };
-            let response = ready.call(request).await?;
-            Ok(answered(route, response).await)
+            let (mut parts, body) = request.into_parts();
+            match translated(&mut parts, body) {
+                Ok((route, body)) => {
+                    let response = ready.call(Request::from_parts(parts, body)).await?;
+                    Ok(answered(route, response).await)
+                }
+                Err(refusal) => {
+                    // It is counted and has its request id as any call that there is not.
+                    as_grpc(&mut parts, Uri::from_static(NOWHERE));
+                    let response = ready.call(Request::from_parts(parts, Body::empty())).await?;
+                    Ok(behind(refused(&refusal), response.headers()))
+                }
+            }
         }))
     }
 }
 
 /// The gRPC call that a JSON call stands for. Its body is read when the call is let in.
-fn translated(request: Request<Body>) -> Result<(Route, Request<Body>), Status> {
-    let (mut parts, body) = request.into_parts();
+fn translated(parts: &mut Parts, body: Body) -> Result<(Route, Body), Status> {
     let path = parts.uri.path();
     let route = routes::find(path)?;
     if parts.method != Method::POST {
@@ -105,12 +114,17 @@ fn translated(request: Request<Body>) -> Result<(Route, Request<Body>), Status> 
         false => streamed(whole(route.request.clone(), body)),
     };
     let uri = format!("/{}", route.call).parse();
-    parts.uri = uri.map_err(|_| Status::internal("a call's path is malformed"))?;
+    as_grpc(parts, uri.map_err(|_| Status::internal("a call's path is malformed"))?);
+    Ok((route, body))
+}
+
+fn as_grpc(parts: &mut Parts, uri: Uri) {
+    parts.uri = uri;
+    parts.method = Method::POST;
     parts.version = Version::HTTP_2;
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.insert(CONTENT_TYPE, GRPC);
     parts.headers.insert(TE, HeaderValue::from_static("trailers"));
-    Ok((route, Request::from_parts(parts, body)))
 }
 
 /// The one message that a body is.

@@ -58,7 +58,7 @@ pub(crate) async fn import<M: Into<v1::ImportBulkRelationshipsRequest>>(
     let mut stream = request.into_inner();
     let max = shared.limits.import_relationships_max;
     let mut relationships = Vec::new();
-    while let Some(message) = stream.message().await? {
+    while let Some(message) = stream.message().await.map_err(requests::broken_off)? {
         let message: v1::ImportBulkRelationshipsRequest = message.into();
         if message.relationships.len() > max - relationships.len() {
             return Err(Refusal::invalid(format!(

@@ -13,9 +13,19 @@ use idhini_wire::authzed::api::v1::ErrorReason;
 use idhini_wire::{member_name, object_id, type_name};
 use prost::Message as _;
 use prost_types::Struct;
+use tonic::{Code, Status};
 
 use crate::options::{CONTEXT_BYTES_MAX, Limits, METADATA_BYTES_MAX};
 use crate::refusal::Refusal;
+
+/// Why a client's stream has no next message. That its connection went away is no failure of the server, which the transport
+/// cannot tell from one that nobody knows.
+pub(crate) fn broken_off(status: Status) -> Status {
+    match status.code() {
+        Code::Unknown => Status::cancelled("the stream of the client broke off"),
+        _ => status,
+    }
+}
 
 /// A message field that the contract requires.
 pub(crate) fn required<T>(field: Option<T>, name: &str) -> Result<T, Refusal> {

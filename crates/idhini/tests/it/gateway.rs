@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+use crate::eyes::Seen;
 use crate::process::{KEY, SCHEMA, Server};
 
 async fn send(server: &Server, request: Request<Full<Bytes>>) -> Response<Incoming> {
@@ -27,6 +28,7 @@ fn post(path: &str, body: &str) -> Request<Full<Bytes>> {
 
 async fn told(response: Response<Incoming>) -> (u16, String) {
     assert_eq!(response.headers()["content-type"], "application/json");
+    assert!(response.headers().contains_key("x-request-id"));
     assert!(response.headers().keys().all(|name| response.headers().get_all(name).iter().count() == 1));
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -177,4 +179,47 @@ async fn whoever_may_not_call_over_grpc_may_not_here() {
             assert_eq!(told(response).await.0, status, "{path} {key:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_no_call_is_counted_as_such_and_reaches_no_service() {
+    let seen = Seen::start(&[]);
+    let check = "/authzed.api.v1.PermissionsService/CheckPermission";
+    for path in [check, "/v1/permissions/chek", "/v1/"] {
+        let mut request = post(path, "{}");
+        request.headers_mut().insert("x-request-id", "mine".parse().unwrap());
+        let response = send(&seen.server, request).await;
+        assert_eq!(
+            (response.status().as_u16(), response.headers()["x-request-id"].to_str().unwrap()),
+            (404, "mine"),
+            "{path}"
+        );
+    }
+    let others = "idhini_requests_total{service=\"other\",call=\"other\",code=\"UNIMPLEMENTED\"}";
+    assert_eq!(seen.metric(others), Some(3.0));
+    assert!(!seen.text().contains("call=\"CheckPermission\",code="));
+}
+
+/// As a command that finds a mistake in the middle of a file leaves; nothing of it is kept, and it is no failure of the server.
+#[tokio::test]
+async fn a_stream_that_breaks_off_is_the_clients_to_answer_for() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let server = Server::furnished();
+    let relationship = json!({ "resource": reference("document:half"), "relation": "viewer",
+        "subject": { "object": reference("user:tom") } });
+    let line = json!({ "relationships": [relationship] });
+    let mut stream = TcpStream::connect(&server.address).await.unwrap();
+    let head = format!(
+        "POST /v1/relationships/importbulk HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: 9999\r\n\r\n"
+    );
+    stream.write_all(format!("{head}{line}\n").as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("broke off"), "{answer}");
+    let (_, answer) = ask(&server, "/v1/permissions/check", &check("user:tom")).await;
+    assert_eq!(answer["permissionship"], json!("PERMISSIONSHIP_HAS_PERMISSION"));
+    let read = json!({ "relationshipFilter": { "resourceType": "document", "optionalResourceId": "half" } });
+    let (_, text) = told(send(&server, post("/v1/relationships/read", &read.to_string())).await).await;
+    assert_eq!(text, "");
 }

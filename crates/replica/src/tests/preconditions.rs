@@ -181,6 +181,69 @@ fn requests_of_one_batch_see_what_the_earlier_ones_of_it_changed() {
     assert!(batches.len() < 20, "{}", batches.len());
 }
 
+/// Whoever was judged first waits for the whole batch, so costly checks end it.
+#[test]
+fn a_batch_ends_when_its_checks_have_looked_at_much_however_many_wait() {
+    let world = World::new();
+    chain(&world, 60_000);
+    let check = vec![has_not("group:g0", "member", "user:nobody")];
+    let requests: Vec<Write> =
+        (0..40).map(|n| guarded(check.clone(), &format!("document:d{n}#viewer@user:tom"))).collect();
+    assert!(all_at_once(&world.namespace, requests).iter().all(Result::is_ok));
+    let appended = world.namespace.runtime.block_on(world.log.read(Revision(2), usize::MAX)).unwrap();
+    let mut writes = std::collections::BTreeMap::<u64, u32>::new();
+    appended.iter().for_each(|stored| *writes.entry(stored.writer.sequence).or_default() += 1);
+    // Each looks at 60,000 edges at least, twice with what leads to them.
+    assert!(writes.values().all(|count| *count <= 17), "{writes:?}");
+    assert!(writes.values().any(|count| *count > 1), "{writes:?}");
+}
+
+#[test]
+fn a_check_goes_by_the_schema_that_an_earlier_request_of_its_batch_wrote() {
+    let world = World::new();
+    world.touch(&["document:a#viewer@user:ann", "document:a#banned@user:ann"]);
+    let new = super::SCHEMA.replace("permission view = viewer - banned", "permission view = viewer");
+    let ask = |precondition, text| {
+        let (inner, write) = (Arc::clone(&world.namespace.inner), guarded(vec![precondition], text));
+        async move { inner.write(write, ALWAYS).await }
+    };
+    let (written, has, has_not) = world.namespace.runtime.block_on(async {
+        let schema = Arc::clone(&world.namespace.inner);
+        let schema = tokio::spawn(async move { schema.write_schema(new, ALWAYS).await });
+        let has = tokio::spawn(ask(has("document:a", "view", "user:ann"), "document:b#viewer@user:tom"));
+        let has_not =
+            tokio::spawn(ask(has_not("document:a", "view", "user:ann"), "document:c#viewer@user:tom"));
+        (schema.await.unwrap(), has.await.unwrap(), has_not.await.unwrap())
+    });
+    let schema = written.unwrap();
+    assert_eq!(has.unwrap(), schema.next());
+    assert!(matches!(has_not, Err(ReplicaError::PermissionPreconditionFailed { .. })), "{has_not:?}");
+    let after = Revision(schema.0 - 1);
+    let appended = world.namespace.runtime.block_on(world.log.read(after, usize::MAX)).unwrap();
+    assert_eq!(appended.iter().filter(|s| s.writer == appended[0].writer).count(), 2);
+}
+
+#[test]
+fn a_request_that_no_entry_holds_leaves_nothing_to_the_later_ones_of_its_batch() {
+    let world = World::with(Options { entry_bytes_max: 5_000, ..Options::default() });
+    let mut large = write(Operation::Touch, &["document:a#viewer@user:tom"]);
+    large.metadata = Context::from_json(&format!(r#"{{"why":"{}"}}"#, "x".repeat(9_000))).unwrap();
+    let free = vec![has_not("document:a", "view", "user:tom")];
+    let answers = all_at_once(
+        &world.namespace,
+        vec![
+            write(Operation::Touch, &["document:z#viewer@user:tom"]),
+            large,
+            guarded(free.clone(), "document:a#viewer@user:tom"),
+            guarded(free, "document:b#viewer@user:tom"),
+        ],
+    );
+    assert!(matches!(answers[1], Err(ReplicaError::TooLarge { .. })), "{answers:?}");
+    assert!(answers[2].is_ok(), "{answers:?}");
+    assert!(matches!(answers[3], Err(ReplicaError::PermissionPreconditionFailed { .. })), "{answers:?}");
+    assert_eq!(world.texts(), ["document:a#viewer@user:tom", "document:z#viewer@user:tom"]);
+}
+
 fn all_at_once(namespace: &Driven, requests: Vec<Write>) -> Vec<Result<Revision, ReplicaError>> {
     namespace.runtime.block_on(async {
         let ask = |request| {

@@ -19,11 +19,14 @@ use idhini_wire::idhini::v1::check_stream_request::Request as Asking;
 use idhini_wire::idhini::v1::check_stream_response::Response as Answering;
 use tokio::task::{JoinError, JoinSet};
 use tonic::{Code, Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
 use crate::checks::{Asked, partial_caveat_info, permissionship};
 use crate::lookups::Answers;
 use crate::pin::{Shared, When};
 use crate::refusal::Refusal;
+use crate::requests;
+use crate::telemetry;
 use crate::watch::Stopping;
 
 /// Checks of one stream that are read and not answered.
@@ -69,14 +72,14 @@ pub(crate) fn check_stream(
                     }
                 }
                 Event::Stopping => (is_open, is_stopping) = (false, true),
-                Event::Read(read) => match read?.map(|message| message.request) {
+                Event::Read(read) => match read.map_err(requests::broken_off)?.map(|message| message.request) {
                     None => is_open = false,
                     Some(Some(Asking::Settings(given))) if is_first => settings = Some(given),
                     Some(Some(Asking::Settings(_))) => {
                         Err(Refusal::invalid("`settings` stands in the first message of a stream only"))?;
                     }
                     Some(Some(Asking::Check(item))) => {
-                        running.spawn(answer(shared.clone(), when, settings.clone(), item));
+                        running.spawn(telemetry::carried(answer(shared.clone(), when, settings.clone(), item)));
                     }
                     Some(None) => {
                         Err(Refusal::invalid("a message of a stream has neither `settings` nor a `check`"))?;
@@ -130,7 +133,10 @@ async fn check(
     let pinned = shared.pin(consistency, when).await?;
     let snapshot = pinned.snapshot(&asked.resource.object_type)?;
     let mut check = Check::open(snapshot, asked.question(), shared.question_limits())?;
-    let answer = when.deadline.drive_by(FUEL, |fuel| check.advance(fuel)).await?;
+    let evaluating = when.deadline.drive_by(FUEL, |fuel| check.advance(fuel));
+    let answered = evaluating.instrument(telemetry::evaluation_span()).await;
+    telemetry::checked(check.cost());
+    let answer = answered?;
     Ok(v1::CheckStreamAnswer {
         checked_at: pinned.zed_token(),
         permissionship: permissionship(answer.permissionship) as i32,

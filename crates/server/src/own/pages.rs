@@ -13,13 +13,14 @@ use idhini_wire::idhini::v1;
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, FUEL};
 use crate::lookups::{self, AskedResources, AskedSubjects, next};
 use crate::options::STREAMED_BYTES_MAX;
 use crate::pin::{Cursors, Shared, When};
 use crate::refusal::Refusal;
 use crate::relationships::{self, Batch, PORTION_ROWS, portion};
 use crate::requests;
+use crate::telemetry;
 
 /// Edges that one page of relationships looks at; beyond it the page ends where it is.
 const PAGE_EDGES_MAX: u64 = 1_000_000;
@@ -85,7 +86,11 @@ pub(crate) async fn resources(
     })?;
     let mut lookup = asked.open(cursors.pinned(), after, shared.question_limits())?;
     let mut found = Found::new(rows_max);
-    while let Some(one) = next(when.deadline, |fuel| lookup.advance(fuel)).await? {
+    let mut pace = Pace::new(when.deadline);
+    loop {
+        let one = next(when.deadline, |fuel| lookup.advance(fuel)).await;
+        pace.at(lookup.cost()).await?;
+        let Some(one) = one? else { break };
         found.push(v1::FoundResource {
             resource_object_id: one.object_id,
             permissionship: lookups::lookup_permissionship(&one.answer) as i32,
@@ -125,7 +130,11 @@ pub(crate) async fn subjects(
     })?;
     let mut lookup = asked.open(cursors.pinned(), after, shared.question_limits())?;
     let mut found = Found::new(rows_max);
-    while let Some(one) = next(when.deadline, |fuel| lookup.advance(fuel)).await? {
+    let mut pace = Pace::new(when.deadline);
+    loop {
+        let one = next(when.deadline, |fuel| lookup.advance(fuel)).await;
+        pace.at(lookup.cost()).await?;
+        let Some(one) = one? else { break };
         if !asked.admits(&one) {
             continue;
         }
@@ -141,6 +150,30 @@ pub(crate) async fn subjects(
     let looked_up_at = cursors.pinned().zed_token();
     let Found { items: subjects, next_cursor, .. } = found;
     Ok(Response::new(v1::LookupSubjectsResponse { looked_up_at, subjects, next_cursor }))
+}
+
+/// A lookup whose answers come quickly has no pause of its own.
+struct Pace {
+    deadline: Deadline,
+    charged: u64,
+    paused: u64,
+}
+
+impl Pace {
+    fn new(deadline: Deadline) -> Pace {
+        Pace { deadline, charged: 0, paused: 0 }
+    }
+
+    /// The lookup has spent so much: charges it, and lets others run if it was long since the last time.
+    async fn at(&mut self, cost: u64) -> Result<(), Refusal> {
+        telemetry::charge(cost - self.charged);
+        self.charged = cost;
+        if cost - self.paused >= FUEL {
+            self.paused = cost;
+            self.deadline.pause().await?;
+        }
+        Ok(())
+    }
 }
 
 /// A page of a lookup being filled.

@@ -44,6 +44,17 @@ pub(super) fn with(work: impl FnOnce(&Call)) {
     let _ = CALL.try_with(|call| work(call));
 }
 
+/// A part of the call that runs here which another task does: it is charged and told of as the rest.
+pub(crate) fn carried<T>(part: impl Future<Output = T>) -> impl Future<Output = T> {
+    let call = CALL.try_with(Arc::clone).ok();
+    async move {
+        match call {
+            Some(call) => call.run(part).await,
+            None => part.await,
+        }
+    }
+}
+
 impl Call {
     /// Begins a call of this path.
     pub(crate) fn begin(
@@ -137,7 +148,7 @@ impl Call {
         }
         // Ending what would not end by itself is how a server stops.
         let is_expected =
-            code == Code::Unavailable && row.is_watch() && self.telemetry.readiness.is_stopping();
+            code == Code::Unavailable && row.is_ended_by_stopping() && self.telemetry.readiness.is_stopping();
         if is_ours && !is_expected {
             self.tell_failed(row, code, took);
             return;

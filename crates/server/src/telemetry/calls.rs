@@ -45,6 +45,9 @@ const OTHER: &str = "other";
 /// The service whose calls last as long as somebody watches.
 const WATCH: (&str, &str) = ("authzed.api.v1.WatchService", "Watch");
 
+/// A stream that lasts as long as its client has something to ask.
+const CHECKS: (&str, &str) = ("idhini.v1.PermissionsService", "CheckStream");
+
 /// All calls.
 #[derive(Debug)]
 pub(super) struct Calls {
@@ -77,6 +80,11 @@ impl Row {
     /// Whether each of these calls is a watcher.
     pub(super) fn is_watch(&self) -> bool {
         (self.service.as_str(), self.call.as_str()) == WATCH
+    }
+
+    /// Whether these calls end when the server is told to stop, by being told that it is unavailable.
+    pub(super) fn is_ended_by_stopping(&self) -> bool {
+        self.is_watch() || (self.service.as_str(), self.call.as_str()) == CHECKS
     }
 }
 
@@ -139,6 +147,11 @@ mod tests {
             ("authzed.api.v1.PermissionsService", "CheckPermission")
         );
         assert!(calls.row(calls.find("/authzed.api.v1.WatchService/Watch")).unwrap().is_watch());
+        let ended = |path| calls.row(calls.find(path)).unwrap().is_ended_by_stopping();
+        assert!(
+            ended("/authzed.api.v1.WatchService/Watch") && ended("/idhini.v1.PermissionsService/CheckStream")
+        );
+        assert!(!ended(path));
         for path in
             ["/grpc.health.v1.Health/Check", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"]
         {

@@ -22,7 +22,7 @@ use ::http::HeaderMap;
 use tracing::Span;
 
 use self::budget::LineBudget;
-pub(crate) use self::call::{Call, Finished};
+pub(crate) use self::call::{Call, Finished, carried};
 use self::calls::Calls;
 pub use self::exposition::Process;
 use self::histogram::Histogram;

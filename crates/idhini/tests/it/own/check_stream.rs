@@ -386,3 +386,18 @@ async fn a_server_that_stops_answers_what_it_has_read_and_says_so() {
     assert_eq!(stream.next().await.unwrap_err().code(), Code::Unavailable);
     stopping.join().unwrap();
 }
+
+#[tokio::test]
+async fn what_the_checks_of_a_stream_visited_is_told_behind_it_as_behind_any_call() {
+    const LENGTH: usize = 1_000;
+    let server = slow(LENGTH).await;
+    let mut stream = Stream::open(&server).await;
+    stream.ask(asking(slow_item(1))).await;
+    assert_eq!(stream.answer().await.0, 1);
+    let Stream { sender, mut answers } = stream;
+    drop(sender);
+    assert!(answers.message().await.unwrap().is_none());
+    let behind = answers.trailers().await.unwrap().unwrap();
+    let visited = behind.get("io.spicedb.respmeta.dispatchedoperationscount").unwrap();
+    assert!(visited.to_str().unwrap().parse::<usize>().unwrap() > LENGTH, "{visited:?}");
+}

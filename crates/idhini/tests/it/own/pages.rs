@@ -363,3 +363,27 @@ async fn as_of_a_moment_reads_answer_what_was_so_then() {
     let both = v1::ReadRelationshipsRequest { consistency, ..read };
     assert_eq!(own.read_relationships(both).await.unwrap_err().code(), Code::InvalidArgument);
 }
+
+#[tokio::test]
+async fn what_a_page_of_a_lookup_visited_is_told_behind_it() {
+    let (server, _) = crowded().await;
+    let mut client = own(&server).await;
+    let resources = v1::LookupResourcesRequest {
+        resource_object_type: "document".to_owned(),
+        permission: "view".to_owned(),
+        subject: subject("user:u1"),
+        ..Default::default()
+    };
+    let subjects = v1::LookupSubjectsRequest {
+        resource: object("document:d2"),
+        permission: "view".to_owned(),
+        subject_object_type: "user".to_owned(),
+        ..Default::default()
+    };
+    let resources = client.lookup_resources(resources).await.unwrap();
+    let subjects = client.lookup_subjects(subjects).await.unwrap();
+    for behind in [resources.metadata(), subjects.metadata()] {
+        let visited = behind.get("io.spicedb.respmeta.dispatchedoperationscount").unwrap();
+        assert!(visited.to_str().unwrap().parse::<u32>().unwrap() > PEOPLE, "{visited:?}");
+    }
+}
