@@ -37,13 +37,6 @@ fn results() -> u64 {
     std::env::var(RESULTS_VARIABLE).map_or(RESULTS, |text| text.parse().unwrap())
 }
 
-/// Of the process, in bytes.
-fn memory(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
 /// One user on many documents, and many users on one.
 async fn crowded(results: u64) -> Server {
     let server = Server::start(&[]);
@@ -131,7 +124,7 @@ async fn a_reader_that_does_not_take_its_answers_costs_a_bounded_memory_and_gets
         begin(&server, kind).await.next().await.unwrap();
     }
     for kind in KINDS {
-        let before = memory(&server);
+        let before = server.memory();
         let mut idle = Vec::new();
         for _ in 0..READERS {
             let mut reading = begin(&server, kind).await;
@@ -142,7 +135,7 @@ async fn a_reader_that_does_not_take_its_answers_costs_a_bounded_memory_and_gets
         let mut grown = 0;
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_millis(150)).await;
-            let now = memory(&server).saturating_sub(before);
+            let now = server.memory().saturating_sub(before);
             if now <= grown {
                 break;
             }
