@@ -124,16 +124,17 @@ impl ReflectionFilter {
     }
 
     fn wants_definition(&self, name: &str) -> bool {
-        self.caveat.is_none() && is_prefix(self.definition.as_deref(), name)
+        self.definition.as_deref().is_some_and(|prefix| name.starts_with(prefix))
     }
 
     fn wants_caveat(&self, name: &str) -> bool {
-        self.definition.is_none() && is_prefix(self.caveat.as_deref(), name)
+        self.caveat.as_deref().is_some_and(|prefix| name.starts_with(prefix))
     }
 }
 
 impl Schema {
-    /// The schema as data: all of it without filters, else what at least one of them asks for.
+    /// The schema as data: all of it without filters, else what at least one of them asks for. A filter without a field
+    /// asks for nothing.
     ///
     /// Filters for relations (permissions) hold for the definitions that the same filter names; of those, only
     /// relations (permissions) that one of them asks for are answered.
@@ -142,7 +143,10 @@ impl Schema {
     /// [`ReflectionFilterError`] with the first filter that makes no sense.
     pub fn reflect(&self, filters: &[ReflectionFilter]) -> Result<SchemaReflection, ReflectionFilterError> {
         filters.iter().try_for_each(ReflectionFilter::check)?;
-        let all = [ReflectionFilter::default()];
+        let all = [
+            ReflectionFilter { definition: Some(String::new()), ..ReflectionFilter::default() },
+            ReflectionFilter { caveat: Some(String::new()), ..ReflectionFilter::default() },
+        ];
         let filters = if filters.is_empty() { &all[..] } else { filters };
         let mut reflection = SchemaReflection::default();
         for definition in &self.definitions {
@@ -170,10 +174,6 @@ fn filtered(definition: &Definition, filters: &[&ReflectionFilter]) -> Definitio
     reflection.relations.retain(|relation| wants(&relations, &relation.name));
     reflection.permissions.retain(|permission| wants(&permissions, &permission.name));
     reflection
-}
-
-fn is_prefix(prefix: Option<&str>, name: &str) -> bool {
-    prefix.is_none_or(|prefix| name.starts_with(prefix))
 }
 
 impl DefinitionReflection {

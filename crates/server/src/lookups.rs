@@ -116,7 +116,8 @@ impl AskedResources {
     pub(crate) fn of(message: v1::LookupResourcesRequest) -> Result<AskedResources, Refusal> {
         Ok(AskedResources {
             resource_type: type_name(message.resource_object_type, "resource_object_type")?,
-            permission: requests::permission(message.permission)?,
+            // Unlike in the other questions, a missing one is malformed.
+            permission: member_name(message.permission, "permission")?,
             subject: requests::one_subject(message.subject, "subject_id", "look up the resources")?,
             context: requests::context(message.context)?,
         })

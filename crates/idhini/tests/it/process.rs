@@ -124,6 +124,13 @@ impl Server {
         self.child.id()
     }
 
+    /// What is resident of the process, in bytes.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     /// Ends it without a word.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

@@ -349,6 +349,8 @@ async fn lookups() {
         "UNKNOWN_DEFINITION",
         &[],
     );
+    let nameless = v1::LookupResourcesRequest { permission: String::new(), ..resources("user:a", 0) };
+    refused(first(client.lookup_resources(nameless).await).await, InvalidArgument, "", &[]);
     let subjects = v1::LookupSubjectsRequest {
         resource: object("document:a"),
         permission: "view".to_owned(),
@@ -417,4 +419,9 @@ async fn schemas() {
         v1::ReflectionSchemaFilter { optional_relation_name_filter: "view".to_owned(), ..Default::default() };
     let reflect = v1::ReflectSchemaRequest { optional_filters: vec![filter], ..Default::default() };
     refused(client.reflect_schema(reflect).await, InvalidArgument, "INVALID_FILTER", &["filter"]);
+    // Not refused, but matching nothing.
+    let optional_filters = vec![v1::ReflectionSchemaFilter::default()];
+    let reflect = v1::ReflectSchemaRequest { optional_filters, ..Default::default() };
+    let answer = client.reflect_schema(reflect).await.unwrap().into_inner();
+    assert!(answer.definitions.is_empty() && answer.caveats.is_empty());
 }

@@ -1,4 +1,4 @@
-//! What does a reader cost that takes its answers slowly, or not at all?
+//! What does a reader cost that takes its answers slowly, or not at all, or page by page?
 //!
 //! Each kind of stream has as many answers as there are results; none of them may be held for a reader that does not
 //! take them. A quick run has fewer results than a long one, so that what is counted is the difference.
@@ -15,6 +15,8 @@ use crate::process::{Server, object, of_type, relationship, subject, with_key};
 /// Results of a quick run, and the variable that says how many else.
 const RESULTS: u64 = 60_000;
 const RESULTS_VARIABLE: &str = "IDHINI_RESULTS";
+/// Results of a page.
+const PAGE: u32 = 1_000;
 /// Readers of each kind, each on a connection of its own.
 const READERS: u64 = 3;
 /// A connection's buffers, a portion of answers, a message being made.
@@ -35,13 +37,6 @@ definition document {
 
 fn results() -> u64 {
     std::env::var(RESULTS_VARIABLE).map_or(RESULTS, |text| text.parse().unwrap())
-}
-
-/// Of the process, in bytes.
-fn memory(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
 /// One user on many documents, and many users on one.
@@ -85,6 +80,24 @@ impl Reading {
 
 const KINDS: [&str; 4] = ["read", "lookup of resources", "lookup of subjects", "export"];
 
+fn resources() -> v1::LookupResourcesRequest {
+    v1::LookupResourcesRequest {
+        resource_object_type: "document".to_owned(),
+        permission: "view".to_owned(),
+        subject: subject("user:tom"),
+        ..Default::default()
+    }
+}
+
+fn subjects() -> v1::LookupSubjectsRequest {
+    v1::LookupSubjectsRequest {
+        resource: object("document:all"),
+        permission: "view".to_owned(),
+        subject_object_type: "user".to_owned(),
+        ..Default::default()
+    }
+}
+
 async fn begin(server: &Server, kind: &str) -> Reading {
     let channel: Channel =
         Endpoint::from_shared(format!("http://{}", server.address)).unwrap().connect().await.unwrap();
@@ -98,22 +111,10 @@ async fn begin(server: &Server, kind: &str) -> Reading {
             Reading::Rows(client.read_relationships(request).await.unwrap().into_inner())
         }
         "lookup of resources" => {
-            let request = v1::LookupResourcesRequest {
-                resource_object_type: "document".to_owned(),
-                permission: "view".to_owned(),
-                subject: subject("user:tom"),
-                ..Default::default()
-            };
-            Reading::Resources(client.lookup_resources(request).await.unwrap().into_inner())
+            Reading::Resources(client.lookup_resources(resources()).await.unwrap().into_inner())
         }
         "lookup of subjects" => {
-            let request = v1::LookupSubjectsRequest {
-                resource: object("document:all"),
-                permission: "view".to_owned(),
-                subject_object_type: "user".to_owned(),
-                ..Default::default()
-            };
-            Reading::Subjects(client.lookup_subjects(request).await.unwrap().into_inner())
+            Reading::Subjects(client.lookup_subjects(subjects()).await.unwrap().into_inner())
         }
         _ => {
             let request = v1::ExportBulkRelationshipsRequest::default();
@@ -131,7 +132,7 @@ async fn a_reader_that_does_not_take_its_answers_costs_a_bounded_memory_and_gets
         begin(&server, kind).await.next().await.unwrap();
     }
     for kind in KINDS {
-        let before = memory(&server);
+        let before = server.memory();
         let mut idle = Vec::new();
         for _ in 0..READERS {
             let mut reading = begin(&server, kind).await;
@@ -142,7 +143,7 @@ async fn a_reader_that_does_not_take_its_answers_costs_a_bounded_memory_and_gets
         let mut grown = 0;
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_millis(150)).await;
-            let now = memory(&server).saturating_sub(before);
+            let now = server.memory().saturating_sub(before);
             if now <= grown {
                 break;
             }
@@ -179,6 +180,82 @@ async fn a_reader_that_does_not_take_its_answers_costs_a_bounded_memory_and_gets
         };
         assert_eq!(got, wanted, "{kind}");
         say(&format!("{kind}: the rest took {:?}", begun.elapsed()));
+    }
+}
+
+/// Of one page: how many results it has, the cursor behind it, and what it visited, in edges.
+async fn page(
+    server: &Server,
+    kind: &str,
+    optional_limit: u32,
+    optional_cursor: Option<v1::Cursor>,
+) -> (u64, Option<v1::Cursor>, u64) {
+    macro_rules! read {
+        ($call:expr) => {{
+            let mut stream = $call.await.unwrap().into_inner();
+            let (mut count, mut behind) = (0, None);
+            while let Some(message) = stream.message().await.unwrap() {
+                (count, behind) = (count + 1, message.after_result_cursor);
+            }
+            let trailers = stream.trailers().await.unwrap().unwrap();
+            let cost = trailers.get("io.spicedb.respmeta.dispatchedoperationscount").unwrap();
+            (count, behind, cost.to_str().unwrap().parse().unwrap())
+        }};
+    }
+    let mut client = server.permissions().await;
+    match kind {
+        "read" => {
+            let relationship_filter = Some(of_type("document"));
+            read!(client.read_relationships(v1::ReadRelationshipsRequest {
+                relationship_filter,
+                optional_limit,
+                optional_cursor,
+                ..Default::default()
+            }))
+        }
+        "lookup of resources" => {
+            let limits = v1::LookupResourcesRequest { optional_limit, optional_cursor, ..resources() };
+            read!(client.lookup_resources(limits))
+        }
+        _ => {
+            let optional_concrete_limit = optional_limit;
+            let limits = v1::LookupSubjectsRequest { optional_concrete_limit, optional_cursor, ..subjects() };
+            read!(client.lookup_subjects(limits))
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_cost_the_same_wherever_they_are() {
+    let results = results();
+    let server = crowded(results).await;
+    for (kind, wanted) in [(KINDS[0], 2 * results), (KINDS[1], results), (KINDS[2], results)] {
+        let (mut all, mut cursor) = (0, None);
+        let mut costs = Vec::new();
+        let mut times = Vec::new();
+        loop {
+            let begun = tokio::time::Instant::now();
+            let (count, behind, cost) = page(&server, kind, PAGE, cursor.take()).await;
+            if count == 0 {
+                break;
+            }
+            times.push(begun.elapsed());
+            costs.push(cost);
+            all += count;
+            cursor = behind;
+        }
+        assert_eq!(all, wanted, "{kind}");
+        let (first, last) = (costs[0], costs[costs.len() - 1]);
+        times.sort_unstable();
+        let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
+        say(&format!(
+            "{kind}: {} pages of {PAGE}, median {median:?}, slowest {slowest:?}; edges of the first {first}, of the last {last}",
+            times.len()
+        ));
+        // Reads are not charged in edges. A page of a lookup visits all that the lookup does, as the first one.
+        let dearest = costs.iter().max().unwrap();
+        let is_free = kind == KINDS[0];
+        assert!(is_free == (first == 0) && *dearest <= 2 * first, "{kind}: {first} edges, then {dearest}");
     }
 }
 

@@ -70,7 +70,10 @@ fn everything_is_reflected_with_its_comments() {
     let all = "doc(parent,org,owner,viewer|selfie,view,edit,both,none) folder(parent,org,viewer,banned|view,zed) \
                group(member,open|) org(admin|manage) user(|) abb cav";
     assert_eq!(names(&schema, &[]), all);
-    assert_eq!(names(&schema, &[ReflectionFilter::default()]), all);
+    // A filter that asks for nothing gets nothing, also beside others.
+    assert_eq!(names(&schema, &[ReflectionFilter::default()]), "");
+    let user = ReflectionFilter { definition: Some("user".to_owned()), ..ReflectionFilter::default() };
+    assert_eq!(names(&schema, &[ReflectionFilter::default(), user]), "user(|)");
     let reflection = schema.reflect(&[]).unwrap();
     let group = &reflection.definitions[2];
     assert_eq!(group.comment, "// group doc\n/* two */");

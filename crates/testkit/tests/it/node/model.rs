@@ -113,12 +113,28 @@ pub struct Matching {
     pub user: Option<String>,
 }
 
+/// What a write is done under.
+#[derive(Debug, Clone)]
+pub enum Condition {
+    /// Whether anything matches.
+    Matches(bool, Matching),
+    /// Whether a subject has a permission. The permission is a relation that admits nothing but plain users, so that
+    /// it is had by whom this relationship is about.
+    Has(bool, Relationship),
+}
+
 /// What is asked of a namespace.
 #[derive(Debug, Clone)]
 pub enum Asked {
     Write {
         updates: Vec<(Doing, Relationship)>,
-        condition: Option<(bool, Matching)>,
+        condition: Option<Condition>,
+    },
+    /// That the relation of one resource holds exactly these, unless that takes more changes.
+    Set {
+        relation: Matching,
+        members: Vec<Relationship>,
+        changes_max: usize,
     },
     Import(Vec<Relationship>),
     Delete {
@@ -163,11 +179,14 @@ impl State {
                 if !updates.iter().all(admitted) {
                     return None;
                 }
-                if let Some((must_match, matching)) = condition {
-                    let has = self.matching(matching, now)?.next().is_some();
-                    if has != *must_match {
-                        return None;
+                match condition {
+                    Some(Condition::Matches(wanted, matching)) => {
+                        (self.matching(matching, now)?.next().is_some() == *wanted).then_some(())?;
                     }
+                    Some(Condition::Has(wanted, asked)) => {
+                        (self.admits(asked) && self.counts(&key(asked), now) == *wanted).then_some(())?;
+                    }
+                    None => {}
                 }
                 let keys: Vec<Arc<str>> = updates.iter().map(|(_, relationship)| key(relationship)).collect();
                 if (1..keys.len()).any(|at| keys[..at].contains(&keys[at])) {
@@ -179,6 +198,27 @@ impl State {
                         Doing::Delete => drop(next.relationships.remove(&key)),
                         _ => drop(next.relationships.insert(key, Arc::new(relationship.clone()))),
                     }
+                }
+            }
+            Asked::Set { relation, members, changes_max } => {
+                let wanted: BTreeMap<Arc<str>, &Relationship> =
+                    members.iter().map(|member| (key(member), member)).collect();
+                if wanted.len() < members.len() || !members.iter().all(|member| self.admits(member)) {
+                    return None;
+                }
+                let gone: Vec<Arc<str>> = self
+                    .matching(relation, now)?
+                    .filter(|(key, _)| !wanted.contains_key(*key))
+                    .map(|(key, _)| key.clone())
+                    .collect();
+                gone.iter().for_each(|key| drop(next.relationships.remove(key)));
+                let mut changes = gone.len();
+                for (key, member) in wanted {
+                    let before = next.relationships.insert(key, Arc::new(member.clone()));
+                    changes += usize::from(before.is_none_or(|before| *before != *member));
+                }
+                if changes > *changes_max {
+                    return None;
                 }
             }
             Asked::Import(relationships) => {

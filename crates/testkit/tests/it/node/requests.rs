@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use idhini_engine::EngineError;
 use idhini_model::{CaveatUse, Context, Relationship, ResourceRef, SubjectRef, Timestamp};
 use idhini_replica::{
-    CounterChange, Delete, Filter, IdFilter, Namespace, Operation, Precondition, RelationFilter,
-    ReplicaError, SubjectFilter, Update, Wanted, Write,
+    CounterChange, Delete, Filter, IdFilter, Member, Namespace, Operation, PermissionQuestion, Precondition,
+    RelationFilter, ReplicaError, SetRelation, SubjectFilter, Update, Wanted, Write,
 };
 use idhini_testkit::rng::Rng;
 
-use super::model::{Asked, Doing, Matching, SCHEMAS, State};
+use super::model::{Asked, Condition, Doing, Matching, SCHEMAS, State};
 
 const DOCUMENTS: usize = 14;
 const USERS: usize = 8;
@@ -48,7 +49,12 @@ impl Outcome {
                 | ReplicaError::AlreadyExists { .. }
                 | ReplicaError::DuplicateUpdate { .. }
                 | ReplicaError::PreconditionFailed { .. }
+                | ReplicaError::PermissionPreconditionFailed { .. }
+                | ReplicaError::Unanswerable(
+                    EngineError::UnknownDefinition { .. } | EngineError::UnknownMember { .. },
+                )
                 | ReplicaError::TooManyToDelete { .. }
+                | ReplicaError::TooManyToSet { .. }
                 | ReplicaError::Orphans { .. }
                 | ReplicaError::CounterRegistered { .. }
                 | ReplicaError::CounterNotRegistered { .. }
@@ -74,6 +80,10 @@ pub async fn ask(namespace: &Arc<Namespace>, asked: Asked) -> Outcome {
     let wanted = Wanted::always();
     let answer = match asked {
         Asked::Write { updates, condition } => namespace.write(write_of(updates, condition), wanted).await,
+        Asked::Set { relation, members, changes_max } => {
+            let set = namespace.set_relation(set_of(relation, members, changes_max), wanted).await;
+            set.map(|set| set.revision)
+        }
         Asked::Import(relationships) => namespace.import(relationships, wanted).await,
         Asked::Delete { matching, limit } => {
             let request = Delete { filter: filter_of(&matching), limit, ..Delete::default() };
@@ -92,7 +102,19 @@ pub async fn ask(namespace: &Arc<Namespace>, asked: Asked) -> Outcome {
     Outcome::of(answer.map(|revision| revision.0))
 }
 
-fn write_of(updates: Vec<(Doing, Relationship)>, condition: Option<(bool, Matching)>) -> Write {
+fn set_of(relation: Matching, members: Vec<Relationship>, changes_max: usize) -> SetRelation {
+    let member = |Relationship { subject, caveat, expires_at, .. }| Member { subject, caveat, expires_at };
+    SetRelation {
+        resource: ResourceRef::new(relation.resource_type, relation.resource_id.unwrap()),
+        relation: relation.relation.unwrap(),
+        members: members.into_iter().map(member).collect(),
+        preconditions: Vec::new(),
+        changes_max,
+        metadata: Context::default(),
+    }
+}
+
+fn write_of(updates: Vec<(Doing, Relationship)>, condition: Option<Condition>) -> Write {
     let update = |(doing, relationship)| {
         let operation = match doing {
             Doing::Create => Operation::Create,
@@ -101,9 +123,17 @@ fn write_of(updates: Vec<(Doing, Relationship)>, condition: Option<(bool, Matchi
         };
         Update { operation, relationship }
     };
-    let precondition = |(must_match, matching)| match must_match {
-        true => Precondition::MustMatch(filter_of(&matching)),
-        false => Precondition::MustNotMatch(filter_of(&matching)),
+    let question = |asked: Relationship| PermissionQuestion {
+        resource: asked.resource,
+        permission: asked.relation,
+        subject: asked.subject,
+        context: Context::default(),
+    };
+    let precondition = |condition| match condition {
+        Condition::Matches(true, matching) => Precondition::MustMatch(filter_of(&matching)),
+        Condition::Matches(false, matching) => Precondition::MustNotMatch(filter_of(&matching)),
+        Condition::Has(true, asked) => Precondition::MustHave(question(asked)),
+        Condition::Has(false, asked) => Precondition::MustNotHave(question(asked)),
     };
     Write {
         updates: updates.into_iter().map(update).collect(),
@@ -133,7 +163,7 @@ pub fn filter_of(matching: &Matching) -> Filter {
 /// Draws a request for a namespace that stands like this.
 pub fn draw(rng: &mut Rng, log: u64, state: &State, now: i64) -> Asked {
     let Some(schema) = state.schema else { return Asked::Schema(rng.below(SCHEMAS.len())) };
-    match rng.weighted(&[70, 9, 7, 6, 5]) {
+    match rng.weighted(&[64, 9, 7, 6, 5, 6]) {
         0 => draw_write(rng, schema, state, now),
         1 if log == BROAD => Asked::Import(draw_broad(rng)),
         1 => {
@@ -154,6 +184,7 @@ pub fn draw(rng: &mut Rng, log: u64, state: &State, now: i64) -> Asked {
             Asked::Delete { matching: draw_matching(rng, log, state), limit }
         }
         3 => Asked::Schema(rng.below(SCHEMAS.len())),
+        4 => draw_set(rng, schema, state, now),
         _ => {
             let name = format!("counter{}", rng.below(COUNTERS));
             // What is there is mostly taken away, what is not mostly registered.
@@ -186,8 +217,55 @@ fn draw_write(rng: &mut Rng, schema: usize, state: &State, now: i64) -> Asked {
         };
         updates.push((doing, chosen));
     }
-    let condition = rng.chance(25).then(|| (rng.chance(50), draw_matching(rng, 0, state)));
+    let condition = rng.chance(25).then(|| match rng.chance(40) {
+        true => Condition::Has(rng.chance(50), draw_question(rng, state)),
+        false => Condition::Matches(rng.chance(50), draw_matching(rng, 0, state)),
+    });
     Asked::Write { updates, condition }
+}
+
+/// Whether somebody is banned, or views a folder: mostly of what is stored, for otherwise nobody would.
+fn draw_question(rng: &mut Rng, state: &State) -> Relationship {
+    let plain = |stored: &&Arc<Relationship>| {
+        let member = (stored.resource.object_type.as_str(), stored.relation.as_str());
+        [("document", "banned"), ("folder", "viewer")].contains(&member)
+    };
+    let stored: Vec<_> = state.relationships.values().filter(plain).collect();
+    if !stored.is_empty() && rng.chance(60) {
+        return (**rng.pick(&stored)).as_ref().clone();
+    }
+    let resource = ResourceRef::new("document", format!("d{}", rng.below(DOCUMENTS)));
+    Relationship::new(resource, "banned", SubjectRef::object("user", format!("u{}", rng.below(USERS))))
+}
+
+/// A relation to be made to hold some of what it has and some of what it has not.
+fn draw_set(rng: &mut Rng, schema: usize, state: &State, now: i64) -> Asked {
+    let of = relationship(rng, schema, now);
+    let is_there =
+        |stored: &&Arc<Relationship>| stored.resource == of.resource && stored.relation == of.relation;
+    let mut members: Vec<Relationship> = Vec::new();
+    for stored in state.relationships.values().filter(is_there) {
+        let counts = stored.expires_at.is_none_or(|at| at > Timestamp::from_seconds(now));
+        if counts && rng.chance(50) {
+            members.push((**stored).clone());
+        }
+    }
+    for _ in 0..rng.below(12) {
+        let Relationship { subject, caveat, expires_at, resource, relation } = relationship(rng, schema, now);
+        // Of another relation, but mostly a subject for this one too; now and then the same one twice.
+        if (&resource.object_type, &relation) == (&of.resource.object_type, &of.relation) || rng.chance(3) {
+            let (resource, relation) = (of.resource.clone(), of.relation.clone());
+            members.push(Relationship { resource, relation, subject, caveat, expires_at });
+        }
+    }
+    let relation = Matching {
+        resource_type: of.resource.object_type.clone(),
+        resource_id: Some(of.resource.object_id.clone()),
+        is_prefix: false,
+        relation: Some(of.relation.clone()),
+        user: None,
+    };
+    Asked::Set { relation, members, changes_max: if rng.chance(20) { 1 } else { 1_000 } }
 }
 
 /// Many with long ids, or a few with very long contexts, whose entry takes several chunks.

@@ -48,6 +48,8 @@ const EXPECTED: &[&str] = &[
     "trim",
     "whole image",
     "write",
+    "write under a check",
+    "relation set",
 ];
 
 #[test]

@@ -17,7 +17,7 @@ use idhini_testkit::rng::Rng;
 use tokio::runtime::Runtime;
 
 use super::compare::compare;
-use super::model::{Asked, Doing, HISTORY_SECONDS, Past};
+use super::model::{Asked, Condition, Doing, HISTORY_SECONDS, Past};
 use super::requests::{Outcome, ask, draw};
 use super::running::{Job, Running, Surroundings, Within, drive, drive_one};
 
@@ -283,7 +283,9 @@ impl World {
         let name = match (asked, verdict.as_deref()) {
             (_, None) => "refused",
             (_, Some([])) => "changes nothing",
+            (Asked::Write { condition: Some(Condition::Has(..)), .. }, _) => "write under a check",
             (Asked::Write { .. }, _) => "write",
+            (Asked::Set { .. }, _) => "relation set",
             (Asked::Import(_), _) => "import",
             (Asked::Delete { .. }, _) => "filtered delete",
             (Asked::Schema(_), Some([_])) if made.state.relationships.is_empty() => "first schema",
