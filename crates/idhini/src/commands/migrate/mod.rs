@@ -161,8 +161,9 @@ async fn moved(asked: Asked<'_>, migrate: &Migrate, cut: &Notify) -> Result<u8, 
     Ok(if comparison.is_same() { 0 } else { STATUS_DIFFERS })
 }
 
-/// Compares at the newest revision. What differs was not told, by stores whose Watch misses what commits out of order, or
-/// was written only now: it is made good, and compared again.
+/// Compares at the newest revision. What differs was written only now, or was not told: a running Watch of SpiceDB 1.54.0's
+/// memory store passed over 0.8 % of the writes of four clients, all of which one begun later told of. It is made good, and
+/// compared again.
 async fn finish(asked: Asked<'_>, migrate: &Migrate, ends: &Ends) -> Result<Comparison, Failure> {
     let revision = ends.source.schema().await?.and_then(|schema| schema.read_at).unwrap_or_default().token;
     let mut comparison = compare(ends, &revision, asked.style).await?;
