@@ -48,11 +48,13 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn connect(connection: &Connection) -> Result<Server, Failure> {
-        Server::reach(&connection.addr, Some(&token(connection)?), Patience::Limited).await
+        Server::reach(&connection.addr, Some(&token(&connection.addr, &connection.token)?), Patience::Limited)
+            .await
     }
 
     pub(crate) async fn connect_patiently(connection: &Connection) -> Result<Server, Failure> {
-        Server::reach(&connection.addr, Some(&token(connection)?), Patience::Endless).await
+        Server::reach(&connection.addr, Some(&token(&connection.addr, &connection.token)?), Patience::Endless)
+            .await
     }
 
     /// Connects; with `None`, without a key.
@@ -65,11 +67,8 @@ impl Server {
         if !is_loopback(&address)? {
             return Err(Failure::Plaintext { address });
         }
-        let token = match token {
-            None => None,
-            Some("") => return Err(Failure::NoToken),
-            Some(token) => Some(format!("Bearer {token}").parse().map_err(|_| Failure::NoToken)?),
-        };
+        let bearer = token.map(|token| format!("Bearer {token}").parse());
+        let bearer = bearer.transpose().map_err(|_| Failure::MalformedToken)?;
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|_| Failure::Address { address: address.clone() })?
             .connect_timeout(CONNECT_MAX);
@@ -78,7 +77,11 @@ impl Server {
             Patience::Endless => endpoint.http2_keep_alive_interval(KEEPALIVE).keep_alive_timeout(KEEPALIVE),
         };
         let channel = endpoint.connect().await.map_err(|source| Failure::Connect { address, source })?;
-        Ok(Server { channel, token, as_of: None })
+        // A server that is not there is what is to be said first.
+        if token == Some("") {
+            return Err(Failure::NoToken);
+        }
+        Ok(Server { channel, token: bearer, as_of: None })
     }
 
     /// The same server, asked as of when the arguments say; and what the request says of it.
@@ -142,11 +145,11 @@ fn consistency(of: &Consistency) -> v1::Consistency {
 }
 
 /// The token that was given, or else that of the client file; empty if there is none.
-fn token(connection: &Connection) -> Result<String, Failure> {
-    if !connection.token.is_empty() {
-        return Ok(connection.token.clone());
+pub(crate) fn token(address: &str, given: &str) -> Result<String, Failure> {
+    if !given.is_empty() {
+        return Ok(given.to_owned());
     }
-    match ClientFile::of_user().and_then(|file| file.token(&connection.addr)) {
+    match ClientFile::of_user().and_then(|file| file.token(address)) {
         // Who has no home has no tokens there.
         Err(ClientFileError::Nowhere) => Ok(String::new()),
         found => Ok(found?.unwrap_or_default()),

@@ -4,9 +4,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use idhini_model::Timestamp;
 
-/// The machine's clock, in whole seconds.
-#[expect(clippy::disallowed_methods, reason = "the clock of commands that judge expirations themselves")]
+/// The real clock.
+#[expect(clippy::disallowed_methods, reason = "main builds the real clock; everyone else is handed it")]
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    let now = SystemTime::now();
+    let (seconds, nanos) = match now.duration_since(UNIX_EPOCH) {
+        Ok(after) => (i64::try_from(after.as_secs()).unwrap_or(i64::MAX), after.subsec_nanos()),
+        Err(before) => (-i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX), 0),
+    };
+    Timestamp::new(seconds, i64::from(nanos)).unwrap_or_else(|_| Timestamp::from_seconds(seconds))
 }

@@ -25,6 +25,10 @@ pub(crate) const STATUS_REFUSED: u8 = 4;
 pub(crate) const STATUS_UNREACHABLE: u8 = 5;
 /// The server cannot start.
 pub(crate) const STATUS_NOT_SERVING: u8 = 6;
+/// Somebody interrupted it a second time: what shells say of a program that SIGINT ended.
+pub(crate) const STATUS_INTERRUPTED: u8 = 130;
+/// Whoever read standard output has left: what shells say of a program that SIGPIPE ended.
+pub(crate) const STATUS_UNHEARD: u8 = 141;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +71,9 @@ pub(crate) enum Failure {
     /// No token.
     #[error("no token: none was given, and the client file has none for this server")]
     NoToken,
+    /// No token at all.
+    #[error("the token has characters that no token has")]
+    MalformedToken,
     /// The client file cannot be used.
     #[error("{0}")]
     ClientFile(#[from] ClientFileError),
@@ -85,7 +92,7 @@ pub(crate) enum Failure {
     #[error("{} has no data of a server", path.display())]
     NoData { path: PathBuf },
     /// The server is not there.
-    #[error("cannot reach a server at {address}: {source}")]
+    #[error("cannot reach a server at {address}: {}", innermost(source))]
     Connect { address: String, source: tonic::transport::Error },
     /// The server refused the call.
     #[error("{}", refused(.0))]
@@ -111,6 +118,9 @@ pub(crate) enum Failure {
     /// A file cannot be written.
     #[error("cannot write `{}`: {source}", path.display())]
     Write { path: PathBuf, source: std::io::Error },
+    /// Standard output is full.
+    #[error("cannot write to standard output: {source}")]
+    Output { source: std::io::Error },
     /// A server says what its schema was at a moment, not at a token.
     #[error("a validation file has the schema of its moment, and cannot be exported of a token")]
     SchemaOfPast,
@@ -207,6 +217,7 @@ impl Failure {
             | Failure::NoObject { .. }
             | Failure::Validation { .. }
             | Failure::Write { .. }
+            | Failure::Output { .. }
             | Failure::Address { .. } => STATUS_MALFORMED,
             Failure::Migrate(error) => error.status(),
             Failure::WatchEnded { .. } | Failure::Print(_) => STATUS_UNREACHABLE,
@@ -217,6 +228,7 @@ impl Failure {
                 _ => STATUS_REFUSED,
             },
             Failure::NoToken
+            | Failure::MalformedToken
             | Failure::ClientFile(_)
             | Failure::Configuration(_)
             | Failure::NoData { .. }
@@ -258,6 +270,9 @@ impl Failure {
     /// What helps.
     pub(crate) fn next_step(&self) -> String {
         match self {
+            Failure::File { source, .. } if source.kind() == std::io::ErrorKind::InvalidData => {
+                "save the file as UTF-8".to_owned()
+            }
             Failure::File { .. } => "name a file that exists and that you may read".to_owned(),
             Failure::Schema(_) => "correct the place that the message names".to_owned(),
             Failure::Print(_) => "leave --json out, or use the command line of the server's own version".to_owned(),
@@ -267,6 +282,7 @@ impl Failure {
             Failure::WatchEnded { token, .. } => format!("go on with `idhini watch --from {token}`"),
             Failure::Validation { .. } => "correct the line that the message names".to_owned(),
             Failure::Write { .. } => "name a file that you may write".to_owned(),
+            Failure::Output { .. } => "see whether the disk is full".to_owned(),
             Failure::Migrate(error) => error.next_step().to_owned(),
             Failure::Line { .. } => {
                 "write relationships as document:readme#viewer@user:tom, one a line".to_owned()
@@ -282,6 +298,7 @@ impl Failure {
             Failure::NoToken => {
                 "set IDHINI_TOKEN to the server's root token or preshared key, or run this as who started it".to_owned()
             }
+            Failure::MalformedToken => "set IDHINI_TOKEN to the key as it was given: printable ASCII".to_owned(),
             Failure::ClientFile(error) => error.remedy(),
             Failure::Configuration(_) => "see each setting, and who said it, with `idhini config print`".to_owned(),
             Failure::TokenNowhere { source } => {
@@ -303,7 +320,9 @@ impl Failure {
                 "add --preshared-key KEY, or set IDHINI_PRESHARED_KEY".to_owned()
             }
             Failure::Listen(ListenError::Bind { .. }) => {
-                "choose another port with --grpc-addr 127.0.0.1:PORT".to_owned()
+                "choose another port with --grpc-addr 127.0.0.1:PORT; one from 32768 to 60999 may also be that of an outgoing \
+                 connection, for up to a minute after its end"
+                    .to_owned()
             }
             Failure::Listen(_) => "leave --grpc-addr out, or choose a loopback address".to_owned(),
             Failure::Telemetry { .. } => "correct --otlp-endpoint, or leave it out".to_owned(),
@@ -357,6 +376,15 @@ impl Failure {
             Failure::System { .. } => "look at the machine's limits and logs".to_owned(),
         }
     }
+}
+
+/// What lies at the bottom of an error: who is above only says that something went wrong.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }
 
 fn more_faults(more: usize) -> String {

@@ -1,7 +1,8 @@
 //! `idhini`: the command line, and the only place where a clock and randomness are real.
 //!
-//! Exit status: 0 done (a check: has), 1 a check: no (a comparison or a test: something differs), 2 a check: conditional; 3 the request is malformed, 4 the server
-//! refused it, 5 the server cannot be reached or was not understood, 6 the server cannot start.
+//! Exit status: 0 done (a check: has), 1 a check: no (a comparison or a test: something differs), 2 a check: conditional; 3
+//! the request is malformed, 4 the server refused it, 5 the server cannot be reached or was not understood, 6 the server
+//! cannot start; 130 interrupted a second time, 141 whoever read standard output has left.
 
 mod arguments;
 mod backup;
@@ -32,16 +33,19 @@ use crate::failure::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let style = output::Style::of_terminal();
     let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let status = if error.use_stderr() { failure::STATUS_MALFORMED } else { 0 };
+        Err(error) if error.use_stderr() => {
+            output::misuse(&error, &arguments::next_step(std::env::args_os()), style);
+            return ExitCode::from(failure::STATUS_MALFORMED);
+        }
+        Err(help) => {
             // A closed pipe is the reader's wish, not a failure.
-            let _ = error.print();
-            return ExitCode::from(status);
+            let _ = help.print();
+            return ExitCode::SUCCESS;
         }
     };
-    let style = output::Style::of_terminal();
     match run(arguments, style) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {

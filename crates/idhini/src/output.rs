@@ -12,7 +12,7 @@ use prost::{Message, Name};
 use serde_json::Value;
 
 pub(crate) use self::trace::check;
-use crate::failure::Failure;
+use crate::failure::{Failure, STATUS_UNHEARD};
 
 const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
@@ -99,31 +99,48 @@ impl Verdict {
 
 /// Prints a line.
 pub(crate) fn line(text: &str) {
-    // A closed pipe is the reader's wish, not a failure.
+    taken(writeln!(std::io::stdout().lock(), "{}", visible(text)));
+}
+
+/// Prints a line that is not what the command is there for: whether anybody takes it does not matter.
+pub(crate) fn said(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{}", visible(text));
+}
+
+/// Ends the process if standard output did not take what was printed. A reader that has left wants no more, and is told
+/// nothing, but the status is none of an answer that nobody saw.
+pub(crate) fn taken(outcome: std::io::Result<()>) {
+    let Err(source) = outcome else { return };
+    if source.kind() == std::io::ErrorKind::BrokenPipe {
+        std::process::exit(i32::from(STATUS_UNHEARD));
+    }
+    let why = Failure::Output { source };
+    failure(&why, Style::of_terminal());
+    std::process::exit(i32::from(why.status()));
 }
 
 /// Prints JSON.
 pub(crate) fn json(value: &Value) {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    taken(writeln!(std::io::stdout().lock(), "{text}"));
 }
 
 /// Prints JSON in a line of its own, one of many.
 pub(crate) fn json_line(value: &Value) {
-    let _ = writeln!(std::io::stdout().lock(), "{value}");
+    taken(writeln!(std::io::stdout().lock(), "{value}"));
 }
 
 /// Prints a message of the API in protobuf's JSON, in a line of its own.
 pub(crate) fn message<M: Message + Name>(message: &M) -> Result<(), Failure> {
     let text = idhini_wire::json(message)?;
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    taken(writeln!(std::io::stdout().lock(), "{text}"));
     Ok(())
 }
 
 /// Prints bytes as they are: what another program reads.
 pub(crate) fn bytes(bytes: &[u8]) {
-    let _ = std::io::stdout().lock().write_all(bytes);
+    let mut out = std::io::stdout().lock();
+    taken(out.write_all(bytes).and_then(|()| out.flush()));
 }
 
 /// Prints what is told while the work goes on, beside the answers.
@@ -146,6 +163,17 @@ pub(crate) fn failure(failure: &Failure, style: Style) {
     let _ = writeln!(err, "{bold}next{plain}  {}", failure.next_step());
 }
 
+/// Prints what is wrong with the arguments, which the parser words, and the next step.
+pub(crate) fn misuse(error: &clap::Error, next_step: &str, style: Style) {
+    let rendered = error.render();
+    let text = if style.err { rendered.ansi().to_string() } else { rendered.to_string() };
+    // What follows is the next step in its own words.
+    let text = text.split_once("For more information").map_or(text.as_str(), |(text, _)| text);
+    let (bold, plain) = if style.err { (BOLD, PLAIN) } else { ("", "") };
+    let mut err = std::io::stderr().lock();
+    let _ = writeln!(err, "{}\n\n{bold}next{plain}  {next_step}", text.trim_end());
+}
+
 /// Prints what the operator should know while the server goes on.
 pub(crate) fn notice(text: &str, style: Style) {
     let (bold, plain) = if style.err { (BOLD, PLAIN) } else { ("", "") };
@@ -161,7 +189,7 @@ pub(crate) fn line_of(word: &str, text: &str, style: Style) {
         _ => DIM,
     };
     let (colour, plain) = if style.out { (colour, PLAIN) } else { ("", "") };
-    let _ = writeln!(std::io::stdout().lock(), "{colour}{word:<11}{plain}  {}", visible(text));
+    taken(writeln!(std::io::stdout().lock(), "{colour}{word:<11}{plain}  {}", visible(text)));
 }
 
 /// Control characters become visible, line breaks and tabs stay.

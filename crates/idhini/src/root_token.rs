@@ -121,8 +121,8 @@ fn reset(data_dir: &Path, is_json: bool, style: Style) -> Result<(), Failure> {
     }
     // Who runs this asks for the token, be it into a pipe.
     match is_json {
-        true => output::json(&json!({ "token": token })),
-        false => output::line(&token),
+        true => output::said(&format!("{:#}", json!({ "token": token }))),
+        false => output::said(&token),
     }
     Ok(RootToken::of(&token).write(&disk)?)
 }

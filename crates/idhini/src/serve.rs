@@ -5,12 +5,11 @@ pub(crate) mod testing;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use idhini_changelog::disk::Disk;
 use idhini_changelog::embedded::Options as LogOptions;
 use idhini_changelog::{EmbeddedStore, FileDisk, LogId, MemoryStore, Store};
-use idhini_model::Timestamp;
 use idhini_replica::{Clock, Identity, Node, NodeOptions, Parts, Report};
 use idhini_server::{
     Keys, ListenError, Listener, LogObserver, Monitoring, MonitoringListener, Offer, Options, SealOptions,
@@ -18,6 +17,7 @@ use idhini_server::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::clock::now;
 use crate::configuration::{
     Configuration, METRICS_ADDRESS, MetricsAddress, Observing, ServeFlags, Server, Settings,
 };
@@ -60,9 +60,9 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
     let options = Options { keys, limits, seal: seal(&stored.identity), telemetry, drain_max };
     let stop = stopped()?;
     let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
-    output::line(&format!("listening on {address} ({})", stored.place));
+    output::said(&format!("listening on {address} ({})", stored.place));
     if let Some(address) = metrics {
-        output::line(&format!("metrics on http://{address}/metrics"));
+        output::said(&format!("metrics on http://{address}/metrics"));
     }
     let offer = Offer::Namespace(Arc::clone(&stored.node), Arc::clone(&namespace));
     let served = listener.serve(&offer, &options, stop).await;
@@ -239,15 +239,4 @@ fn new_identity() -> Result<Identity, Failure> {
 fn seal(identity: &Identity) -> SealOptions {
     let Identity { store, timeline, key_id, key } = identity.clone();
     SealOptions { key, key_id, store, timeline, namespace: NAMESPACE.to_owned() }
-}
-
-/// The real clock.
-#[expect(clippy::disallowed_methods, reason = "main builds the real clock; everyone else is handed it")]
-fn now() -> Timestamp {
-    let now = SystemTime::now();
-    let (seconds, nanos) = match now.duration_since(UNIX_EPOCH) {
-        Ok(after) => (i64::try_from(after.as_secs()).unwrap_or(i64::MAX), after.subsec_nanos()),
-        Err(before) => (-i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX), 0),
-    };
-    Timestamp::new(seconds, i64::from(nanos)).unwrap_or_else(|_| Timestamp::from_seconds(seconds))
 }

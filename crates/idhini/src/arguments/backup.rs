@@ -7,9 +7,10 @@ use idhini_model::{Revision, Timestamp};
 
 /// Which backup.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Backup {
     /// The backup's directory: an empty one, or one to add to what is new
+    #[arg(required = true)]
     pub(crate) directory: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Option<BackupCommand>,

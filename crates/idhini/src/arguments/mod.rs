@@ -6,6 +6,8 @@ mod questions;
 mod relationship;
 mod schema;
 
+use std::ffi::OsString;
+
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -68,6 +70,18 @@ impl Arguments {
     }
 }
 
+/// Where to read on about the command that somebody meant: the one whose names stand among the arguments.
+pub(crate) fn next_step(arguments: impl Iterator<Item = OsString>) -> String {
+    let mut command = Arguments::command();
+    let mut path = vec![command.get_name().to_owned()];
+    for argument in arguments.skip(1) {
+        let Some(found) = command.find_subcommand(&argument).cloned() else { continue };
+        path.push(found.get_name().to_owned());
+        command = found;
+    }
+    format!("see `{} --help`", path.join(" "))
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a server
@@ -88,6 +102,9 @@ pub(crate) enum Command {
     Relationship(RelationshipCommand),
     #[command(flatten)]
     Question(Question),
+    /// The same questions, named as in `zed`
+    #[command(subcommand, hide = true)]
+    Permission(Question),
     /// Ask what another command would have answered at a moment in the past
     AsOf(AsOf),
     /// Follow what changes, until interrupted

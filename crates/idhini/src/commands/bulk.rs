@@ -241,8 +241,13 @@ impl Target {
     }
 
     fn judge(&self, outcome: std::io::Result<()>) -> Result<(), Failure> {
-        let path = self.file.as_ref().map_or_else(|| PathBuf::from("-"), |(_, path)| path.clone());
-        outcome.map_err(|source| Failure::Write { path, source })
+        match &self.file {
+            Some((_, path)) => outcome.map_err(|source| Failure::Write { path: path.clone(), source }),
+            None => {
+                output::taken(outcome);
+                Ok(())
+            }
+        }
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn run(asked: Asked<'_>, command: Command) -> Result<u8, Failure> {
         match command {
             Command::Schema(command) => schema::run(asked, command).await,
             Command::Relationship(command) => relationships(asked, command).await.map(|()| 0),
-            Command::Question(question) => ask(asked, question).await,
+            Command::Question(question) | Command::Permission(question) => ask(asked, question).await,
             Command::AsOf(as_of) => ask_of_past(asked, as_of).await,
             Command::Watch(watch) => watch::run(asked, &watch).await.map(|()| 0),
             Command::History(of) => history::run(asked, &of).await.map(|()| 0),

@@ -43,7 +43,7 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>) -> Result<(), Fai
     let stop = stopped()?;
     let looking_after = tokio::spawn(look_after(nodes));
     let address = listener.address();
-    output::line(&format!("listening on {address} (each token has a store of its own, in memory)"));
+    output::said(&format!("listening on {address} (each token has a store of its own, in memory)"));
     let served = listener.serve(&offer, &options, stop).await;
     looking_after.abort();
     Ok(served?)

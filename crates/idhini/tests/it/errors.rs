@@ -442,7 +442,7 @@ fn on_a_full_disk(data: &Path, schema: &Path) -> Server {
     command.args(["-e", "inject=fallocate:error=ENOSPC:when=4+"]).arg(env!("CARGO_BIN_EXE_idhini"));
     command.args(["serve", "--grpc-addr", "127.0.0.1:0", "--preshared-key", KEY, "--segment-bytes", "65536"]);
     command.arg("--data-dir").arg(data).arg("--schema").arg(schema);
-    Server::of(command)
+    Server::quiet(command)
 }
 
 async fn read_only(met: &mut Met) {

@@ -51,9 +51,14 @@ document:readme#viewer@user:eve[only_on:{"day":"tuesday"}]
 /// How long a start or a command may take before the test fails; machines under load are slow.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Set by whoever wants to see what servers say while tests run.
+const STDERR: &str = "TESTS_SERVER_STDERR";
+
 /// A running server; stopped when dropped.
 pub struct Server {
     child: Child,
+    /// Where it writes what it says on standard error; read if the test fails.
+    log: Option<PathBuf>,
     pub address: String,
     /// What it says on standard output after where it listens.
     said: Mutex<mpsc::Receiver<String>>,
@@ -96,12 +101,26 @@ pub fn folder(files: &[(&str, &str)]) -> PathBuf {
     folder
 }
 
+/// An address to come back to. Its port is below those that the system gives to outgoing connections: one of these would be
+/// in the way of a server for up to a minute after its end.
+pub fn lasting_address() -> String {
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Other processes run tests as well.
+        let tried = std::process::id().wrapping_mul(31) + TRIED.fetch_add(1, Ordering::Relaxed);
+        let address = format!("127.0.0.1:{}", 20_000 + tried % 12_000);
+        if std::net::TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
+}
+
 impl Server {
     pub fn start(arguments: &[&str]) -> Server {
         let mut command = binary();
         command.args(["serve", "--ephemeral", "--grpc-addr", "127.0.0.1:0", "--preshared-key", KEY]);
         command.args(arguments);
-        Server::of(command)
+        Server::quiet(command)
     }
 
     /// Without a key among its arguments.
@@ -109,7 +128,7 @@ impl Server {
         let mut command = binary();
         command.args(["serve", "--ephemeral", "--grpc-addr", "127.0.0.1:0"]);
         command.env("IDHINI_PRESHARED_KEY", keys);
-        Server::of(command)
+        Server::quiet(command)
     }
 
     /// With a data directory among its arguments.
@@ -117,7 +136,17 @@ impl Server {
         let mut command = binary();
         command.args(["serve", "--grpc-addr", "127.0.0.1:0", "--preshared-key", KEY]);
         command.args(arguments);
-        Server::of(command)
+        Server::quiet(command)
+    }
+
+    /// Of a command that serves, and whose standard error nobody reads unless the test fails.
+    pub fn quiet(mut command: Command) -> Server {
+        if std::env::var_os(STDERR).is_some() {
+            return Server::of(command);
+        }
+        let log = folder(&[("stderr", "")]).join("stderr");
+        command.stderr(std::fs::File::create(&log).unwrap());
+        Server::started(command, Some(log))
     }
 
     pub fn pid(&self) -> u32 {
@@ -143,7 +172,11 @@ impl Server {
     }
 
     /// Of a command that serves.
-    pub fn of(mut command: Command) -> Server {
+    pub fn of(command: Command) -> Server {
+        Server::started(command, None)
+    }
+
+    fn started(mut command: Command, log: Option<PathBuf>) -> Server {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, said) = mpsc::channel();
@@ -153,9 +186,12 @@ impl Server {
                 let _ = sender.send(line);
             }
         });
-        let line = said.recv_timeout(PATIENCE).unwrap();
+        let line = said.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            let _ = child.kill();
+            panic!("the server did not start: {}", log.as_ref().map(text_of).unwrap_or_default())
+        });
         let address = line.strip_prefix("listening on ").unwrap().split(' ').next().unwrap().to_owned();
-        Server { child, address, said: Mutex::new(said) }
+        Server { child, log, address, said: Mutex::new(said) }
     }
 
     /// Where its metrics are, if it was started with a place for them.
@@ -236,7 +272,16 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let Some(log) = &self.log else { return };
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "the server at {} said:\n{}", self.address, text_of(log));
+        }
+        let _ = std::fs::remove_dir_all(log.parent().unwrap());
     }
+}
+
+fn text_of(log: &PathBuf) -> String {
+    std::fs::read_to_string(log).unwrap_or_default()
 }
 
 pub fn with_key(mut request: Request<()>) -> Result<Request<()>, Status> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::pty::OpenptFlags;
 
-use crate::process::{KEY, Outcome, SCHEMA, Server, binary, folder, run};
+use crate::process::{KEY, Outcome, SCHEMA, Server, binary, folder, lasting_address, run};
 
 const PREFIX: &str = "idhini_root_";
 
@@ -31,9 +31,9 @@ impl User {
         self.path("client.toml")
     }
 
-    /// `idhini serve` without a key, on a free port.
+    /// `idhini serve` without a key, on a port of its own.
     fn serve(&self, data: &str, arguments: &[&str]) -> Command {
-        let mut command = self.serve_at("127.0.0.1:0", data);
+        let mut command = self.serve_at(&lasting_address(), data);
         command.args(arguments);
         command
     }

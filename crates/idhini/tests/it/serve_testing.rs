@@ -17,7 +17,7 @@ use crate::process::{SCHEMA, Server, binary, of_type, reason, run, touch};
 fn serve(arguments: &[&str]) -> Server {
     let mut command = binary();
     command.args(["serve-testing", "--grpc-addr", "127.0.0.1:0"]).args(arguments);
-    Server::of(command)
+    Server::quiet(command)
 }
 
 /// Calls with one token.

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use idhini_schema::Schema;
 use tokio::signal;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::changes::Applying;
@@ -28,8 +29,8 @@ use self::compare::{Comparison, compare};
 use self::source::Changes;
 use super::Asked;
 use crate::arguments::Migrate;
-use crate::client::{Patience, Server};
-use crate::failure::{Failure, STATUS_MALFORMED, STATUS_REFUSED};
+use crate::client::{self, Patience, Server};
+use crate::failure::{Failure, STATUS_INTERRUPTED, STATUS_MALFORMED, STATUS_REFUSED};
 use crate::output;
 use crate::progress;
 
@@ -61,12 +62,21 @@ pub(crate) enum MigrateError {
         "the SpiceDB's schema and relationships changed so that `{0}` fits neither the schema before nor the one after"
     )]
     Unfollowable(String),
+    /// Both ends are one server.
+    #[error("{address} is both the SpiceDB and the server to fill")]
+    Same { address: String },
+    /// Somebody does not want to wait for the cut.
+    #[error(
+        "interrupted a second time: the server to fill may lack what came last, and nothing was compared"
+    )]
+    Interrupted,
 }
 
 impl MigrateError {
     pub(crate) fn status(&self) -> u8 {
         match self {
-            MigrateError::NotEmpty { .. } => STATUS_MALFORMED,
+            MigrateError::NotEmpty { .. } | MigrateError::Same { .. } => STATUS_MALFORMED,
+            MigrateError::Interrupted => STATUS_INTERRUPTED,
             _ => STATUS_REFUSED,
         }
     }
@@ -87,7 +97,12 @@ impl MigrateError {
             MigrateError::Window(_) => {
                 "start the SpiceDB with a longer --datastore-gc-window, then run the command again with --resume"
             }
-            MigrateError::Unfollowable(_) => "run the command again with --resume",
+            MigrateError::Same { .. } => {
+                "name the server to fill with --addr or IDHINI_ADDR, the SpiceDB with --from"
+            }
+            MigrateError::Unfollowable(_) | MigrateError::Interrupted => {
+                "run the command again with --resume"
+            }
         }
     }
 }
@@ -101,6 +116,23 @@ struct Ends {
 
 /// Moves, and answers whether all is the same.
 pub(super) async fn run(asked: Asked<'_>, migrate: &Migrate) -> Result<u8, Failure> {
+    let cut = Notify::new();
+    tokio::select! {
+        outcome = moved(asked, migrate, &cut) => outcome,
+        failure = interrupted_after(&cut) => Err(failure),
+    }
+}
+
+/// Ends with the first interrupt after the one that cuts over. Before that one, an interrupt ends the process.
+async fn interrupted_after(cut: &Notify) -> Failure {
+    cut.notified().await;
+    match signal::ctrl_c().await {
+        Ok(()) => MigrateError::Interrupted.into(),
+        Err(source) => Failure::System { what: "signals", source },
+    }
+}
+
+async fn moved(asked: Asked<'_>, migrate: &Migrate, cut: &Notify) -> Result<u8, Failure> {
     let ends = connect(asked, migrate).await?;
     let began = ends.source.schema().await?;
     let began = began.ok_or_else(|| MigrateError::NoSchema { address: migrate.from.clone() })?;
@@ -119,7 +151,7 @@ pub(super) async fn run(asked: Asked<'_>, migrate: &Migrate) -> Result<u8, Failu
     let copied = copy::copy(&ends, &revision, missing.as_ref(), asked.style).await?;
     drop(missing);
     output::aside(&format!("copied {copied} relationships"));
-    let applying = follow(asked, migrate, &ends, revision, schema).await?;
+    let applying = follow(asked, (migrate, cut), &ends, revision, schema).await?;
     output::aside(&format!(
         "applied {} changes of {} transactions; comparing",
         applying.updates, applying.transactions
@@ -129,8 +161,9 @@ pub(super) async fn run(asked: Asked<'_>, migrate: &Migrate) -> Result<u8, Failu
     Ok(if comparison.is_same() { 0 } else { STATUS_DIFFERS })
 }
 
-/// Compares at the newest revision. What differs was not told, by stores whose Watch misses what commits out of order, or
-/// was written only now: it is made good, and compared again.
+/// Compares at the newest revision. What differs was written only now, or was not told: a running Watch of SpiceDB 1.54.0's
+/// memory store passed over 0.8 % of the writes of four clients, all of which one begun later told of. It is made good, and
+/// compared again.
 async fn finish(asked: Asked<'_>, migrate: &Migrate, ends: &Ends) -> Result<Comparison, Failure> {
     let revision = ends.source.schema().await?.and_then(|schema| schema.read_at).unwrap_or_default().token;
     let mut comparison = compare(ends, &revision, asked.style).await?;
@@ -151,7 +184,8 @@ async fn finish(asked: Asked<'_>, migrate: &Migrate, ends: &Ends) -> Result<Comp
     Ok(comparison)
 }
 
-/// The SpiceDB's key is --from-token, or else --token as the flag; what is left of both is the key of the server to fill.
+/// The SpiceDB's key is --from-token, or else --token as the flag; what is left of both is the key of the server to fill, or
+/// else what the client file has for it.
 async fn connect(asked: Asked<'_>, migrate: &Migrate) -> Result<Ends, Failure> {
     let given = &asked.connection.token;
     let (from, to) = match (&migrate.from_token, asked.connection.is_token_flagged) {
@@ -159,16 +193,29 @@ async fn connect(asked: Asked<'_>, migrate: &Migrate) -> Result<Ends, Failure> {
         (None, true) => (given.clone(), std::env::var("IDHINI_TOKEN").unwrap_or_default()),
         (None, false) => (String::new(), given.clone()),
     };
+    if is_same(&asked.connection.addr, &migrate.from) {
+        return Err(MigrateError::Same { address: migrate.from.clone() }.into());
+    }
+    let to = client::token(&asked.connection.addr, &to)?;
     let from = Some(from.as_str()).filter(|key| !key.is_empty());
     let destination = Server::reach(&asked.connection.addr, Some(&to), Patience::Endless).await?;
     let source = Server::reach(&migrate.from, from, Patience::Endless).await?;
     Ok(Ends { source, destination })
 }
 
+/// Whether two addresses are one, where that can be seen.
+fn is_same(one: &str, other: &str) -> bool {
+    let written = |address: &str| match address.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => address.to_owned(),
+    };
+    written(one) == written(other)
+}
+
 /// Applies what changes until told to cut over and there is nothing more to tell.
 async fn follow(
     asked: Asked<'_>,
-    migrate: &Migrate,
+    (migrate, cut): (&Migrate, &Notify),
     ends: &Ends,
     revision: String,
     schema: Schema,
@@ -204,10 +251,11 @@ async fn follow(
             }
             outcome = &mut interrupt, if !is_cut => {
                 outcome.map_err(|source| Failure::System { what: "signals", source })?;
+                cut.notify_one();
                 is_cut = true;
                 drained_by = Some(Instant::now() + DRAINING_MAX);
                 changes.wait_anew();
-                output::aside("cutting over: what the SpiceDB still has to tell is applied");
+                output::aside("cutting over: what the SpiceDB still has to tell is applied; interrupt again to give up");
             }
         }
     }

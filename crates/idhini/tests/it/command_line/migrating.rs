@@ -1,5 +1,6 @@
 //! Moving from one server to another. Here the one moved from is ours as well; a script beside this does it with a SpiceDB.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use super::asking::messages;
@@ -67,7 +68,6 @@ fn what_was_there_and_what_changes_is_moved_and_both_answer_the_same() {
 
 /// Waits until it follows what changes.
 fn followed(mut child: Child) -> (Child, std::thread::JoinHandle<()>) {
-    use std::io::{BufRead, BufReader};
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().starts_with("following")));
     // Whoever writes to nobody's pipe ends.
@@ -150,4 +150,59 @@ fn a_source_that_cannot_be_moved_from_is_named() {
     let beyond = to.run(&["migrate", "--from", "192.0.2.1:50051", "--from-token", "x"]);
     assert_eq!(beyond.status, 3);
     assert!(beyond.stderr.contains("ssh -L"), "{}", beyond.stderr);
+}
+
+#[test]
+fn the_server_to_fill_is_known_by_the_client_file_if_no_key_is_set() {
+    let (from, to) = (Server::furnished(), Server::start(&[]));
+    let text = format!("[[server]]\naddress = \"{}\"\ntoken = \"{KEY}\"\n", to.address);
+    let folder = folder(&[("client.toml", text.as_str())]);
+    let file = folder.join("client.toml");
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    for given in [["--token", KEY], ["--from-token", KEY]] {
+        let arguments =
+            ["migrate", "--from", &from.address, "--until-caught-up", "--resume", "--sample-checks", "10"];
+        let environment =
+            [("IDHINI_ADDR", to.address.as_str()), ("IDHINI_CLIENT_FILE", file.to_str().unwrap())];
+        let outcome = run(&[&arguments[..], &given].concat(), &environment, "");
+        assert_eq!(outcome.status, 0, "{given:?}: {}", outcome.stderr);
+    }
+    assert_eq!(everything(&from), everything(&to));
+}
+
+#[test]
+fn a_second_interrupt_ends_a_migration_at_once() {
+    let (from, to) = (Server::furnished(), Server::start(&[]));
+    let child = binary()
+        .args(["migrate", "--from", &from.address, "--from-token", KEY, "--sample-checks", "10"])
+        .envs([("IDHINI_ADDR", to.address.as_str()), ("IDHINI_TOKEN", KEY)])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut child = child;
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let interrupt = || {
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    };
+    assert!(lines.any(|line| line.starts_with("following")));
+    interrupt();
+    assert!(lines.any(|line| line.starts_with("cutting over")));
+    interrupt();
+    let said: Vec<String> = lines.collect();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(130), 0), "{said:?}");
+    assert!(said.concat().contains("--resume"), "{said:?}");
+}
+
+#[test]
+fn a_server_is_not_moved_to_itself() {
+    let server = Server::furnished();
+    let before = everything(&server);
+    let from = server.address.replace("127.0.0.1", "localhost");
+    let outcome =
+        server.run(&["migrate", "--from", &from, "--from-token", KEY, "--until-caught-up", "--resume"]);
+    assert_eq!(outcome.status, 3, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("IDHINI_ADDR"), "{}", outcome.stderr);
+    assert_eq!(everything(&server), before);
 }

@@ -2,6 +2,8 @@ mod asking;
 mod bulk;
 mod following;
 mod migrating;
+mod misuse;
+mod readers;
 mod schemas;
 mod terminal;
 

@@ -57,7 +57,7 @@ pub fn start(trace: &Path, inject: &str, environment: &[(&str, &str)], arguments
     command.args([inject, "-o"]).arg(trace).arg(env!("CARGO_BIN_EXE_idhini"));
     command.args(["serve", "--grpc-addr", "127.0.0.1:0", "--preshared-key", KEY]).args(arguments);
     command.envs(environment.iter().copied());
-    Server::of(command)
+    Server::quiet(command)
 }
 
 /// Kills a server, and reads what it did.
