@@ -106,7 +106,7 @@ async fn streams_are_lines() {
     // A broken message in the middle refuses the whole import, which is one transaction.
     let broken = import.replace("\"d", "\"e").replacen("\n\n", "\n{\"relationships\": 7}\n", 1);
     let (status, text) = told(send(&server, post("/v1/relationships/importbulk", &broken)).await).await;
-    assert!(status == 400 && text.contains("expected a list"), "{status} {text}");
+    assert!(status == 400 && text.contains("expected a list") && text.contains("a line"), "{status} {text}");
     let (_, text) = told(send(&server, post("/v1/permissions/resources", &lookup.to_string())).await).await;
     assert_eq!(lines(&text).len(), 3000);
 }
