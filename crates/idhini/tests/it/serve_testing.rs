@@ -108,6 +108,16 @@ async fn two_tokens_have_nothing_in_common() {
             assert!(refused.message().contains("another namespace"), "{refused}");
         }
     }
+    for (caller, token) in [(&one, &of_two), (&two, &of_one)] {
+        let optional_start_cursor = Some(v1::ZedToken { token: token.clone() });
+        let request = caller.request(v1::WatchRequest { optional_start_cursor, ..Default::default() });
+        let refused = match WatchServiceClient::new(caller.channel.clone()).watch(request).await {
+            Err(status) => status,
+            Ok(stream) => stream.into_inner().message().await.unwrap_err(),
+        };
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        assert!(refused.message().contains("another namespace"), "{refused}");
+    }
     assert!(one.read_schema().await.unwrap().contains("definition group"));
     assert!(!two.read_schema().await.unwrap().contains("definition group"));
 }
