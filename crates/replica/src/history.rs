@@ -80,12 +80,17 @@ impl Namespace {
         self.at(self.newest_at(asked).await?).await
     }
 
-    /// Which revision was the newest at this moment?
+    /// Which revision was the newest at this moment? Of a moment that has passed the answer is always the same: it waits for
+    /// a batch that is on its way to the log, whose entries may be of that moment.
     ///
     /// # Errors
     /// [`ReplicaError::BeforeHistory`], [`ReplicaError::PastUnreadable`].
     pub async fn newest_at(&self, asked: Timestamp) -> Result<Revision, ReplicaError> {
         let unreadable = |error: FollowError| ReplicaError::PastUnreadable(Arc::new(error));
+        if asked >= self.head_and_moment().1 {
+            // Whoever writes after this reads the clock after this.
+            drop(self.turning.lock().await);
+        }
         loop {
             let log_head = self.log.head().await.map_err(|error| unreadable(error.into()))?;
             match self.revision_at(asked, log_head).await {

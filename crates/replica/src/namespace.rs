@@ -141,6 +141,8 @@ pub struct Namespace {
     pub(crate) queue: Mutex<Queue>,
     /// Whether the log may have entries that are not applied here.
     pub(crate) is_suspect: AtomicBool,
+    /// Held by the writer from before it reads the clock for a batch until the batch is published or failed.
+    pub(crate) turning: tokio::sync::Mutex<()>,
     /// Batches handed to the log so far.
     pub(crate) batches: AtomicU64,
     /// No entry records an earlier moment than this; one that was not appended may have.
@@ -198,6 +200,7 @@ impl Namespace {
             rebuilt: Rebuilt::default(),
             queue: Mutex::new(Queue::default()),
             is_suspect: AtomicBool::new(true),
+            turning: tokio::sync::Mutex::default(),
             batches: AtomicU64::new(0),
             last_written_at: Mutex::new(last_written_at),
             next_to_go: Mutex::new(None),

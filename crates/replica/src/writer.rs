@@ -269,6 +269,7 @@ impl Namespace {
             let error = ReplicaError::LogUnreadable(Arc::new(error));
             return taken.drain(..).for_each(|waiting| answer(waiting, Err(error.again())));
         }
+        let _turning = self.turning.lock().await;
         let mut working = self.judge(taken, judged);
         if working.entries.is_empty() {
             return judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));

@@ -10,9 +10,9 @@ use idhini_changelog::{
 use idhini_model::{Revision, Timestamp};
 
 use super::on_disk::{LOG, Left, content, viewer};
-use super::{ALWAYS, SCHEMA, relationship};
+use super::{ALWAYS, SCHEMA, relationship, write};
 use crate::namespace::RELATIONSHIP_BYTES;
-use crate::{Namespace, Options, Published, ReplicaError};
+use crate::{Namespace, Operation, Options, Published, ReplicaError};
 
 fn at(left: &Left, namespace: &Namespace, revision: u64) -> Result<Arc<Published>, ReplicaError> {
     left.runtime.block_on(namespace.at(Revision(revision)))
@@ -134,6 +134,8 @@ fn revisions_are_the_same_whichever_way_they_are_rebuilt() {
 /// A log that says how many read it at the same time, and can be trimmed under whoever reads next.
 struct Watched {
     inner: Arc<dyn Changelog>,
+    /// Held by whoever holds appends up.
+    holding: tokio::sync::Mutex<()>,
     reading: AtomicU64,
     most: AtomicU64,
     trimmed_below: AtomicU64,
@@ -144,6 +146,7 @@ impl Watched {
         let inner = MemoryStore::new().log(LOG);
         Arc::new(Watched {
             inner,
+            holding: tokio::sync::Mutex::default(),
             reading: AtomicU64::new(0),
             most: AtomicU64::new(0),
             trimmed_below: AtomicU64::new(0),
@@ -159,7 +162,10 @@ impl fmt::Debug for Watched {
 
 impl Changelog for Watched {
     fn append(&self, head: Revision, batch: Batch) -> BoxFuture<'_, Result<Revision, AppendError>> {
-        self.inner.append(head, batch)
+        Box::pin(async move {
+            drop(self.holding.lock().await);
+            self.inner.append(head, batch).await
+        })
     }
 
     fn head(&self) -> BoxFuture<'_, Result<Head, LogError>> {
@@ -244,4 +250,36 @@ fn a_moment_that_goes_while_it_is_looked_for_is_before_the_history() {
     let moment = Timestamp::from_seconds(1_345);
     let found = left.runtime.block_on(namespace.at_moment(moment)).unwrap();
     assert_eq!(found.revision(), Revision(35));
+}
+
+/// Otherwise whoever asks what changed from one moment to the next would miss it.
+#[test]
+fn what_is_on_its_way_to_the_log_is_of_the_moment_at_which_it_was_judged() {
+    let (left, log, namespace) = watched(Options::default());
+    let moment = namespace.now();
+    left.runtime.block_on(async {
+        let held = log.holding.lock().await;
+        let newest = namespace.head().revision();
+        let writing = {
+            let (namespace, write) = (Arc::clone(&namespace), write(Operation::Touch, &[&viewer(99)]));
+            tokio::spawn(async move { namespace.write(write, ALWAYS).await.unwrap() })
+        };
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        left.seconds.fetch_add(1, Ordering::SeqCst);
+        // What is long past is answered at once.
+        let earlier = Timestamp::from_seconds(moment.seconds() - 1);
+        assert_eq!(namespace.newest_at(earlier).await.unwrap().next(), newest);
+        let asked = {
+            let namespace = Arc::clone(&namespace);
+            tokio::spawn(async move { namespace.newest_at(moment).await.unwrap() })
+        };
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        drop(held);
+        let written = writing.await.unwrap();
+        assert_eq!((asked.await.unwrap(), written), (newest.next(), newest.next()));
+    });
 }
