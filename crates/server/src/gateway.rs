@@ -148,7 +148,7 @@ fn lines_of(described: Described, mut body: Body) -> impl Stream<Item = Result<B
                 let line = read.split_to(seen + end + 1);
                 seen = 0;
                 if !line.trim_ascii().is_empty() {
-                    yield framed(&described, &line).map_err(of_a_line)?;
+                    yield framed(&described, &line).map_err(|status| of_a_line(&status))?;
                 }
             }
             if read.len() > MESSAGE_BYTES_MAX {
@@ -156,12 +156,12 @@ fn lines_of(described: Described, mut body: Body) -> impl Stream<Item = Result<B
             }
         }
         if !read.trim_ascii().is_empty() {
-            yield framed(&described, &read).map_err(of_a_line)?;
+            yield framed(&described, &read).map_err(|status| of_a_line(&status))?;
         }
     }
 }
 
-fn of_a_line(status: Status) -> Status {
+fn of_a_line(status: &Status) -> Status {
     Status::new(status.code(), format!("{}; this call takes one whole message a line", status.message()))
 }
 
