@@ -41,6 +41,8 @@ pub(crate) const TRACE_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub(crate) const FAILURE_BYTES_MAX: usize = 2_400;
 /// Traces that it is first tried with.
 const FAILURE_TRACES_MAX: usize = 32;
+/// The longest schema that is told with them, in bytes: clients refuse messages of more than 4 MiB.
+const SCHEMA_BYTES_MAX: usize = 512 * 1024;
 /// What a trace's place among others takes beside its own fields, at most: tags and lengths.
 const TRACE_FRAME_BYTES: usize = 16;
 
@@ -106,7 +108,10 @@ pub(crate) fn debug_information(
 ) -> v1::DebugInformation {
     let told = vec![false; explanation.goals.len()];
     let is_schema_told = std::mem::replace(&mut budget.is_schema_told, true);
-    let schema_used = if is_schema_told { String::new() } else { schema.canonical_text() };
+    let mut schema_used = if is_schema_told { String::new() } else { schema.canonical_text() };
+    if schema_used.len() > SCHEMA_BYTES_MAX {
+        schema_used.clear();
+    }
     let mut teller = Teller { explanation, schema, subject, told, budget };
     let check = (!explanation.goals.is_empty()).then(|| teller.goal(0, 1));
     v1::DebugInformation { check, schema_used }

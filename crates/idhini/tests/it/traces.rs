@@ -323,3 +323,21 @@ async fn a_refused_check_with_tracing_tells_how_it_got_there_and_without_it_does
         assert!(!reason(&status).1.contains_key("debug_trace_proto_text"));
     }
 }
+
+#[tokio::test]
+async fn a_trace_leaves_out_a_schema_that_would_not_fit_with_it() {
+    let server = Server::start(&[]);
+    let mut schemas = server.schemas().await;
+    for (definitions, is_told) in [(1_000, true), (20_000, false)] {
+        let others = (0..definitions).map(|n| format!("definition other{n} {{ relation one: user }}\n"));
+        let schema = format!("{SCHEMA}\n{}", others.collect::<String>());
+        schemas.write_schema(v1::WriteSchemaRequest { schema }).await.unwrap();
+        let mut asked = check("document:d", "view", "user:tom");
+        asked.with_tracing = true;
+        let trace =
+            server.permissions().await.check_permission(asked).await.unwrap().into_inner().debug_trace;
+        let trace = trace.unwrap();
+        assert!(trace.check.is_some());
+        assert_eq!(trace.schema_used.is_empty(), !is_told, "{definitions} more definitions");
+    }
+}

@@ -27,8 +27,6 @@ use crate::trace;
 const GROUNDS_MAX: usize = 1_000;
 /// About the most bytes of them.
 const GROUNDS_BYTES_MAX: usize = 1 << 20;
-/// The longest schema that is repeated in the trace, in bytes.
-const SCHEMA_BYTES_MAX: usize = 512 * 1024;
 /// The nesting of a ground, in traces.
 const GROUND_DEPTH: usize = 1;
 
@@ -56,10 +54,7 @@ pub(crate) async fn explain(
     telemetry::charge(check.cost().saturating_sub(cost));
     let explanation = explanation?;
     let schema = snapshot.plans.schema();
-    let mut budget = match schema.canonical_text().len() > SCHEMA_BYTES_MAX {
-        true => trace::Budget::without_schema(),
-        false => trace::Budget::new(),
-    };
+    let mut budget = trace::Budget::new();
     let trace = trace::debug_information(&explanation, schema, &asked.subject, &mut budget);
     let Told { trace, grounds, is_truncated } = Told::of(&explanation, trace, budget.is_cut());
     Ok(Response::new(v1::ExplainResponse {
