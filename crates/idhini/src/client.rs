@@ -163,5 +163,9 @@ fn is_loopback(address: &str) -> Result<bool, Failure> {
     }
     let (host, port) = address.rsplit_once(':').ok_or_else(malformed)?;
     port.parse::<u16>().map_err(|_| malformed())?;
+    // A URL is not an address either.
+    if host.is_empty() || host.contains('/') {
+        return Err(malformed());
+    }
     Ok(host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()))
 }

@@ -115,6 +115,9 @@ pub(crate) enum Failure {
     /// The server refused a relationship of a file.
     #[error("`{}`, line {line}: {}", path.display(), refused(.status))]
     RefusedLine { path: PathBuf, line: usize, status: Status },
+    /// A line of a file says what an earlier one says, and is to be created twice.
+    #[error("`{}`, line {line}: this relationship stands in line {first} already", path.display())]
+    Repeated { path: PathBuf, line: usize, first: usize },
     /// A file cannot be written.
     #[error("cannot write `{}`: {source}", path.display())]
     Write { path: PathBuf, source: std::io::Error },
@@ -220,6 +223,7 @@ impl Failure {
             | Failure::Output { .. }
             | Failure::Address { .. } => STATUS_MALFORMED,
             Failure::Migrate(error) => error.status(),
+            Failure::Repeated { .. } => STATUS_REFUSED,
             Failure::WatchEnded { .. } | Failure::Print(_) => STATUS_UNREACHABLE,
             Failure::Refused(status) | Failure::RefusedLine { status, .. } => match status.code() {
                 Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
@@ -280,6 +284,7 @@ impl Failure {
             Failure::SchemaOfPast => "name the moment with --as-of TIME, or add --format lines".to_owned(),
             Failure::NoObject { .. } => "idhini expand view document:readme".to_owned(),
             Failure::WatchEnded { token, .. } => format!("go on with `idhini watch --from {token}`"),
+            Failure::Repeated { .. } => "take one of the two lines out; nothing was imported".to_owned(),
             Failure::Validation { .. } => "correct the line that the message names".to_owned(),
             Failure::Write { .. } => "name a file that you may write".to_owned(),
             Failure::Output { .. } => "see whether the disk is full".to_owned(),

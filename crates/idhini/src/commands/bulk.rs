@@ -14,7 +14,7 @@ use idhini_wire::authzed::api::v1::consistency::Requirement;
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::Asked;
 use super::relationship::text_of;
@@ -186,26 +186,31 @@ fn placed(path: &Path, format: Format, status: Status) -> Failure {
         let Relationship { resource, relation, subject, .. } = relationship;
         status.message().contains(&format!("{resource}#{relation}@{subject}"))
     };
-    let mut found = None;
+    // Where it stands, and where it stands again.
+    let mut found = Vec::new();
     match format {
         Format::Lines if !is_standard(path) => {
             // What could be read once is only read for its lines.
             let _ = each_line(path, |relationship, line| {
                 if named(&relationship) {
-                    found = Some(line);
+                    found.push(line);
                 }
-                found.is_none()
+                found.len() < 2
             });
         }
         Format::Validation => {
-            let file = ValidationFile::read(path).ok();
-            found = file.and_then(|f| f.relationships.iter().find(|(_, r)| named(r)).map(|(line, _)| *line));
+            if let Ok(file) = ValidationFile::read(path) {
+                let lines = file.relationships.iter().filter(|(_, r)| named(r)).map(|(line, _)| *line);
+                found.extend(lines.take(2));
+            }
         }
         Format::Lines => {}
     }
-    match found {
-        Some(line) => Failure::RefusedLine { path: path.to_owned(), line, status },
-        None => Failure::Refused(status),
+    let path = path.to_owned();
+    match (found.as_slice(), status.code()) {
+        (&[first, line], Code::AlreadyExists) => Failure::Repeated { path, line, first },
+        (&[line, ..], _) => Failure::RefusedLine { path, line, status },
+        _ => Failure::Refused(status),
     }
 }
 

@@ -128,3 +128,18 @@ fn a_large_import_takes_no_more_memory_than_a_small_one() {
     // Held whole, the file alone would be 21 MiB, and its messages several times that.
     assert!(small > 0 && large < small + 16_000, "{small} KiB, then {large} KiB");
 }
+
+#[test]
+fn a_relationship_that_stands_twice_in_a_file_is_not_said_to_be_there_already() {
+    let server = Server::furnished();
+    let text = "document:n#owner@user:a\ndocument:n#owner@user:b\n\ndocument:n#owner@user:a\n";
+    let folder = folder(&[("r.txt", text)]);
+    let outcome = server.run(&["relationship", "bulk-import", folder.join("r.txt").to_str().unwrap()]);
+    assert_eq!(outcome.status, 4, "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("line 4: this relationship stands in line 1 already"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(server.run(&["relationship", "read", "document:n"]).stdout, "");
+}

@@ -40,6 +40,16 @@ fn a_server_that_is_not_there_is_said_first_and_why() {
 }
 
 #[test]
+fn what_is_no_address_is_not_taken_for_a_machine_far_away() {
+    for address in ["http://127.0.0.1:50051", ":50051", "127.0.0.1", "127.0.0.1:99999"] {
+        let outcome = run(&["schema", "read"], &[("IDHINI_ADDR", address), ("IDHINI_TOKEN", KEY)], "");
+        assert_eq!(outcome.status, 3, "{address}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("is not an address such as"), "{address}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("HOST:PORT"), "{address}: {}", outcome.stderr);
+    }
+}
+
+#[test]
 fn a_token_that_is_none_is_not_called_a_missing_one() {
     let server = Server::furnished();
     let environment = [("IDHINI_ADDR", server.address.as_str()), ("IDHINI_TOKEN", "schl\u{fc}ssel\n")];
