@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
 /// Lines of one second.
-const LINES_MAX: u64 = 100;
+const LINES_MAX: u64 = 10;
 /// Bits that hold their count.
 const COUNT_BITS: u32 = 16;
 
