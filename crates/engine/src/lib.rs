@@ -31,8 +31,8 @@ pub use explain::{
     EXPLAINED_GOALS_MAX, ExplainedCondition, ExplainedEdge, ExplainedEdges, ExplainedGoal, ExplainedRule,
     Explanation, RuleKind,
 };
-pub use lookup_resources::{FoundResource, LookupResources};
-pub use lookup_subjects::{ExcludedSubject, FoundSubject, LookupSubjects};
+pub use lookup_resources::{FoundResource, LookupResources, ReachedResources};
+pub use lookup_subjects::{ExcludedSubject, FoundSubject, LookupSubjects, NamedSubjects};
 pub use plans::Plans;
 pub use question::{Answer, COST_MAX, EngineError, GoalName, Limits, Position, Progress, Question, Snapshot};
 pub use value::Permissionship;

@@ -16,6 +16,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use idhini_model::{Context, SubjectRef};
 use idhini_schema::{ClassIndex, MemberIndex, PlanSubject};
@@ -49,10 +50,11 @@ pub struct LookupResources<'a> {
     /// Members from which the target can be reached.
     is_relevant: Vec<bool>,
     /// The target's objects, and the goals passed on the way to them with whether they are definite.
-    reached: Reached,
+    reaching: Reached,
     passed: HashMap<GoalKey, bool, FxBuildHasher>,
     open: Vec<Work>,
-    is_searched: bool,
+    /// All of the target's objects, when they are searched.
+    reached: Option<ReachedResources>,
     /// The next number to look at, and the number after the last.
     next: u64,
     end: u64,
@@ -61,8 +63,14 @@ pub struct LookupResources<'a> {
     failure: Option<EngineError>,
 }
 
+/// What a search has reached: all that a further page of the same question in the same snapshot needs of it.
+///
+/// Memory: two bits per object of the target's type.
+#[derive(Debug, Clone)]
+pub struct ReachedResources(Arc<Reached>);
+
 /// The objects that were reached, and those of them that are definite.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Reached {
     any: Vec<u64>,
     definite: Vec<u64>,
@@ -110,10 +118,10 @@ impl<'a> LookupResources<'a> {
             subject_id: &subject.object_id,
             target,
             is_relevant: relevant(snapshot, target),
-            reached: Reached::default(),
+            reaching: Reached::default(),
             passed: HashMap::default(),
             open: Vec::new(),
-            is_searched: false,
+            reached: None,
             next: after
                 .map_or(0, |Position(position)| position + u64::from(is_broken(Variant::PagesSkipOne))),
             end: u64::from(snapshot.root.object_count(snapshot.plans.type_ids[object_type as usize])),
@@ -122,6 +130,20 @@ impl<'a> LookupResources<'a> {
         };
         lookup.seed(bound)?;
         Ok(lookup)
+    }
+
+    /// Goes on with what a lookup of the same question in the same snapshot has reached, instead of searching again.
+    #[must_use]
+    pub fn with_reached(mut self, reached: ReachedResources) -> LookupResources<'a> {
+        self.open = Vec::new();
+        self.reached = Some(reached);
+        self
+    }
+
+    /// What was reached, when all was: with the first answer, or the end.
+    #[must_use]
+    pub fn reached(&self) -> Option<&ReachedResources> {
+        self.reached.as_ref()
     }
 
     /// What was spent so far, in edges.
@@ -145,11 +167,11 @@ impl<'a> LookupResources<'a> {
 
     fn work(&mut self, fuel: u64) -> Result<Progress<Option<FoundResource>>, EngineError> {
         let end = self.evaluator.cost().saturating_add(fuel);
-        if !self.is_searched {
+        if self.reached.is_none() {
             if !self.search(end)? {
                 return Ok(Progress::More);
             }
-            self.is_searched = true;
+            self.reached = Some(ReachedResources(Arc::new(std::mem::take(&mut self.reaching))));
             // Answers may be taken slowly; meanwhile only what they come from is kept.
             self.passed = HashMap::default();
             self.open = Vec::new();
@@ -191,7 +213,7 @@ impl<'a> LookupResources<'a> {
 
     /// The next candidate at or behind `next`; the subject's own object, if no relationship names it, comes last.
     fn next_reached(&mut self) -> Option<(u32, bool)> {
-        let reached = &self.reached;
+        let ReachedResources(reached) = self.reached.as_ref()?;
         while self.next < self.end {
             let (word, bit) = ((self.next / 64) as usize, self.next % 64);
             let Some(bits) = reached.any.get(word).map(|bits| bits >> bit) else { break };
@@ -267,7 +289,7 @@ impl<'a> LookupResources<'a> {
     /// Returns whether this is news.
     fn mark(&mut self, goal: GoalKey, is_definite: bool) -> bool {
         if goal.member == self.target {
-            return self.reached.mark(goal.object, is_definite);
+            return self.reaching.mark(goal.object, is_definite);
         }
         match self.passed.entry(goal) {
             Entry::Vacant(slot) => {
@@ -305,6 +327,14 @@ impl<'a> LookupResources<'a> {
             }
         }
         Ok(true)
+    }
+}
+
+impl ReachedResources {
+    /// About what it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.0.any) + size_of_val(&*self.0.definite)
     }
 }
 

@@ -14,6 +14,7 @@
 //! the subject type and what the evaluator remembers; until the first answer also the goals visited.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use idhini_model::{Context, ResourceRef, WILDCARD};
 use idhini_schema::{ArrowKind, ClassIndex, MemberIndex, NodeIndex, PlanNode, PlanSubject, TypeIndex};
@@ -88,6 +89,23 @@ enum Phase {
     Listing,
 }
 
+/// Who was named on the way down: all that a further page of the same question in the same snapshot needs of it.
+///
+/// Memory: one byte per object of the subject type, and a little per subject behind a `-`.
+#[derive(Debug, Clone)]
+pub struct NamedSubjects(Arc<Named>);
+
+#[derive(Debug)]
+struct Named {
+    /// By number.
+    subjects: Vec<Met>,
+    /// Subjects named behind a `-`, where being named may take away.
+    taken: HashSet<u32, FxBuildHasher>,
+    /// How the resource itself was met as a subject, when no relationship names it.
+    resource: Met,
+    has_wildcard: bool,
+}
+
 /// One lookup, resumable.
 pub struct LookupSubjects<'a> {
     snapshot: Snapshot<'a>,
@@ -99,12 +117,9 @@ pub struct LookupSubjects<'a> {
     goals: HashMap<GoalKey, Met, FxBuildHasher>,
     taken_goals: HashSet<GoalKey, FxBuildHasher>,
     open: Vec<Item>,
-    named: Vec<Met>,
-    /// Subjects named behind a `-`, where being named may take away.
-    taken: HashSet<u32, FxBuildHasher>,
-    /// How the resource itself was met as a subject, when no relationship names it.
-    named_resource: Met,
-    has_wildcard: bool,
+    naming: Named,
+    /// All who are named, when the walk is over.
+    named: Option<NamedSubjects>,
     phase: Phase,
     /// The wildcard's value, once known.
     wildcard: Permissionship,
@@ -148,10 +163,8 @@ impl<'a> LookupSubjects<'a> {
             goals: HashMap::default(),
             taken_goals: HashSet::default(),
             open: Vec::new(),
-            named: vec![Met::Never; count as usize],
-            taken: HashSet::default(),
-            named_resource: Met::Never,
-            has_wildcard: false,
+            naming: Named::nobody(count as usize),
+            named: None,
             phase: Phase::Walking,
             wildcard: Permissionship::No,
             after,
@@ -161,6 +174,19 @@ impl<'a> LookupSubjects<'a> {
         };
         lookup.meet_goal(lookup.goal, Met::Sure);
         Ok(lookup)
+    }
+
+    /// Goes on with whom a lookup of the same question in the same snapshot has named, instead of walking again.
+    #[must_use]
+    pub fn with_named(mut self, named: NamedSubjects) -> LookupSubjects<'a> {
+        self.end_walk(named);
+        self
+    }
+
+    /// Who was named, when all are: with the first answer, or the end.
+    #[must_use]
+    pub fn named(&self) -> Option<&NamedSubjects> {
+        self.named.as_ref()
     }
 
     /// What was spent so far, in edges.
@@ -190,11 +216,8 @@ impl<'a> LookupSubjects<'a> {
                     if !self.walk(end)? {
                         return Ok(Progress::More);
                     }
-                    // Answers may be taken slowly; meanwhile only what they come from is kept.
-                    self.goals = HashMap::default();
-                    self.taken_goals = HashSet::default();
-                    self.open = Vec::new();
-                    self.begin_answers();
+                    let named = std::mem::replace(&mut self.naming, Named::nobody(0));
+                    self.end_walk(NamedSubjects(Arc::new(named)));
                 }
                 Phase::AskingWildcard(inquiry) => {
                     let left = end.saturating_sub(self.evaluator.cost()).max(1);
@@ -230,8 +253,15 @@ impl<'a> LookupSubjects<'a> {
             || (value > Permissionship::No && value == self.wildcard && self.met(object) >= Met::Possible)
     }
 
-    fn begin_answers(&mut self) {
-        if self.has_wildcard && !is_broken(Variant::LookupForgetsWildcards) {
+    fn end_walk(&mut self, named: NamedSubjects) {
+        let has_wildcard = named.0.has_wildcard;
+        self.named = Some(named);
+        // Answers may be taken slowly; meanwhile only what they come from is kept.
+        self.naming = Named::nobody(0);
+        self.goals = HashMap::default();
+        self.taken_goals = HashSet::default();
+        self.open = Vec::new();
+        if has_wildcard && !is_broken(Variant::LookupForgetsWildcards) {
             self.phase = Phase::AskingWildcard(Inquiry::open(&mut self.evaluator, self.goal));
         } else {
             self.list_from(self.after);
@@ -257,7 +287,7 @@ impl<'a> LookupSubjects<'a> {
 
     fn exclude(&mut self, object: u32, answer: Answer) {
         // With both conditional, who is named behind a `-` may have less where the wildcard's condition holds.
-        let may_lack = answer.permissionship == Permissionship::Conditional && self.taken.contains(&object);
+        let may_lack = answer.permissionship == Permissionship::Conditional && self.is_taken(object);
         let is_less =
             answer.permissionship < self.wildcard || (answer.permissionship == self.wildcard && may_lack);
         let object_id = self.object_id(object).to_owned();
@@ -292,10 +322,15 @@ impl<'a> LookupSubjects<'a> {
     }
 
     fn met(&self, object: u32) -> Met {
-        if object == UNNAMED_SUBJECT {
-            return self.named_resource;
+        let Some(NamedSubjects(named)) = &self.named else { return Met::Never };
+        match object {
+            UNNAMED_SUBJECT => named.resource,
+            object => named.subjects.get(object as usize).copied().unwrap_or(Met::Never),
         }
-        self.named.get(object as usize).copied().unwrap_or(Met::Never)
+    }
+
+    fn is_taken(&self, object: u32) -> bool {
+        self.named.as_ref().is_some_and(|NamedSubjects(named)| named.taken.contains(&object))
     }
 
     /// The next named subject with its value; the resource itself, if no relationship names it, comes last.
@@ -310,8 +345,9 @@ impl<'a> LookupSubjects<'a> {
                 self.verifying = None;
                 return Ok(Progress::Done(Some((object, answer))));
             }
-            if self.next as usize >= self.named.len() {
-                if self.next == u32::MAX || self.named_resource == Met::Never {
+            let count = self.named.as_ref().map_or(0, |NamedSubjects(named)| named.subjects.len());
+            if self.next as usize >= count {
+                if self.next == u32::MAX || self.met(UNNAMED_SUBJECT) == Met::Never {
                     return Ok(Progress::Done(None));
                 }
                 self.next = u32::MAX;
@@ -367,11 +403,11 @@ impl<'a> LookupSubjects<'a> {
 
     fn name(&mut self, object: u32, met: Met) {
         if met == Met::Named {
-            self.taken.insert(if object == UNNAMED_RESOURCE { UNNAMED_SUBJECT } else { object });
+            self.naming.taken.insert(if object == UNNAMED_RESOURCE { UNNAMED_SUBJECT } else { object });
         }
         let named = match object {
-            UNNAMED_RESOURCE => &mut self.named_resource,
-            object => match self.named.get_mut(object as usize) {
+            UNNAMED_RESOURCE => &mut self.naming.resource,
+            object => match self.naming.subjects.get_mut(object as usize) {
                 Some(named) => named,
                 None => return,
             },
@@ -440,7 +476,7 @@ impl<'a> LookupSubjects<'a> {
             }
             PlanSubject::Wildcard if is_asked => {
                 let wildcard = self.snapshot.object(plan_class.subject_type, WILDCARD);
-                self.has_wildcard |= wildcard.is_some_and(|w| self.evaluator.holds(class, object, w));
+                self.naming.has_wildcard |= wildcard.is_some_and(|w| self.evaluator.holds(class, object, w));
             }
             PlanSubject::Userset(target) => {
                 self.open.push(Item::Edges { class, object, met, position: 0, target: Some(target) });
@@ -474,5 +510,20 @@ impl<'a> LookupSubjects<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl NamedSubjects {
+    /// About what it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.0.subjects) + 2 * size_of::<u32>() * self.0.taken.capacity()
+    }
+}
+
+impl Named {
+    fn nobody(count: usize) -> Named {
+        let subjects = vec![Met::Never; count];
+        Named { subjects, taken: HashSet::default(), resource: Met::Never, has_wildcard: false }
     }
 }

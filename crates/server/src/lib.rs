@@ -26,6 +26,7 @@ mod relationships;
 mod requests;
 mod schema;
 mod seal;
+mod searches;
 mod service;
 mod telemetry;
 mod tenants;

@@ -18,9 +18,10 @@ use tonic::{Request, Response, Status};
 
 use crate::checks::partial_caveat_info;
 use crate::deadline::Deadline;
-use crate::pin::{Pinned, Shared, When};
+use crate::pin::{Cursors, Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
+use crate::searches::Search;
 use crate::telemetry;
 
 /// A stream of answers.
@@ -44,7 +45,7 @@ pub(crate) async fn resources(
     let answers = async_stream::try_stream! {
         let _evaluation = telemetry::evaluation_span();
         let pinned = cursors.pinned();
-        let mut lookup = asked.open(pinned, after, limits)?;
+        let mut lookup = asked.open(&cursors, after, limits)?;
         let mut left = limit;
         while left != Some(0) {
             let before = lookup.cost();
@@ -52,6 +53,9 @@ pub(crate) async fn resources(
             telemetry::charge(lookup.cost() - before);
             let Some(found) = found? else { break };
             left = left.map(|l| l - 1);
+            if left == Some(0) {
+                keep_reached(&cursors, &lookup);
+            }
             yield v1::LookupResourcesResponse {
                 looked_up_at: pinned.zed_token(),
                 resource_object_id: found.object_id,
@@ -83,7 +87,7 @@ pub(crate) async fn subjects(
     let answers = async_stream::try_stream! {
         let _evaluation = telemetry::evaluation_span();
         let pinned = cursors.pinned();
-        let mut lookup = asked.open(pinned, after, limits)?;
+        let mut lookup = asked.open(&cursors, after, limits)?;
         let mut left = limit;
         while left != Some(0) {
             let before = lookup.cost();
@@ -97,11 +101,28 @@ pub(crate) async fn subjects(
                 // The limit counts concrete subjects.
                 left = left.map(|l| l - 1);
             }
+            if left == Some(0) {
+                keep_named(&cursors, &lookup);
+            }
             let cursor = cursors.after(&found.position.0.to_be_bytes());
             yield subject_response(found, pinned.zed_token(), cursor);
         }
     };
     Ok(Response::new(Box::pin(answers)))
+}
+
+/// At the end of a page: for the next one.
+pub(crate) fn keep_reached(cursors: &Cursors, lookup: &LookupResources<'_>) {
+    if let Some(reached) = lookup.reached() {
+        cursors.keep(Search::Resources(reached.clone()));
+    }
+}
+
+/// At the end of a page: for the next one.
+pub(crate) fn keep_named(cursors: &Cursors, lookup: &LookupSubjects<'_>) {
+    if let Some(named) = lookup.named() {
+        cursors.keep(Search::Subjects(named.clone()));
+    }
 }
 
 /// What LookupResources asks, beside consistency and page.
@@ -125,13 +146,17 @@ impl AskedResources {
 
     pub(crate) fn open<'a>(
         &'a self,
-        pinned: &'a Pinned,
+        cursors: &'a Cursors,
         after: Option<Position>,
         limits: Limits,
     ) -> Result<LookupResources<'a>, Refusal> {
-        let snapshot = pinned.snapshot(&self.resource_type)?;
+        let snapshot = cursors.pinned().snapshot(&self.resource_type)?;
         let of = (self.resource_type.as_str(), self.permission.as_str());
-        Ok(LookupResources::open(snapshot, of, &self.subject, &self.context, after, limits)?)
+        let lookup = LookupResources::open(snapshot, of, &self.subject, &self.context, after, limits)?;
+        Ok(match after.and_then(|_| cursors.search()) {
+            Some(Search::Resources(reached)) => lookup.with_reached(reached),
+            _ => lookup,
+        })
     }
 }
 
@@ -165,14 +190,18 @@ impl AskedSubjects {
 
     pub(crate) fn open<'a>(
         &'a self,
-        pinned: &'a Pinned,
+        cursors: &'a Cursors,
         after: Option<Position>,
         limits: Limits,
     ) -> Result<LookupSubjects<'a>, Refusal> {
-        let snapshot = pinned.snapshot(&self.resource.object_type)?;
+        let snapshot = cursors.pinned().snapshot(&self.resource.object_type)?;
         let of = (&self.resource, self.permission.as_str());
         let subjects = (self.subject_type.as_str(), self.relation.as_deref());
-        Ok(LookupSubjects::open(snapshot, of, subjects, &self.context, after, limits)?)
+        let lookup = LookupSubjects::open(snapshot, of, subjects, &self.context, after, limits)?;
+        Ok(match after.and_then(|_| cursors.search()) {
+            Some(Search::Subjects(named)) => lookup.with_named(named),
+            _ => lookup,
+        })
     }
 
     /// Whether this one is to be told.

@@ -19,6 +19,7 @@ use crate::deadline::Deadline;
 use crate::options::{Limits, Options};
 use crate::refusal::Refusal;
 use crate::seal::{Cursor, QuestionDigest, SealError, Sealer};
+use crate::searches::{Search, Searches};
 use crate::telemetry;
 
 /// What all services share.
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) namespace: Arc<Namespace>,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) limits: Limits,
+    searches: Arc<Searches>,
 }
 
 /// Request metadata that asks about a moment in the past, as RFC 3339.
@@ -89,13 +91,15 @@ pub(crate) struct Pinned {
 #[derive(Debug, Clone)]
 pub(crate) struct Cursors {
     sealer: Arc<Sealer>,
+    searches: Arc<Searches>,
     question: QuestionDigest,
     pinned: Pinned,
 }
 
 impl Shared {
     pub(crate) fn new(namespace: Arc<Namespace>, options: &Options) -> Shared {
-        Shared { namespace, sealer: Arc::new(Sealer::new(&options.seal)), limits: options.limits }
+        let (sealer, searches) = (Arc::new(Sealer::new(&options.seal)), Arc::default());
+        Shared { namespace, sealer, limits: options.limits, searches }
     }
 
     /// What one question may spend.
@@ -187,7 +191,8 @@ impl Shared {
                 (self.pinned(published, cursor.instant), Some(cursor.place))
             }
         };
-        Ok((Cursors { sealer: Arc::clone(&self.sealer), question, pinned }, place))
+        let (sealer, searches) = (Arc::clone(&self.sealer), Arc::clone(&self.searches));
+        Ok((Cursors { sealer, searches, question, pinned }, place))
     }
 
     pub(crate) fn token(&self, revision: Revision) -> Option<v1::ZedToken> {
@@ -214,6 +219,20 @@ impl Pinned {
 impl Cursors {
     pub(crate) fn pinned(&self) -> &Pinned {
         &self.pinned
+    }
+
+    /// Keeps what this page has found out for the next one.
+    pub(crate) fn keep(&self, search: Search) {
+        self.searches.keep(self.key(), search);
+    }
+
+    /// What the page before has found out, if it is still kept.
+    pub(crate) fn search(&self) -> Option<Search> {
+        self.searches.find(&self.key())
+    }
+
+    fn key(&self) -> crate::searches::Key {
+        (self.question, self.pinned.published.revision(), self.pinned.instant)
     }
 
     /// The cursor behind an answer.

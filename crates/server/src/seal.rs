@@ -65,7 +65,7 @@ enum Kind {
 }
 
 /// A digest of a question: which call, with which arguments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct QuestionDigest([u8; QUESTION_BYTES]);
 
 /// What a cursor says.

@@ -252,10 +252,14 @@ async fn pages_cost_the_same_wherever_they_are() {
             "{kind}: {} pages of {PAGE}, median {median:?}, slowest {slowest:?}; edges of the first {first}, of the last {last}",
             times.len()
         ));
-        // Reads are not charged in edges. A page of a lookup visits all that the lookup does, as the first one.
-        let dearest = costs.iter().max().unwrap();
+        // Reads are not charged in edges. The first page of a lookup searches, those behind it go on with what it reached.
+        let dearest = costs[1..].iter().max().unwrap();
         let is_free = kind == KINDS[0];
-        assert!(is_free == (first == 0) && *dearest <= 2 * first, "{kind}: {first} edges, then {dearest}");
+        assert_eq!(is_free, first == 0);
+        assert!(
+            is_free || (first > results && *dearest < u64::from(2 * PAGE)),
+            "{kind}: {first} edges, then {dearest}"
+        );
     }
 }
 

@@ -5,7 +5,8 @@
 //! * A page is bounded in items, in bytes, and in edges looked at or in the question's budget.
 //! * A page without a next cursor is the last one.
 //!
-//! Cost: as the streaming call up to the page's end; a lookup's cursor passes over what was found before it.
+//! Cost: as the streaming call up to the page's end; a lookup goes on with what the page before it reached, or searches
+//! again if that is no longer kept.
 
 use idhini_replica::{Position, check_filter};
 use idhini_wire::authzed::api::v1 as authzed;
@@ -84,7 +85,7 @@ pub(crate) async fn resources(
         context: message.context,
         ..Default::default()
     })?;
-    let mut lookup = asked.open(cursors.pinned(), after, shared.question_limits())?;
+    let mut lookup = asked.open(&cursors, after, shared.question_limits())?;
     let mut found = Found::new(rows_max);
     let mut pace = Pace::new(when.deadline);
     loop {
@@ -98,6 +99,7 @@ pub(crate) async fn resources(
         });
         if found.is_full() {
             found.next_cursor = cursors.after(&one.position.0.to_be_bytes());
+            lookups::keep_reached(&cursors, &lookup);
             break;
         }
     }
@@ -128,7 +130,7 @@ pub(crate) async fn subjects(
         wildcard_option: message.wildcard_option,
         ..Default::default()
     })?;
-    let mut lookup = asked.open(cursors.pinned(), after, shared.question_limits())?;
+    let mut lookup = asked.open(&cursors, after, shared.question_limits())?;
     let mut found = Found::new(rows_max);
     let mut pace = Pace::new(when.deadline);
     loop {
@@ -144,6 +146,7 @@ pub(crate) async fn subjects(
         });
         if found.is_full() {
             found.next_cursor = cursors.after(&one.position.0.to_be_bytes());
+            lookups::keep_named(&cursors, &lookup);
             break;
         }
     }

@@ -113,6 +113,8 @@ impl<'a> Asking<'a> {
         };
         let mut found = Found::new();
         let mut after: Option<Position> = None;
+        // Two pages out of three go on with what the page before reached, the others search again.
+        let (mut pages, mut reached) = (0, None);
         loop {
             let lookup = LookupResources::open(
                 self.snapshot,
@@ -122,9 +124,10 @@ impl<'a> Asking<'a> {
                 after,
                 Limits::default(),
             );
-            let mut lookup = match lookup {
-                Ok(lookup) => lookup,
-                Err(error) => return Ok(Err(refused(error))),
+            let mut lookup = match (lookup, reached.take()) {
+                (Ok(lookup), Some(reached)) => lookup.with_reached(reached),
+                (Ok(lookup), None) => lookup,
+                (Err(error), _) => return Ok(Err(refused(error))),
             };
             let mut left = page;
             for _ in 0..PORTIONS_MAX {
@@ -151,6 +154,8 @@ impl<'a> Asking<'a> {
             if left > 0 {
                 return Ok(Err(Refused::Other("does not end".into())));
             }
+            pages += 1;
+            reached = lookup.reached().filter(|_| pages % 3 > 0).cloned();
         }
     }
 
@@ -161,6 +166,7 @@ impl<'a> Asking<'a> {
         };
         let mut found = Subjects::default();
         let mut after: Option<Position> = None;
+        let (mut pages, mut named) = (0, None);
         loop {
             let lookup = LookupSubjects::open(
                 self.snapshot,
@@ -170,9 +176,10 @@ impl<'a> Asking<'a> {
                 after,
                 Limits::default(),
             );
-            let mut lookup = match lookup {
-                Ok(lookup) => lookup,
-                Err(error) => return Ok(Err(refused(error))),
+            let mut lookup = match (lookup, named.take()) {
+                (Ok(lookup), Some(named)) => lookup.with_named(named),
+                (Ok(lookup), None) => lookup,
+                (Err(error), _) => return Ok(Err(refused(error))),
             };
             let mut left = page;
             for _ in 0..PORTIONS_MAX {
@@ -208,6 +215,8 @@ impl<'a> Asking<'a> {
             if left > 0 {
                 return Ok(Err(Refused::Other("does not end".into())));
             }
+            pages += 1;
+            named = lookup.named().filter(|_| pages % 3 > 0).cloned();
         }
     }
 }
