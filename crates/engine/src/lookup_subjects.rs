@@ -10,7 +10,7 @@
 //! * What fails it once, it fails with whenever it is asked again.
 //! * Each subject is answered once; `*` comes first, once, with all its exclusions.
 //!
-//! Cost: O(edges below the resource), then an evaluation per subject that is not sure. Memory: one byte per object of
+//! Cost: O(edges below the resource), then an evaluation per subject that is not sure. Memory: two bits per object of
 //! the subject type and what the evaluator remembers; until the first answer also the goals visited.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -91,19 +91,25 @@ enum Phase {
 
 /// Who was named on the way down: all that a further page of the same question in the same snapshot needs of it.
 ///
-/// Memory: one byte per object of the subject type, and a little per subject behind a `-`.
+/// Memory: two bits per object of the subject type, and a little per subject behind a `-`.
 #[derive(Debug, Clone)]
 pub struct NamedSubjects(Arc<Named>);
 
 #[derive(Debug)]
 struct Named {
-    /// By number.
-    subjects: Vec<Met>,
+    subjects: Marks,
     /// Subjects named behind a `-`, where being named may take away.
     taken: HashSet<u32, FxBuildHasher>,
     /// How the resource itself was met as a subject, when no relationship names it.
     resource: Met,
     has_wildcard: bool,
+}
+
+/// How each subject was met, by its number: two bits each.
+#[derive(Debug)]
+struct Marks {
+    bytes: Vec<u8>,
+    count: usize,
 }
 
 /// One lookup, resumable.
@@ -325,7 +331,7 @@ impl<'a> LookupSubjects<'a> {
         let Some(NamedSubjects(named)) = &self.named else { return Met::Never };
         match object {
             UNNAMED_SUBJECT => named.resource,
-            object => named.subjects.get(object as usize).copied().unwrap_or(Met::Never),
+            object => named.subjects.of(object),
         }
     }
 
@@ -345,7 +351,7 @@ impl<'a> LookupSubjects<'a> {
                 self.verifying = None;
                 return Ok(Progress::Done(Some((object, answer))));
             }
-            let count = self.named.as_ref().map_or(0, |NamedSubjects(named)| named.subjects.len());
+            let count = self.named.as_ref().map_or(0, |NamedSubjects(named)| named.subjects.count);
             if self.next as usize >= count {
                 if self.next == u32::MAX || self.met(UNNAMED_SUBJECT) == Met::Never {
                     return Ok(Progress::Done(None));
@@ -405,14 +411,10 @@ impl<'a> LookupSubjects<'a> {
         if met == Met::Named {
             self.naming.taken.insert(if object == UNNAMED_RESOURCE { UNNAMED_SUBJECT } else { object });
         }
-        let named = match object {
-            UNNAMED_RESOURCE => &mut self.naming.resource,
-            object => match self.naming.subjects.get_mut(object as usize) {
-                Some(named) => named,
-                None => return,
-            },
-        };
-        *named = met.max(*named);
+        match object {
+            UNNAMED_RESOURCE => self.naming.resource = met.max(self.naming.resource),
+            object => self.naming.subjects.raise(object, met),
+        }
     }
 
     /// Walks down until nothing is open (`true`) or the cost reaches `end`.
@@ -517,13 +519,42 @@ impl NamedSubjects {
     /// About what it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.0.subjects) + 2 * size_of::<u32>() * self.0.taken.capacity()
+        self.0.subjects.bytes.len() + 2 * size_of::<u32>() * self.0.taken.capacity()
+    }
+}
+
+impl Marks {
+    const BITS: usize = 2;
+    const IN_BYTE: usize = 8 / Self::BITS;
+
+    fn of(&self, object: u32) -> Met {
+        let (byte, shift) = Marks::place(object);
+        match self.bytes.get(byte).map_or(0, |byte| byte >> shift & 0b11) {
+            0 => Met::Never,
+            1 => Met::Named,
+            2 => Met::Possible,
+            _ => Met::Sure,
+        }
+    }
+
+    /// The greater supersedes; of what has no number there is no mark.
+    fn raise(&mut self, object: u32, met: Met) {
+        if object as usize >= self.count || met <= self.of(object) {
+            return;
+        }
+        let (byte, shift) = Marks::place(object);
+        self.bytes[byte] = self.bytes[byte] & !(0b11 << shift) | (met as u8) << shift;
+    }
+
+    fn place(object: u32) -> (usize, usize) {
+        let object = object as usize;
+        (object / Marks::IN_BYTE, object % Marks::IN_BYTE * Marks::BITS)
     }
 }
 
 impl Named {
     fn nobody(count: usize) -> Named {
-        let subjects = vec![Met::Never; count];
+        let subjects = Marks { bytes: vec![0; count.div_ceil(Marks::IN_BYTE)], count };
         Named { subjects, taken: HashSet::default(), resource: Met::Never, has_wildcard: false }
     }
 }
