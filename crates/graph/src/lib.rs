@@ -25,6 +25,7 @@ mod memory;
 mod names;
 mod renumber;
 mod root;
+mod row;
 mod run;
 mod tree;
 mod trie;
@@ -38,6 +39,7 @@ pub use error::ApplyError;
 pub use image::{ChunkRef, Digest, DigestError, Image, ImageError, Manifest, OpenError, Written};
 pub use memory::Memory;
 pub use root::Root;
+pub use row::Row;
 pub use run::{Run, RunIter};
 
 #[cfg(test)]
