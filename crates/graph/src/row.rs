@@ -24,7 +24,8 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    pub(crate) const EMPTY: Row<'static> = Row { words: &[], shift: 1, spilled: &[] };
+    /// Of an object without edges.
+    pub const EMPTY: Row<'static> = Row { words: &[], shift: 1, spilled: &[] };
 
     #[inline]
     pub(crate) fn new(words: &'a [u32], shift: u32, spilled: &'a [Spilled]) -> Row<'a> {

@@ -104,7 +104,7 @@ impl Shared {
 
     /// What one question may spend.
     pub(crate) fn question_limits(&self) -> idhini_engine::Limits {
-        idhini_engine::Limits { cost_max: self.limits.cost_max }
+        idhini_engine::Limits { cost_max: self.limits.cost_max, ..Default::default() }
     }
 
     /// The snapshot for the consistency asked; the default is the one that costs least.
