@@ -12,6 +12,7 @@
 //!
 //! Cost: O(edges visited), and nothing is allocated once a thread's lists have grown.
 
+mod closures;
 mod marks;
 mod rules;
 mod search;
@@ -27,6 +28,7 @@ use crate::evaluate::GoalKey;
 use crate::question::{BoundSubject, UNNAMED_RESOURCE};
 use crate::{Permissionship, Snapshot};
 
+pub use self::closures::ClosureUse;
 pub(crate) use self::rules::Rules;
 
 /// Goals that are not plain, one below the other, of which an attempt keeps track.
@@ -45,6 +47,16 @@ pub(crate) struct Attempt<'a> {
     search: Option<Search<'a>>,
 }
 
+/// What an attempt came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Attempted {
+    /// `None` if it is left open.
+    pub(crate) permissionship: Option<Permissionship>,
+    /// What was visited.
+    pub(crate) edges: u64,
+    pub(crate) closures: ClosureUse,
+}
+
 impl<'a> Attempt<'a> {
     /// Of questions about this member; `None` if nothing of the schema can be attempted.
     pub(crate) fn open(
@@ -61,10 +73,10 @@ impl<'a> Attempt<'a> {
         Some(Attempt { snapshot, subject, search: Some(search) })
     }
 
-    /// The answer, if that many edges tell it; and how many were visited.
-    pub(crate) fn ask(&mut self, goal: GoalKey, edges_max: u64) -> (Option<Permissionship>, u64) {
-        let Some(search) = &mut self.search else { return (None, 0) };
-        let before = search.edges();
+    /// The answer, if that many edges tell it.
+    pub(crate) fn ask(&mut self, goal: GoalKey, edges_max: u64) -> Attempted {
+        let Some(search) = &mut self.search else { return Attempted::default() };
+        let (before, uses) = (search.edges(), search.closures());
         search.allow(edges_max);
         let told = Judging { snapshot: self.snapshot, subject: self.subject, search }.goal(goal, 0);
         let permissionship = match told {
@@ -72,7 +84,10 @@ impl<'a> Attempt<'a> {
             Told::Yes => Some(Permissionship::Has),
             Told::Open => None,
         };
-        (permissionship, search.edges() - before)
+        let after = search.closures();
+        let closures =
+            ClosureUse { found: after.found - uses.found, computed: after.computed - uses.computed };
+        Attempted { permissionship, edges: search.edges() - before, closures }
     }
 }
 

@@ -117,16 +117,22 @@ variants! {
     MarksForgetTheRule,
     /// An attempt takes `a - b` for `a`.
     AttemptExcludesNobody,
+    /// What contains a group is remembered as if nesting never changed.
+    ClosuresOutliveChanges,
+    /// What contains one group is taken for what contains another of the same number.
+    ClosuresForgetTheRule,
 }
 
 #[cfg(feature = "broken")]
 /// Those of attempts, which would hide all others.
-const OF_ATTEMPTS: [Variant; 5] = [
+const OF_ATTEMPTS: [Variant; 7] = [
     Variant::SearchTrustsConditions,
     Variant::SpentSearchDenies,
     Variant::SearchClimbsOneLevel,
     Variant::MarksForgetTheRule,
     Variant::AttemptExcludesNobody,
+    Variant::ClosuresOutliveChanges,
+    Variant::ClosuresForgetTheRule,
 ];
 
 #[cfg(feature = "broken")]

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use idhini_model::Timestamp;
 use idhini_schema::MemberIndex;
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Attempted, ClosureUse};
 use crate::broken::{Variant, is_broken};
 use crate::evaluate::{Evaluator, GoalKey};
 use crate::explain::{Explaining, Explanation};
@@ -29,9 +29,7 @@ pub struct Check<'a> {
     limits: Limits,
     goal: GoalKey,
     subject: BoundSubject,
-    /// What an attempt told, and the edges that it visited.
-    settled: Option<Permissionship>,
-    attempted: u64,
+    attempted: Attempted,
     evaluation: Option<Box<Evaluation<'a>>>,
 }
 
@@ -54,8 +52,8 @@ impl<'a> Check<'a> {
         limits: Limits,
     ) -> Result<Check<'a>, EngineError> {
         let (goal, subject) = bind(snapshot, question)?;
-        let (settled, attempted, evaluation) = (None, 0, None);
-        Ok(Check { snapshot, question, limits, goal, subject, settled, attempted, evaluation })
+        let (attempted, evaluation) = (Attempted::default(), None);
+        Ok(Check { snapshot, question, limits, goal, subject, attempted, evaluation })
     }
 
     /// Works on for about `fuel` edges. Asked again after its answer, it gives the same. A first portion of
@@ -64,14 +62,14 @@ impl<'a> Check<'a> {
     /// # Errors
     /// [`EngineError::Budget`], [`EngineError::Caveat`], [`EngineError::Cycle`].
     pub fn advance(&mut self, fuel: u64) -> Result<Progress<Answer>, EngineError> {
-        let before = self.attempted;
-        if self.evaluation.is_none() && self.settled.is_none() && fuel >= self.limits.attempt_max {
+        let mut left = fuel;
+        if self.evaluation.is_none() && self.settled().is_none() && fuel >= self.limits.attempt_max {
             self.attempt();
+            left = fuel.saturating_sub(self.attempted.edges);
         }
-        if let Some(permissionship) = self.settled {
+        if let Some(permissionship) = self.settled() {
             return Ok(Progress::Done(Answer { permissionship, missing: BTreeSet::new() }));
         }
-        let left = fuel.saturating_sub(self.attempted - before);
         self.evaluation().advance(left)
     }
 
@@ -93,13 +91,19 @@ impl<'a> Check<'a> {
     #[must_use]
     pub fn until(&self) -> Option<Timestamp> {
         // What an attempt told rests on nothing that expires.
-        self.evaluation.as_ref().filter(|_| self.settled.is_none())?.evaluator.until()
+        self.evaluation.as_ref().filter(|_| self.settled().is_none())?.evaluator.until()
     }
 
     /// What was spent so far, in edges.
     #[must_use]
     pub fn cost(&self) -> u64 {
-        self.attempted + self.evaluation.as_ref().map_or(0, |evaluation| evaluation.evaluator.cost())
+        self.attempted.edges + self.evaluation.as_ref().map_or(0, |evaluation| evaluation.evaluator.cost())
+    }
+
+    /// How often it was remembered what contains a group.
+    #[must_use]
+    pub fn closures(&self) -> ClosureUse {
+        self.attempted.closures
     }
 
     /// Why is the answer what it is? Works on that for about `fuel` edges. Call it after the answer; before, it tells
@@ -112,7 +116,7 @@ impl<'a> Check<'a> {
     /// # Errors
     /// None at present.
     pub fn advance_explanation(&mut self, fuel: u64) -> Result<Progress<Explanation>, EngineError> {
-        let (question, goal, settled) = (self.question, self.goal, self.settled);
+        let (question, goal, settled) = (self.question, self.goal, self.settled());
         let evaluation = self.evaluation();
         let end = evaluation.evaluator.cost().saturating_add(fuel);
         // An attempt tells what the answer is, and only the evaluator how it is so.
@@ -149,9 +153,13 @@ impl<'a> Check<'a> {
 
     fn attempt(&mut self) {
         if let Some(mut attempt) = Attempt::open(self.snapshot, self.goal.member, self.subject) {
-            (self.settled, self.attempted) =
-                attempt.ask(self.goal, self.limits.attempt_max.min(self.limits.cost_max));
+            self.attempted = attempt.ask(self.goal, self.limits.attempt_max.min(self.limits.cost_max));
         }
+    }
+
+    /// What an attempt told.
+    fn settled(&self) -> Option<Permissionship> {
+        self.attempted.permissionship
     }
 
     fn evaluation(&mut self) -> &mut Evaluation<'a> {
@@ -186,6 +194,7 @@ pub struct CheckBulk<'a> {
     answers: Vec<Option<Result<Answer, EngineError>>>,
     cost: u64,
     cost_max: u64,
+    closures: ClosureUse,
 }
 
 /// One question, by what it shares with others.
@@ -230,7 +239,8 @@ impl<'a> CheckBulk<'a> {
         }
         open.sort_unstable_by(|one, other| other.cmp(one));
         let (group, running, cost, cost_max) = (None, None, 0, u64::MAX);
-        CheckBulk { snapshot, questions, limits, open, group, running, answers, cost, cost_max }
+        let closures = ClosureUse::default();
+        CheckBulk { snapshot, questions, limits, open, group, running, answers, cost, cost_max, closures }
     }
 
     /// Asks no further question once all together have spent so much, in edges; those are answered by
@@ -241,7 +251,16 @@ impl<'a> CheckBulk<'a> {
     }
 
     /// Works on for about `fuel` edges. Done once: asked again after that, it has no answers to give.
-    pub fn advance(&mut self, mut fuel: u64) -> Progress<Vec<Result<Answer, EngineError>>> {
+    pub fn advance(&mut self, fuel: u64) -> Progress<Vec<Result<Answer, EngineError>>> {
+        let progress = self.work(fuel);
+        if let Some(group) = &mut self.group {
+            // Its lists are the thread's, which others use until this goes on.
+            group.attempt = None;
+        }
+        progress
+    }
+
+    fn work(&mut self, mut fuel: u64) -> Progress<Vec<Result<Answer, EngineError>>> {
         let attempts = fuel >= self.limits.attempt_max;
         loop {
             let before = self.cost;
@@ -258,7 +277,6 @@ impl<'a> CheckBulk<'a> {
                 if is_broken(Variant::BulkDeniesRepeats) {
                     self.deny_repeats();
                 }
-                self.group = None;
                 return Progress::Done(std::mem::take(&mut self.answers).into_iter().flatten().collect());
             }
             fuel = fuel.saturating_sub(self.cost - before);
@@ -272,6 +290,12 @@ impl<'a> CheckBulk<'a> {
     #[must_use]
     pub fn cost(&self) -> u64 {
         self.cost
+    }
+
+    /// How often it was remembered what contains a group, over all of them.
+    #[must_use]
+    pub fn closures(&self) -> ClosureUse {
+        self.closures
     }
 
     /// What a batch must not do; see [`Variant::BulkDeniesRepeats`].
@@ -306,9 +330,10 @@ impl<'a> CheckBulk<'a> {
                 Attempt::open(self.snapshot, goal.member, subject).map(|open| (goal.member, open));
         }
         if attempts && let Some((_, attempt)) = &mut group.attempt {
-            let (settled, edges) = attempt.ask(goal, self.limits.attempt_max.min(self.limits.cost_max));
-            self.cost += edges;
-            if let Some(permissionship) = settled {
+            let attempted = attempt.ask(goal, self.limits.attempt_max.min(self.limits.cost_max));
+            self.cost += attempted.edges;
+            self.closures += attempted.closures;
+            if let Some(permissionship) = attempted.permissionship {
                 self.answers[at] = Some(Ok(Answer { permissionship, missing: BTreeSet::new() }));
                 return;
             }

@@ -20,6 +20,7 @@ mod survey;
 mod until;
 mod value;
 
+pub use attempt::ClosureUse;
 #[cfg(feature = "broken")]
 pub use broken::{VARIANTS, Variant, break_with};
 pub use check::{Check, CheckBulk};

@@ -27,6 +27,8 @@ pub struct Plans {
     pub(crate) self_members: Vec<SelfMember>,
     /// What needs no evaluator.
     pub(crate) rules: Rules,
+    /// Tells these plans from all others, for what is derived from them.
+    pub(crate) identity: Arc<()>,
 }
 
 /// `member` may hold where the member it is listed under holds.
@@ -70,6 +72,7 @@ impl Plans {
             dependents: vec![Vec::new(); plan.members.len()],
             self_members: Vec::new(),
             rules,
+            identity: Arc::default(),
             plan,
         };
         plans.read_backwards();

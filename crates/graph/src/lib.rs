@@ -30,6 +30,7 @@ mod run;
 mod tree;
 mod trie;
 mod vector;
+mod version;
 
 pub use attributes::EdgeAttributes;
 pub use catalog::{Class, ClassId, TypeId};
@@ -41,6 +42,7 @@ pub use memory::Memory;
 pub use root::Root;
 pub use row::Row;
 pub use run::{Run, RunIter};
+pub use version::ClassVersion;
 
 #[cfg(test)]
 mod tests;

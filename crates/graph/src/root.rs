@@ -15,6 +15,7 @@ use crate::names::Names;
 use crate::tree::Tree;
 use crate::trie::Trie;
 use crate::vector::Vector;
+use crate::version::ClassVersion;
 use crate::{Class, ClassId, EdgeAttributes, Memory, Row, Run, TypeId};
 
 /// The graph at one revision; cloning shares everything.
@@ -56,6 +57,7 @@ pub(crate) struct TypeTable {
 pub(crate) struct ClassTable {
     pub(crate) edges: u64,
     pub(crate) attributes: Option<Arc<AttributeTable>>,
+    pub(crate) version: ClassVersion,
 }
 
 impl TypeTable {
@@ -253,6 +255,13 @@ impl Root {
             Some(table) => table.reverse.row(subject).run(record.reverse_local),
             None => Run::EMPTY,
         }
+    }
+
+    /// The state of a class's edges; `None` if this root did not number the class.
+    #[must_use]
+    #[inline]
+    pub fn class_version(&self, class: ClassId) -> Option<&ClassVersion> {
+        self.classes.item(class.0 as usize).map(|table| &table.version)
     }
 
     /// Whether any edge of the class has a caveat or expires.

@@ -40,6 +40,8 @@ pub(crate) struct Rules {
     /// Climbed rules that hold of the subject's own object: by type for an object, by member for a userset.
     pub(crate) of_object: Vec<Vec<RuleIndex>>,
     pub(crate) of_userset: Vec<Vec<RuleIndex>>,
+    /// Classes that lead from climbed goals to climbed goals.
+    pub(crate) nesting: Vec<ClassIndex>,
     /// By member: which rules asking it can lead to.
     relevant: Vec<Box<[bool]>>,
 }
@@ -348,6 +350,9 @@ impl<'a> Compiler<'a> {
         }
         for (from, climb) in climbs {
             rules.rules[usize::from(from)].climbs.push(climb);
+            if !rules.nesting.contains(&climb.class) {
+                rules.nesting.push(climb.class);
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use idhini_graph::{Root, Row};
 use idhini_model::{Timestamp, WILDCARD};
 use idhini_schema::{ClassIndex, PlanSubject};
 
+use super::closures::{ClosureUse, Closures};
 use super::marks::{Goal, Marks};
 use super::rules::{Climb, Rule, RuleIndex, Rules, Step};
 use crate::broken::{Variant, is_broken};
@@ -27,6 +28,9 @@ use crate::{Plans, Snapshot};
 const SHORT_ROW: usize = if cfg!(test) { 3 } else { 48 };
 /// Edges of a long run that one side takes before the other gets its turn.
 const PORTION: usize = if cfg!(test) { 2 } else { 32 };
+
+/// Of what the subject is in itself, so much is climbed on from by what is remembered.
+const CLOSURES_MAX: usize = 64;
 
 /// What a search can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub(crate) struct Scratch {
     /// Climbed: what the subject is in, in the order in which it was found, and how far it is climbed on from.
     up: Marks,
     reached: Vec<Goal>,
+    /// Those of them that are not climbed on from yet, behind those that are.
+    ledges: Vec<Goal>,
     source: usize,
     climb: usize,
     position: usize,
@@ -56,6 +62,7 @@ pub(crate) struct Scratch {
     waiting_from: usize,
     is_down_open: bool,
     down_edges: u64,
+    closures: Closures,
 }
 
 /// What is looked at unless it is met before.
@@ -102,6 +109,7 @@ impl Scratch {
     fn begin(&mut self) {
         self.up.clear();
         self.reached.clear();
+        self.ledges.clear();
         (self.source, self.climb, self.position) = (0, 0, 0);
         (self.is_climbed, self.is_up_open) = (false, false);
         (self.up_edges, self.down_edges) = (0, 0);
@@ -126,6 +134,7 @@ impl<'a> Search<'a> {
     ) -> Search<'a> {
         let Snapshot { root, plans, instant } = snapshot;
         scratch.begin();
+        scratch.closures.turn_to(root, plans);
         let rules = &plans.rules;
         let mut search = Search {
             root,
@@ -150,6 +159,11 @@ impl<'a> Search<'a> {
 
     pub(crate) fn into_scratch(self) -> Box<Scratch> {
         self.scratch
+    }
+
+    /// Closures found and computed, by all searches with these lists.
+    pub(crate) fn closures(&self) -> ClosureUse {
+        self.scratch.closures.uses
     }
 
     /// Edges visited so far.
@@ -407,7 +421,7 @@ impl<'a> Search<'a> {
                     self.scratch.position += 1;
                     self.scratch.up_edges += 1;
                     match self.counts(climb.class, resource, object) {
-                        Counts::Surely if self.climb_to(Goal { rule: climb.to, object: resource }) => {
+                        Counts::Surely if self.step_to(Goal { rule: climb.to, object: resource }) => {
                             return Turn::Met;
                         }
                         Counts::Perhaps => self.scratch.is_up_open = true,
@@ -453,16 +467,45 @@ impl<'a> Search<'a> {
                 }
             }
             at => {
-                let Goal { rule, object } = *self.scratch.reached.get(at - 2)?;
+                let Goal { rule, object } = *self.scratch.ledges.get(at - 2)?;
                 let rule = &self.rules.rules[usize::from(rule)];
                 Some((row_of(rule.type_id, object), object, &rule.climbs))
             }
         }
     }
 
-    /// Takes in what the subject is in; true if it was asked about.
+    /// Takes in what an edge leads up to; true if it, or what is known to contain it, was asked about.
+    fn step_to(&mut self, goal: Goal) -> bool {
+        // What the subject is in itself is climbed on from by what is remembered; of the rest that includes all.
+        let is_first = self.scratch.source < 2 && self.scratch.position <= CLOSURES_MAX;
+        if !is_first || self.rules.rules[usize::from(goal.rule)].climbs.is_empty() {
+            return self.climb_to(goal);
+        }
+        let Scratch { closures, up_edges, .. } = &mut *self.scratch;
+        let Some((start, end)) = closures.of(goal, self.root, self.plans, up_edges) else {
+            return self.climb_to(goal);
+        };
+        let mut is_met = false;
+        for place in start..end {
+            let Some(goal) = self.scratch.closures.goal(place) else { break };
+            is_met |= self.reached(goal);
+        }
+        is_met
+    }
+
+    /// Takes in what the subject is in, to be climbed on from; true if it was asked about.
     #[inline]
     fn climb_to(&mut self, goal: Goal) -> bool {
+        let before = self.scratch.reached.len();
+        let is_met = self.reached(goal);
+        if self.scratch.reached.len() > before {
+            self.scratch.ledges.push(goal);
+        }
+        is_met
+    }
+
+    #[inline]
+    fn reached(&mut self, goal: Goal) -> bool {
         if self.scratch.up.insert(goal) {
             self.scratch.reached.push(goal);
             return self.scratch.down.contains(goal);
