@@ -8,7 +8,6 @@ mod arguments;
 mod backup;
 mod client;
 mod client_file;
-mod clock;
 mod commands;
 mod configuration;
 mod debug;
@@ -23,6 +22,8 @@ mod telemetry;
 mod validation;
 
 use std::process::ExitCode;
+
+use idhini::clock;
 
 use crate::arguments::{Arguments, Command, ConfigCommand};
 use crate::commands::Asked;
