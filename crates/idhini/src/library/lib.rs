@@ -40,6 +40,11 @@
 //! * An answer is computed from exactly one snapshot. No error is a denial.
 //! * No cargo feature changes what this does; `server` adds the binary.
 
+/// The page of the documentation, whose examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/library.md")]
+struct Page;
+
 pub mod clock;
 mod driver;
 mod error;
