@@ -103,7 +103,10 @@ impl Snapshot {
     /// # let idhini = Idhini::in_memory()?;
     /// # idhini.write_schema("definition user {}
     /// #     caveat office(hour int) { hour >= 9 && hour < 17 }
-    /// #     definition document { relation viewer: user with office permission view = viewer }")?;
+    /// #     definition document {
+    /// #         relation viewer: user with office
+    /// #         permission view = viewer
+    /// #     }")?;
     /// idhini.write(Update::touch("document:readme#viewer@user:cleo[office]".parse()?))?;
     /// let (readme, cleo) = ("document:readme".parse()?, "user:cleo".parse()?);
     ///

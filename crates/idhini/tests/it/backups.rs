@@ -211,7 +211,10 @@ async fn memory_is_counted_in_a_running_server_and_in_what_a_directory_makes_whe
         assert!(bytes(running, part) > Some(0) && bytes(opened, part) > Some(0), "{part}");
     }
     let parts = running["bytes"].as_object().unwrap().values();
-    assert_eq!(parts.map(|bytes| bytes.as_u64().unwrap()).sum::<u64>(), running["allBytes"].as_u64().unwrap());
+    assert_eq!(
+        parts.map(|bytes| bytes.as_u64().unwrap()).sum::<u64>(),
+        running["allBytes"].as_u64().unwrap()
+    );
     let told = done(&["--addr", &server.address, "debug", "memory"]);
     let names: Vec<&str> = told.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(names.len(), running["bytes"].as_object().unwrap().len() + 1, "{told}");

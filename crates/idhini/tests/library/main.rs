@@ -1,6 +1,7 @@
 //! The library: what an application that links it sees, in memory and on a disk.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod allocations;
 mod answers;
 mod concurrent;
 mod directories;

@@ -53,7 +53,8 @@ async fn every_metric_is_in_the_documentation_and_nothing_else() {
 async fn every_part_of_memory_is_in_the_documentation_and_nothing_else() {
     let seen = Seen::start(&[]);
     let text = seen.text();
-    let parts = text.lines().filter_map(|line| line.strip_prefix("idhini_memory_bytes{part=\"")?.split_once('"'));
+    let parts =
+        text.lines().filter_map(|line| line.strip_prefix("idhini_memory_bytes{part=\"")?.split_once('"'));
     let parts: BTreeSet<&str> = parts.map(|(part, _)| part).collect();
     let page = file("docs/operate.md");
     let row = page.lines().find_map(|line| line.strip_prefix("| `idhini_memory_bytes{part}`")).unwrap();
