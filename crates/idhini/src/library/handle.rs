@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use idhini_model::{Relationship, Revision, Timestamp};
-use idhini_replica::{Delete, Deleted, Set, SetRelation, Wanted, Write};
+use idhini_replica::{Delete, Deleted, NamespaceMemory, Set, SetRelation, Wanted, Write};
 
 use crate::opened::Opened;
 use crate::{Error, Options, Snapshot, Watch};
@@ -148,6 +148,12 @@ impl Idhini {
     /// As [`Idhini::write`], and if too much differs.
     pub fn set_relation(&self, set: SetRelation) -> Result<Set, Error> {
         Ok(self.opened.calls().wait(self.opened.namespace.set_relation(set, Wanted::always()))?)
+    }
+
+    /// What is held in memory, and for what. Walks the graph, which takes a while; nobody waits for it.
+    #[must_use]
+    pub fn memory(&self) -> NamespaceMemory {
+        self.opened.namespace.memory()
     }
 
     /// Follows everything that changes after a revision: what has changed since, and then what comes.

@@ -61,8 +61,8 @@ pub use idhini_model::{
     RelationFilter, Relationship, ResourceRef, Revision, SubjectFilter, SubjectRef, Timestamp, WILDCARD,
 };
 pub use idhini_replica::{
-    Clock, Delete, Deleted, Member, Operation, Part, PermissionQuestion, Precondition, ReplicaError, Set,
-    SetRelation, Tally, Update, Write,
+    Clock, Delete, Deleted, Member, NamespaceMemory, Operation, Part, PermissionQuestion, Precondition,
+    ReplicaError, Set, SetRelation, Tally, Update, Write,
 };
 pub use idhini_schema::Schema;
 

@@ -34,6 +34,8 @@ const ROUND: Duration = Duration::from_secs(5);
 pub struct Options {
     /// How long a revision can be asked for after a later one replaced it, in seconds; `None`: forever.
     pub history_seconds: Option<u64>,
+    /// Bytes of the revisions that are kept in memory beside the newest; others are rebuilt when they are asked for.
+    pub kept_bytes_max: u64,
     /// The most edges that one question may visit.
     pub cost_max: u64,
     /// Tells the time: by it expirations are judged, and writes recorded.
@@ -42,8 +44,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        let NamespaceOptions { history_seconds, .. } = NamespaceOptions::default();
-        Options { history_seconds, cost_max: COST_MAX, clock: Arc::new(clock::now) }
+        let NamespaceOptions { history_seconds, kept_bytes_max, .. } = NamespaceOptions::default();
+        Options { history_seconds, kept_bytes_max, cost_max: COST_MAX, clock: Arc::new(clock::now) }
     }
 }
 
@@ -51,6 +53,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("history_seconds", &self.history_seconds)
+            .field("kept_bytes_max", &self.kept_bytes_max)
             .field("cost_max", &self.cost_max)
             .finish_non_exhaustive()
     }
@@ -107,11 +110,12 @@ impl Opened {
         store: Arc<dyn Store>,
         embedded: Option<Arc<EmbeddedStore>>,
         disk: Option<Arc<dyn Disk>>,
-        Options { history_seconds, cost_max, clock }: Options,
+        Options { history_seconds, kept_bytes_max, cost_max, clock }: Options,
     ) -> Result<Opened, Error> {
         let seed = u64::from_be_bytes(random()?);
         let writer_id = u64::from_be_bytes(random()?);
-        let namespace = NamespaceOptions { history_seconds, seed, writer_id, ..Default::default() };
+        let namespace =
+            NamespaceOptions { history_seconds, kept_bytes_max, seed, writer_id, ..Default::default() };
         let options = NodeOptions { namespace, ..NodeOptions::default() };
         let report: Report = Arc::new(|text| tracing::warn!("{text}"));
         let node = Arc::new(Node::new(Parts { store, disk, clock, report }, options));

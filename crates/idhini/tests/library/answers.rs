@@ -1,8 +1,8 @@
 //! What a snapshot says, and what is refused.
 
 use idhini::{
-    Context, Delete, Error, Filter, IdFilter, Idhini, Permissionship, Precondition, Question, ReplicaError,
-    Timestamp, Update, Write,
+    Context, Delete, Error, Filter, IdFilter, Idhini, Member, Permissionship, Precondition, Question,
+    ReplicaError, Set, SetRelation, Timestamp, Update, Write,
 };
 
 use super::{BEFORE, RELATIONSHIPS, has, in_memory_and_on_disk, relationship, resource, subject, touch};
@@ -137,6 +137,28 @@ fn a_write_is_all_or_nothing_and_its_preconditions_are_judged_with_it() {
         let deleted = idhini.delete(Delete { filter, ..Delete::default() }).unwrap();
         assert_eq!((deleted.count, deleted.is_partial), (4, false));
         assert!(!has(&idhini.snapshot(), "folder:handbook", "view", "user:ann"));
+    });
+}
+
+#[test]
+fn a_relation_can_be_set_as_a_whole() {
+    in_memory_and_on_disk(|idhini, _| {
+        let member = |text| Member { subject: subject(text), caveat: None, expires_at: None };
+        let set = idhini.set_relation(SetRelation {
+            resource: resource("group:eng"),
+            relation: "member".to_owned(),
+            members: vec![member("user:ann"), member("user:zoe")],
+            preconditions: Vec::new(),
+            changes_max: 10,
+            metadata: Context::default(),
+        });
+        let Set { revision, tally } = set.unwrap();
+        assert_eq!((tally.created, tally.replaced, tally.deleted), (1, 0, 1));
+        let snapshot = idhini.snapshot();
+        assert_eq!(snapshot.revision(), revision);
+        for (who, expected) in [("user:ann", true), ("user:zoe", true), ("user:bob", false)] {
+            assert_eq!(has(&snapshot, "group:eng", "member", who), expected, "{who}");
+        }
     });
 }
 

@@ -1,8 +1,8 @@
 //! Earlier revisions and moments.
 
-use idhini::{Error, ReplicaError, Revision, Timestamp, Update};
+use idhini::{Error, Options, ReplicaError, Revision, Timestamp, Update};
 
-use super::{BEFORE, has, in_memory_and_on_disk, relationship, touch};
+use super::{BEFORE, SCHEMA, has, in_memory_and_on_disk, relationship, touch};
 
 #[test]
 fn a_revision_answers_as_it_did_and_at_this_moment() {
@@ -19,6 +19,26 @@ fn a_revision_answers_as_it_did_and_at_this_moment() {
         assert!(!has(&idhini.at(first).unwrap(), "document:plan", "view", "user:ann"));
         assert!(matches!(idhini.at(Revision(1_000)), Err(Error::Refused(ReplicaError::NotYet { .. }))));
     });
+}
+
+#[test]
+fn the_past_takes_no_more_memory_than_it_may_and_is_there_all_the_same() {
+    const KEPT_BYTES_MAX: u64 = 20_000;
+    let options = Options { kept_bytes_max: KEPT_BYTES_MAX, ..Options::default() };
+    let idhini = options.in_memory().unwrap();
+    idhini.write_schema(SCHEMA).unwrap();
+    let pinned = idhini.snapshot();
+    let revisions: Vec<Revision> =
+        (0..200).map(|n| touch(&idhini, &[&format!("group:eng#member@user:u{n}")])).collect();
+    let memory = idhini.memory();
+    assert!(memory.history_bytes <= KEPT_BYTES_MAX && memory.history_bytes > 0, "{memory:?}");
+    assert!(memory.revisions > 0 && memory.revisions < 200, "{memory:?}");
+    // What a reader holds is there as long as it holds it, whether it is kept or not.
+    assert!(!has(&pinned, "group:eng", "member", "user:u0"));
+    for (n, revision) in revisions.iter().enumerate().step_by(20) {
+        let then = idhini.at(*revision).unwrap();
+        assert_eq!(then.relationship_count(), n as u64 + 1);
+    }
 }
 
 #[test]
