@@ -98,7 +98,8 @@ pub(crate) struct Cursors {
 
 impl Shared {
     pub(crate) fn new(namespace: Arc<Namespace>, options: &Options) -> Shared {
-        let (sealer, searches) = (Arc::new(Sealer::new(&options.seal)), Arc::default());
+        let sealer = Arc::new(Sealer::new(&options.seal));
+        let searches = Arc::new(Searches::new(Arc::clone(&options.telemetry.searches_bytes)));
         Shared { namespace, sealer, limits: options.limits, searches }
     }
 
