@@ -127,6 +127,11 @@ pub trait Changelog: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`LogError`].
     fn grown(&self, beyond: Revision) -> BoxFuture<'_, Result<(), LogError>>;
+
+    /// About what the log takes in the memory of this process, in bytes; 0 if it takes next to nothing.
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// The logs of many namespaces.

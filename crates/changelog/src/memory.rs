@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use idhini_model::Revision;
 use tokio::sync::watch;
 
@@ -33,6 +34,8 @@ struct Kept {
     entries: VecDeque<(Writer, Record)>,
     head: Revision,
     writer: Option<Writer>,
+    /// What they take.
+    bytes: u64,
     is_deleted: bool,
 }
 
@@ -88,6 +91,7 @@ impl Store for MemoryStore {
             if let Some(log) = logs.open.get(&id) {
                 let mut kept = locked(&log.kept);
                 kept.entries = VecDeque::new();
+                kept.bytes = 0;
                 kept.is_deleted = true;
                 // Whoever waits for it to grow looks again.
                 log.head.send_modify(|_| {});
@@ -116,6 +120,7 @@ impl Changelog for MemoryLog {
             }
             kept.head = Revision(head.0 + batch.records.len() as u64);
             kept.writer = Some(batch.writer);
+            kept.bytes += batch.records.iter().map(entry_bytes).sum::<u64>();
             kept.entries.extend(batch.records.into_iter().map(|record| (batch.writer, record)));
             self.head.send_replace(kept.head);
             Ok(kept.head)
@@ -158,7 +163,8 @@ impl Changelog for MemoryLog {
                 return Err(LogError::BeyondHead { asked: below, head: kept.head });
             }
             while kept.oldest() < below {
-                kept.entries.pop_front();
+                let Some((_, record)) = kept.entries.pop_front() else { break };
+                kept.bytes -= entry_bytes(&record);
             }
             Ok(())
         })
@@ -177,6 +183,16 @@ impl Changelog for MemoryLog {
             }
         })
     }
+
+    /// All of it.
+    fn memory_bytes(&self) -> u64 {
+        locked(&self.kept).bytes
+    }
+}
+
+/// What an entry takes, its chunks included.
+fn entry_bytes(record: &Record) -> u64 {
+    (size_of::<(Writer, Record)>() + record.chunks.len() * size_of::<Bytes>() + record.bytes()) as u64
 }
 
 impl MemoryLog {

@@ -107,7 +107,33 @@ variants! {
     NilGrants,
     /// The second of two equal items of a bulk check is denied.
     BulkDeniesRepeats,
+    /// An attempt takes every edge for one that surely counts.
+    SearchTrustsConditions,
+    /// An attempt that is short of edges denies.
+    SpentSearchDenies,
+    /// A search from the subject up ends with what the subject is in directly.
+    SearchClimbsOneLevel,
+    /// What a search met by one rule it takes for met by all.
+    MarksForgetTheRule,
+    /// An attempt takes `a - b` for `a`.
+    AttemptExcludesNobody,
+    /// What contains a group is remembered as if nesting never changed.
+    ClosuresOutliveChanges,
+    /// What contains one group is taken for what contains another of the same number.
+    ClosuresForgetTheRule,
 }
+
+#[cfg(feature = "broken")]
+/// Those of attempts, which would hide all others.
+const OF_ATTEMPTS: [Variant; 7] = [
+    Variant::SearchTrustsConditions,
+    Variant::SpentSearchDenies,
+    Variant::SearchClimbsOneLevel,
+    Variant::MarksForgetTheRule,
+    Variant::AttemptExcludesNobody,
+    Variant::ClosuresOutliveChanges,
+    Variant::ClosuresForgetTheRule,
+];
 
 #[cfg(feature = "broken")]
 mod chosen {
@@ -128,15 +154,26 @@ mod chosen {
     pub(crate) fn is_broken(variant: Variant) -> bool {
         CHOSEN.get() == Some(variant)
     }
+
+    /// Whether something is broken that only shows where nothing is attempted first.
+    pub(crate) fn is_evaluator_broken() -> bool {
+        CHOSEN.get().is_some_and(|chosen| !super::OF_ATTEMPTS.contains(&chosen))
+    }
 }
 
 #[cfg(feature = "broken")]
 pub use chosen::break_with;
 #[cfg(feature = "broken")]
-pub(crate) use chosen::is_broken;
+pub(crate) use chosen::{is_broken, is_evaluator_broken};
 
 #[cfg(not(feature = "broken"))]
 #[inline(always)]
 pub(crate) const fn is_broken(_: Variant) -> bool {
+    false
+}
+
+#[cfg(not(feature = "broken"))]
+#[inline(always)]
+pub(crate) const fn is_evaluator_broken() -> bool {
     false
 }

@@ -1,5 +1,6 @@
 //! May the subject? Who may? What may it reach? How is it so?
 
+mod attempt;
 mod broken;
 mod causes;
 mod check;
@@ -19,6 +20,7 @@ mod survey;
 mod until;
 mod value;
 
+pub use attempt::ClosureUse;
 #[cfg(feature = "broken")]
 pub use broken::{VARIANTS, Variant, break_with};
 pub use check::{Check, CheckBulk};
@@ -34,5 +36,7 @@ pub use explain::{
 pub use lookup_resources::{FoundResource, LookupResources, ReachedResources};
 pub use lookup_subjects::{ExcludedSubject, FoundSubject, LookupSubjects, NamedSubjects};
 pub use plans::Plans;
-pub use question::{Answer, COST_MAX, EngineError, GoalName, Limits, Position, Progress, Question, Snapshot};
+pub use question::{
+    ATTEMPT_MAX, Answer, COST_MAX, EngineError, GoalName, Limits, Position, Progress, Question, Snapshot,
+};
 pub use value::Permissionship;

@@ -10,6 +10,8 @@ use idhini_schema::{
     ArrowKind, ClassIndex, MemberIndex, NodeIndex, Plan, PlanNode, PlanSubject, Schema, TypeIndex,
 };
 
+use crate::attempt::Rules;
+
 /// A schema's plan, bound to a graph's numbers.
 #[derive(Debug)]
 pub struct Plans {
@@ -23,6 +25,10 @@ pub struct Plans {
     pub(crate) dependents: Vec<Vec<Dependent>>,
     /// Permissions with `self` in a position where it can grant.
     pub(crate) self_members: Vec<SelfMember>,
+    /// What needs no evaluator.
+    pub(crate) rules: Rules,
+    /// Tells these plans from all others, for what is derived from them.
+    pub(crate) identity: Arc<()>,
 }
 
 /// `member` may hold where the member it is listed under holds.
@@ -56,6 +62,7 @@ impl Plans {
         // The entry that brought the schema numbered all its types and classes.
         let class_ids = plan.classes.iter().map(|c| root.class_id(&c.key)).collect::<Option<Vec<_>>>()?;
         let type_ids = plan.types.iter().map(|t| root.type_id(&t.name)).collect::<Option<Vec<_>>>()?;
+        let rules = Rules::compile(&plan, root, &class_ids, &type_ids);
         let is_leaf = plan.members.iter().map(|m| is_leaf(&plan, m.node)).collect();
         let mut plans = Plans {
             schema,
@@ -64,6 +71,8 @@ impl Plans {
             is_leaf,
             dependents: vec![Vec::new(); plan.members.len()],
             self_members: Vec::new(),
+            rules,
+            identity: Arc::default(),
             plan,
         };
         plans.read_backwards();

@@ -12,6 +12,9 @@ use crate::{Permissionship, Plans};
 /// The most edges that one question may visit unless its caller says otherwise.
 pub const COST_MAX: u64 = 50_000_000;
 
+/// Edges that an attempt may visit unless its caller says otherwise: some tens of microseconds.
+pub const ATTEMPT_MAX: u64 = 4_096;
+
 /// What every answer is computed from: schema, root, instant.
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot<'a> {
@@ -41,11 +44,14 @@ pub struct Question<'q> {
 pub struct Limits {
     /// The most that may be spent, in edges visited (caveat steps count as edges).
     pub cost_max: u64,
+    /// What an attempt to answer a check at once may visit on top, in edges, before the evaluator takes over; 0: nothing is
+    /// attempted. A portion of less is the evaluator's from the start.
+    pub attempt_max: u64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { cost_max: COST_MAX }
+        Limits { cost_max: COST_MAX, attempt_max: ATTEMPT_MAX }
     }
 }
 
@@ -136,7 +142,7 @@ pub(crate) const UNNAMED_SUBJECT: u32 = u32::MAX;
 pub(crate) const UNNAMED_RESOURCE: u32 = u32::MAX - 1;
 
 /// A subject in a plan's numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct BoundSubject {
     pub(crate) object_type: TypeIndex,
     pub(crate) object: u32,

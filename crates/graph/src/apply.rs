@@ -15,6 +15,7 @@ use crate::attributes::{AttributeChange, AttributeTable, Attributes};
 use crate::catalog::Catalog;
 use crate::leaf::{Effect, Op};
 use crate::root::{ClassTable, TypeTable};
+use crate::version::SUBJECTS_MAX;
 use crate::{ApplyError, ClassId, Root, TypeId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -336,14 +337,19 @@ impl Root {
         }
     }
 
-    /// Counts edges, and writes attributes where there are some.
+    /// Counts edges, writes attributes where there are some, and makes new versions.
     fn write_attributes(&mut self, changes: &[Change], way: Direction, classes: &[ClassId], ops: &[Op]) {
         let mut edits: BTreeMap<ClassId, Vec<AttributeChange<'_>>> = BTreeMap::new();
+        let mut changed: BTreeMap<ClassId, Vec<u32>> = BTreeMap::new();
         let mut grown: BTreeMap<ClassId, i64> = BTreeMap::new();
         for run in ops.chunk_by(|a, b| a.object() == b.object() && a.class() == b.class()) {
             let class = classes[run[0].class() as usize];
             let count = grown.entry(class).or_default();
             let attributed = self.has_attributes(class);
+            let subjects = changed.entry(class).or_default();
+            // One more than are told stands for all.
+            let untold = (SUBJECTS_MAX + 1).saturating_sub(subjects.len());
+            subjects.extend(run.iter().take(untold).map(|op| op.number()));
             for op in run {
                 let step = Step::of(&changes[op.index()], way);
                 *count += match op.effect() {
@@ -362,6 +368,11 @@ impl Root {
             }
         }
         self.grow(grown);
+        for (class, subjects) in changed {
+            if let Some(table) = self.classes.item_mut(class.0 as usize) {
+                table.version = table.version.after(subjects);
+            }
+        }
         for (class, edits) in edits {
             if let Some(table) = self.classes.item_mut(class.0 as usize) {
                 table.change_attributes(&edits);

@@ -64,7 +64,7 @@ impl<'a> Iterator for Rows<'a> {
             while self.next < start + (1 << leaf.bits) {
                 let object = self.next;
                 self.next += 1;
-                let run = leaf.run((object - start) as u32, self.local);
+                let run = leaf.row((object - start) as u32).run(self.local);
                 if !run.is_empty() {
                     // Objects have 32 bits: no leaf holds a row of a later one.
                     return Some((object as u32, run));

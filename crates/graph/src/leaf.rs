@@ -17,7 +17,7 @@
 
 mod check;
 
-use crate::run::Run;
+use crate::row::Row;
 use crate::tree::{Edit, Tree};
 
 pub(crate) use check::{ClassTally, Numbers};
@@ -178,48 +178,34 @@ impl<'a> LeafRef<'a> {
     }
 
     #[inline]
-    fn row(self, slot: u32) -> &'a [u32] {
+    fn row_slice(self, slot: u32) -> &'a [u32] {
         let (start, end) = self.bounds(slot);
         let head = Self::head_len(self.bits);
         &self.words[head + start..head + end]
     }
 
-    /// The numbers of one class in the row of one slot.
+    /// The row of one slot.
     #[inline]
-    pub(crate) fn run(self, slot: u32, class: u32) -> Run<'a> {
-        if !self.spilled.is_empty()
-            && let Some(spilled) = self.spilled_run(slot, class)
-        {
-            return Run::tree(&spilled.numbers);
-        }
-        let shift = self.class_shift();
-        if class >> (32 - shift) != 0 {
-            return Run::EMPTY;
-        }
-        let row = self.row(slot);
-        let mask = (1u32 << shift) - 1;
-        let low = class << shift;
-        let start = row.partition_point(|word| *word < low);
-        let rest = &row[start..];
-        let len = rest.partition_point(|word| *word <= low | mask);
-        Run::words(&rest[..len], mask)
+    pub(crate) fn row(self, slot: u32) -> Row<'a> {
+        let spilled = if self.spilled.is_empty() { &[] } else { self.spilled_of(slot) };
+        Row::new(self.row_slice(slot), self.class_shift(), spilled)
     }
 
-    fn spilled_run(self, slot: u32, class: u32) -> Option<&'a Spilled> {
-        let at = self.spilled.binary_search_by_key(&(slot, class), |run| (run.slot, run.class));
-        at.ok().map(|at| &self.spilled[at])
+    fn spilled_of(self, slot: u32) -> &'a [Spilled] {
+        let start = self.spilled.partition_point(|run| run.slot < slot);
+        let rest = &self.spilled[start..];
+        &rest[..rest.partition_point(|run| run.slot == slot)]
     }
 
-    pub(crate) fn has_row(self, slot: u32) -> bool {
-        let (start, end) = self.bounds(slot);
-        start < end || self.spilled.iter().any(|run| run.slot == slot)
+    fn is_spilled(self, slot: u32, class: u32) -> bool {
+        self.spilled.binary_search_by_key(&(slot, class), |run| (run.slot, run.class)).is_ok()
     }
 
     /// Appends the edges that are in the words, ascending.
     pub(crate) fn word_edges(self, out: &mut Vec<LeafEdge>) {
         let shift = self.class_shift();
         for slot in 0..1u32 << self.bits {
-            let row = self.row(slot);
+            let row = self.row_slice(slot);
             out.extend(row.iter().map(|word| LeafEdge::new(slot, word >> shift, word & ((1 << shift) - 1))));
         }
     }
@@ -252,8 +238,7 @@ impl<'a> LeafRef<'a> {
         let simple = |op: &Op| {
             op.class() >> (32 - shift) == 0
                 && op.number() <= mask
-                && (self.spilled.is_empty()
-                    || self.spilled_run(op.object() & slot_mask, op.class()).is_none())
+                && !self.is_spilled(op.object() & slot_mask, op.class())
         };
         let body = self.row_words();
         if body.len() + ops.len() > WORDS_MAX || !ops.iter().all(simple) {

@@ -25,10 +25,12 @@ mod memory;
 mod names;
 mod renumber;
 mod root;
+mod row;
 mod run;
 mod tree;
 mod trie;
 mod vector;
+mod version;
 
 pub use attributes::EdgeAttributes;
 pub use catalog::{Class, ClassId, TypeId};
@@ -38,7 +40,9 @@ pub use error::ApplyError;
 pub use image::{ChunkRef, Digest, DigestError, Image, ImageError, Manifest, OpenError, Written};
 pub use memory::Memory;
 pub use root::Root;
+pub use row::Row;
 pub use run::{Run, RunIter};
+pub use version::ClassVersion;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use crate::attributes::{AttributeChange, Attributes};
 use crate::leaf::{Effect, LeafEdge, Op};
 use crate::names::Names;
 use crate::trie::Trie;
+use crate::version::ClassVersion;
 use crate::{ApplyError, ClassId, Root, TypeId};
 
 /// Edges are moved in batches of about this many.
@@ -159,6 +160,7 @@ impl Root {
             if resources.is_none() && subjects.is_none() {
                 continue;
             }
+            table.version = ClassVersion::default();
             let Some(old) = table.attributes.take() else { continue };
             let edits: Vec<AttributeChange<'_>> = old
                 .iter()

@@ -15,7 +15,8 @@ use crate::names::Names;
 use crate::tree::Tree;
 use crate::trie::Trie;
 use crate::vector::Vector;
-use crate::{Class, ClassId, EdgeAttributes, Memory, Run, TypeId};
+use crate::version::ClassVersion;
+use crate::{Class, ClassId, EdgeAttributes, Memory, Row, Run, TypeId};
 
 /// The graph at one revision; cloning shares everything.
 ///
@@ -56,6 +57,7 @@ pub(crate) struct TypeTable {
 pub(crate) struct ClassTable {
     pub(crate) edges: u64,
     pub(crate) attributes: Option<Arc<AttributeTable>>,
+    pub(crate) version: ClassVersion,
 }
 
 impl TypeTable {
@@ -195,8 +197,43 @@ impl Root {
     /// Whether any relationship names this object, as resource or as subject.
     #[must_use]
     pub fn has_edges(&self, object_type: TypeId, number: u32) -> bool {
-        self.table(object_type)
-            .is_some_and(|table| table.forward.has_row(number) || table.reverse.has_row(number))
+        self.table(object_type).is_some_and(|table| {
+            !table.forward.row(number).is_empty() || !table.reverse.row(number).is_empty()
+        })
+    }
+
+    /// All edges from a resource to its subjects, by local classes of [`Root::forward_local`].
+    #[must_use]
+    #[inline]
+    pub fn forward_row(&self, resource_type: TypeId, resource: u32) -> Row<'_> {
+        self.table(resource_type).map_or(Row::EMPTY, |table| table.forward.row(resource))
+    }
+
+    /// All edges to a subject from its resources, by local classes of [`Root::reverse_local`].
+    #[must_use]
+    #[inline]
+    pub fn reverse_row(&self, subject_type: TypeId, subject: u32) -> Row<'_> {
+        self.table(subject_type).map_or(Row::EMPTY, |table| table.reverse.row(subject))
+    }
+
+    /// A class's number in the rows of its resources; it stays as long as the class.
+    ///
+    /// # Panics
+    /// If this root did not number the class.
+    #[must_use]
+    #[inline]
+    pub fn forward_local(&self, class: ClassId) -> u32 {
+        self.catalog.classes()[class.0 as usize].forward_local
+    }
+
+    /// A class's number in the rows of its subjects; it stays as long as the class.
+    ///
+    /// # Panics
+    /// If this root did not number the class.
+    #[must_use]
+    #[inline]
+    pub fn reverse_local(&self, class: ClassId) -> u32 {
+        self.catalog.classes()[class.0 as usize].reverse_local
     }
 
     /// The subjects that stand in this class's relation to a resource.
@@ -204,7 +241,7 @@ impl Root {
     #[inline]
     pub fn subjects(&self, class: ClassId, resource: u32) -> Run<'_> {
         match self.forward(class) {
-            Some((trie, record)) => trie.run(resource, record.forward_local),
+            Some((trie, record)) => trie.row(resource).run(record.forward_local),
             None => Run::EMPTY,
         }
     }
@@ -215,9 +252,16 @@ impl Root {
     pub fn resources(&self, class: ClassId, subject: u32) -> Run<'_> {
         let Some(record) = self.catalog.class(class) else { return Run::EMPTY };
         match self.table(record.class.subject_type) {
-            Some(table) => table.reverse.run(subject, record.reverse_local),
+            Some(table) => table.reverse.row(subject).run(record.reverse_local),
             None => Run::EMPTY,
         }
+    }
+
+    /// The state of a class's edges; `None` if this root did not number the class.
+    #[must_use]
+    #[inline]
+    pub fn class_version(&self, class: ClassId) -> Option<&ClassVersion> {
+        self.classes.item(class.0 as usize).map(|table| &table.version)
     }
 
     /// Whether any edge of the class has a caveat or expires.

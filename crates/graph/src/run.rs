@@ -23,7 +23,8 @@ enum Repr<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) const EMPTY: Run<'static> = Run { repr: Repr::Words { words: &[], mask: 0 } };
+    /// Of no edges.
+    pub const EMPTY: Run<'static> = Run { repr: Repr::Words { words: &[], mask: 0 } };
 
     pub(crate) fn words(words: &'a [u32], mask: u32) -> Run<'a> {
         Run { repr: Repr::Words { words, mask } }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::leaf::{Encoded, LeafRef, OBJECTS_BITS, Op, Rows, SPLIT_BITS, Spilled, WORDS_MAX};
 use crate::memory::{arc_bytes, slice_bytes};
-use crate::run::Run;
+use crate::row::Row;
 
 pub(crate) use build::TrieBuilder;
 pub(crate) use difference::EdgeDifference;
@@ -47,6 +47,7 @@ pub(crate) struct Trie {
 }
 
 /// Bits of the object number that a branch over 2^bits objects resolves.
+#[inline]
 fn branch_bits(bits: u32) -> u32 {
     if bits > OBJECTS_BITS { BRANCH_BITS } else { SPLIT_BITS }
 }
@@ -76,17 +77,13 @@ impl Trie {
         }
     }
 
-    /// The numbers that an object has in one class.
+    /// All edges of an object.
     #[inline]
-    pub(crate) fn run(&self, object: u32, class: u32) -> Run<'_> {
+    pub(crate) fn row(&self, object: u32) -> Row<'_> {
         match self.leaf(object) {
-            Some(leaf) => leaf.run(slot_of(object, leaf.bits), class),
-            None => Run::EMPTY,
+            Some(leaf) => leaf.row(slot_of(object, leaf.bits)),
+            None => Row::EMPTY,
         }
-    }
-
-    pub(crate) fn has_row(&self, object: u32) -> bool {
-        self.leaf(object).is_some_and(|leaf| leaf.has_row(slot_of(object, leaf.bits)))
     }
 
     /// The first leaf that covers this object or a later one, and the first object it covers.
@@ -156,6 +153,7 @@ impl Node {
     }
 }
 
+#[inline]
 fn slot_of(object: u32, bits: u32) -> u32 {
     object & ((1 << bits) - 1)
 }

@@ -1,5 +1,7 @@
 //! What is in a data directory, for people: the log's segments and entries, and the images. Looks only, also at what a
-//! server holds.
+//! server holds. And what is in memory.
+
+mod memory;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,23 +13,29 @@ use idhini_model::{Cause, Change, EntryKind, Logged, Revision};
 use idhini_replica::{ImageFacts, Images, Report};
 use serde_json::{Value, json};
 
-use crate::arguments::Debug;
+use crate::arguments::{Connection, Debug};
 use crate::failure::Failure;
 use crate::files::{image_names, imaged_logs};
-use crate::output;
+use crate::output::{self, Style};
 
 /// Bytes of entries read at a time.
 const READ_BYTES: usize = 1 << 20;
 
 /// Prints what is there.
-pub(crate) fn run(debug: &Debug, is_json: bool) -> Result<(), Failure> {
+pub(crate) fn run(connection: &Connection, debug: &Debug, style: Style) -> Result<(), Failure> {
+    let is_json = connection.json;
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
         .build()
         .map_err(|source| Failure::System { what: "a runtime", source })?;
     match debug {
         Debug::Log { data_dir, entries: false } => segments(&looked_at(data_dir)?, is_json),
         Debug::Log { data_dir, entries: true } => {
             runtime.block_on(entries(Arc::new(looked_at(data_dir)?), is_json))
+        }
+        Debug::Memory { data_dir: None } => runtime.block_on(memory::of_server(connection, style)),
+        Debug::Memory { data_dir: Some(data_dir) } => {
+            runtime.block_on(memory::of_directory(Arc::new(looked_at(data_dir)?), is_json, style))
         }
         Debug::Images { data_dir } => images(&Arc::new(looked_at(data_dir)?), is_json),
     }
@@ -88,10 +96,7 @@ fn segments(disk: &FileDisk, is_json: bool) -> Result<(), Failure> {
 
 /// Each entry of each log, in a line, also as JSON: there may be too many for one array.
 async fn entries(disk: Arc<FileDisk>, is_json: bool) -> Result<(), Failure> {
-    // An open that is followed by no write writes nothing. A server that holds the directory may let go of a segment
-    // between its being listed and its being read.
-    let open = || EmbeddedStore::open(Arc::clone(&disk) as Arc<dyn Disk>, &LogOptions::new(0));
-    let store = open().or_else(|_| open()).or_else(|_| open())?;
+    let store = logs(&disk)?;
     for id in store.logs().await.map_err(Failure::Read)? {
         let log = store.log(id);
         let head = log.head().await.map_err(Failure::Read)?;
@@ -113,6 +118,14 @@ async fn entries(disk: Arc<FileDisk>, is_json: bool) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The logs of a directory, to be looked at.
+fn logs(disk: &Arc<FileDisk>) -> Result<EmbeddedStore, Failure> {
+    // An open that is followed by no write writes nothing. A server that holds the directory may let go of a segment
+    // between its being listed and its being read.
+    let open = || EmbeddedStore::open(Arc::clone(disk) as Arc<dyn Disk>, &LogOptions::new(0));
+    Ok(open().or_else(|_| open()).or_else(|_| open())?)
 }
 
 fn entry(id: LogId, logged: &Logged, bytes: usize, is_json: bool) {

@@ -8,7 +8,6 @@ mod arguments;
 mod backup;
 mod client;
 mod client_file;
-mod clock;
 mod commands;
 mod configuration;
 mod debug;
@@ -23,6 +22,8 @@ mod telemetry;
 mod validation;
 
 use std::process::ExitCode;
+
+use idhini::clock;
 
 use crate::arguments::{Arguments, Command, ConfigCommand};
 use crate::commands::Asked;
@@ -71,7 +72,7 @@ fn run(arguments: Arguments, style: output::Style) -> Result<u8, Failure> {
         Command::Token(command) => root_token::run(&command, arguments.connection.json, style).map(|()| 0),
         Command::Backup(backup) => backup::run(&arguments.connection, &backup, style).map(|()| 0),
         Command::Restore(restore) => backup::restore(&restore, arguments.connection.json, style).map(|()| 0),
-        Command::Debug(debug) => debug::run(&debug, arguments.connection.json).map(|()| 0),
+        Command::Debug(debug) => debug::run(&arguments.connection, &debug, style).map(|()| 0),
         command => commands::run(Asked { connection: &arguments.connection, style }, command),
     }
 }

@@ -192,6 +192,13 @@ pub(crate) fn line_of(word: &str, text: &str, style: Style) {
     taken(writeln!(std::io::stdout().lock(), "{colour}{word:<11}{plain}  {}", visible(text)));
 }
 
+/// Prints a part of what was counted, and at the end of them, in bold, all.
+pub(crate) fn part(name: &str, text: &str, style: Style) {
+    let colour = if name == "all" { BOLD } else { DIM };
+    let (colour, plain) = if style.out { (colour, PLAIN) } else { ("", "") };
+    taken(writeln!(std::io::stdout().lock(), "  {colour}{:<14}{plain}  {}", visible(name), visible(text)));
+}
+
 /// Control characters become visible, line breaks and tabs stay.
 fn visible(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()

@@ -49,6 +49,22 @@ pub enum RelationFilter {
 }
 
 impl Filter {
+    /// Exactly this relationship, whatever its attributes.
+    #[must_use]
+    pub fn of(relationship: &Relationship) -> Filter {
+        let Relationship { resource, relation, subject, .. } = relationship;
+        Filter {
+            resource_type: Some(resource.object_type.clone()),
+            resource_id: Some(IdFilter::Exactly(resource.object_id.clone())),
+            relation: Some(relation.clone()),
+            subject: Some(SubjectFilter {
+                subject_type: subject.object_type.clone(),
+                subject_id: Some(subject.object_id.clone()),
+                relation: subject.relation.clone().map_or(RelationFilter::Absent, RelationFilter::Named),
+            }),
+        }
+    }
+
     /// Whether nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {

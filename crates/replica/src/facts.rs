@@ -8,6 +8,7 @@
 //! Cost: reading them takes a look under a short lock; counting costs the writer two additions a batch.
 
 use std::error::Error;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use idhini_changelog::LogError;
@@ -66,6 +67,12 @@ impl Namespace {
     #[must_use]
     pub fn waiting(&self) -> (usize, u64) {
         locked(&self.queue).waiting()
+    }
+
+    /// Revisions that are kept in memory beside the newest, and the bytes of all of them.
+    #[must_use]
+    pub fn kept(&self) -> (usize, u64) {
+        self.history.read().unwrap_or_else(PoisonError::into_inner).beside_newest()
     }
 
     /// About the bytes of revisions that were rebuilt for questions about the past.

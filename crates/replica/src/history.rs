@@ -1,13 +1,18 @@
 //! Which revisions are at hand, and how does one get at the others?
 //!
-//! The last roots are kept in memory, as many as the budget of [`Options`] allows: those that a batch of the writer
-//! ended with, since a root for each of its entries would cost more than the entries themselves. Any other revision is
-//! rebuilt.
+//! The last roots are kept in memory, as many as fit into the bytes that [`Options`] allows: those that a batch of the
+//! writer ended with, since a root for each of its entries would cost more than the entries themselves. Any other revision
+//! is rebuilt.
+//!
+//! What a kept root takes is what the root after it does not share, counted when that one is published. Roots are dropped
+//! oldest first, and what two roots share all between them share too, so this is what dropping it gives back, and the sum
+//! is what all take beside the newest.
 //!
 //! # Invariants
-//! * Kept revisions increase, oldest first, and the newest is always among them: whatever a reader has pinned was kept.
+//! * Kept revisions increase, oldest first, and the newest is always among them, whatever it takes: whatever a reader has
+//!   pinned was kept, and pinning it keeps it whether it still is or not.
 //!
-//! Cost: pinning a kept revision is a shared lock and a reference count.
+//! Cost: pinning a kept revision is a shared lock and a reference count; counting one walks what its batch has copied.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +23,7 @@ use idhini_model::{Logged, Revision, Timestamp};
 use crate::images::ImageFacts;
 use crate::{FollowError, Namespace, Options, Published, ReplicaError};
 
-/// A revision in memory, and the number of changes that led to it from the one before.
+/// A revision in memory, and the bytes that it holds and the one after it does not share; none of the newest.
 pub(crate) type Kept = (Arc<Published>, u64);
 
 /// Revisions in memory.
@@ -27,35 +32,44 @@ pub(crate) struct History {
     pub(crate) newest: Arc<Published>,
     /// When the newest one's entry was written.
     pub(crate) written_at: Timestamp,
-    changes: u64,
+    /// What all but the newest take.
+    bytes: u64,
 }
 
 impl History {
     pub(crate) fn new(newest: Arc<Published>, written_at: Timestamp) -> History {
-        History { kept: VecDeque::from([(Arc::clone(&newest), 0)]), newest, written_at, changes: 0 }
+        History { kept: VecDeque::from([(Arc::clone(&newest), 0)]), newest, written_at, bytes: 0 }
     }
 
-    /// Takes a later revision in; returns what is no longer kept, to be freed where nobody waits.
+    /// Takes a later revision in, whose predecessor holds so many bytes that it does not share; returns what is no longer
+    /// kept, to be freed where nobody waits.
     pub(crate) fn push(
         &mut self,
         (newest, written_at): (Arc<Published>, Timestamp),
-        changes: u64,
+        beyond_bytes: u64,
         options: &Options,
     ) -> Vec<Kept> {
         self.newest = Arc::clone(&newest);
         self.written_at = written_at;
-        self.kept.push_back((newest, changes));
-        self.changes += changes;
+        if let Some((_, bytes)) = self.kept.back_mut() {
+            *bytes = beyond_bytes;
+            self.bytes += beyond_bytes;
+        }
+        self.kept.push_back((newest, 0));
         let mut dropped = Vec::new();
-        while self.kept.len() > 1
-            && (self.kept.len() > options.kept_revisions_max || self.changes > options.kept_changes_max)
+        while self.bytes > options.kept_bytes_max
+            && self.kept.len() > 1
+            && let Some(oldest) = self.kept.pop_front()
         {
-            // Leaving the oldest revision forgets the changes that led to the next.
-            dropped.extend(self.kept.pop_front());
-            let forgotten = self.kept.front().map_or(0, |(_, changes)| *changes);
-            self.changes = self.changes.saturating_sub(forgotten);
+            self.bytes -= oldest.1;
+            dropped.push(oldest);
         }
         dropped
+    }
+
+    /// Revisions that are kept beside the newest, and the bytes of all of them.
+    pub(crate) fn beside_newest(&self) -> (usize, u64) {
+        (self.kept.len() - 1, self.bytes)
     }
 
     /// The last kept revision before this one.
@@ -152,3 +166,6 @@ impl Namespace {
             .map_err(|source| FollowError::Undecodable { revision, source })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ mod identity;
 mod images;
 mod judge;
 mod maintain;
+mod memory;
 mod namespace;
 mod node;
 mod preconditions;
@@ -46,6 +47,7 @@ pub use idhini_model::{Filter, IdFilter, RelationFilter, SubjectFilter};
 pub use images::{ImageFacts, ImageFileError, Images, Report};
 pub use judge::COUNTERS_MAX;
 pub use maintain::MaintainError;
+pub use memory::NamespaceMemory;
 pub use namespace::{
     Clock, Namespace, Options, PERMISSION_PRECONDITION_COST_MAX, PRECONDITION_EDGES_MAX, Wanted,
 };

@@ -75,10 +75,8 @@ pub struct Options {
     pub writer_id: u64,
     /// How long a revision can be asked for after a later one replaced it, in seconds; `None`: forever.
     pub history_seconds: Option<u64>,
-    /// Revisions kept in memory, the newest included; at least one is.
-    pub kept_revisions_max: usize,
-    /// Changed relationships between the oldest and the newest of them: what kept roots cost in memory.
-    pub kept_changes_max: u64,
+    /// Bytes of the revisions that are kept in memory beside the newest.
+    pub kept_bytes_max: u64,
     /// An image is written after so many changes,
     pub image_changes: u64,
     /// or when anything has changed and the last one is so old, in seconds.
@@ -101,8 +99,7 @@ impl Default for Options {
             seed: 0,
             writer_id: 0,
             history_seconds: Some(24 * 60 * 60),
-            kept_revisions_max: 4096,
-            kept_changes_max: 10_000,
+            kept_bytes_max: 64 << 20,
             image_changes: 50_000,
             image_seconds: 600,
             rebuild_changes_max: 2_000_000,
@@ -119,8 +116,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("history_seconds", &self.history_seconds)
-            .field("kept_revisions_max", &self.kept_revisions_max)
-            .field("kept_changes_max", &self.kept_changes_max)
+            .field("kept_bytes_max", &self.kept_bytes_max)
             .field("image_changes", &self.image_changes)
             .field("image_seconds", &self.image_seconds)
             .field("rebuild_changes_max", &self.rebuild_changes_max)
@@ -246,11 +242,11 @@ impl Namespace {
         (Arc::clone(&history.newest), history.written_at)
     }
 
-    /// About what the newest revision and the rebuilt ones take, in bytes: from their counts, since counting exactly walks
-    /// the graph.
+    /// About what the newest revision, those kept beside it and the rebuilt ones take, in bytes: the newest by its count,
+    /// since counting exactly walks the graph.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let newest = self.head().root().relationship_count() * RELATIONSHIP_BYTES;
-        NAMESPACE_BYTES + newest + self.rebuilt.memory_bytes()
+        NAMESPACE_BYTES + newest + self.kept().1 + self.rebuilt.memory_bytes()
     }
 
     /// The newest revision, if it is this one or later.
@@ -363,9 +359,11 @@ impl Namespace {
         changes: u64,
     ) -> Vec<Kept> {
         self.changes_since_image.fetch_add(changes, Ordering::Relaxed);
+        // Counted before the lock, which readers take too. Nobody else publishes.
+        let beyond_bytes = self.head().bytes_beyond(&newest);
         let dropped = {
             let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
-            history.push((newest, written_at), changes, &self.options)
+            history.push((newest, written_at), beyond_bytes, &self.options)
         };
         self.announcer.announce();
         dropped

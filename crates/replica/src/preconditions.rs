@@ -94,7 +94,7 @@ fn answer(
     let Some(snapshot) = head.snapshot(bounds.now) else {
         return Err(ReplicaError::UnknownDefinition { definition: resource.object_type.clone() });
     };
-    let limits = Limits { cost_max: *cost_left };
+    let limits = Limits { cost_max: *cost_left, ..Limits::default() };
     let question = Question { resource, permission, subject, context };
     let mut check = Check::open(snapshot, question, limits)?;
     loop {

@@ -24,6 +24,26 @@ pub struct Update {
     pub relationship: Relationship,
 }
 
+impl Update {
+    /// Makes a relationship; refused if it is present.
+    #[must_use]
+    pub fn create(relationship: Relationship) -> Update {
+        Update { operation: Operation::Create, relationship }
+    }
+
+    /// Makes a relationship or replaces its attributes.
+    #[must_use]
+    pub fn touch(relationship: Relationship) -> Update {
+        Update { operation: Operation::Touch, relationship }
+    }
+
+    /// Removes a relationship; absent is fine.
+    #[must_use]
+    pub fn delete(relationship: Relationship) -> Update {
+        Update { operation: Operation::Delete, relationship }
+    }
+}
+
 /// What must hold at the moment of a write, judged together with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Precondition {
@@ -70,6 +90,24 @@ pub struct Write {
     pub preconditions: Vec<Precondition>,
     /// Kept with the entry, for whoever watches.
     pub metadata: Context,
+}
+
+impl From<Update> for Write {
+    fn from(update: Update) -> Write {
+        Write::from(vec![update])
+    }
+}
+
+impl<const N: usize> From<[Update; N]> for Write {
+    fn from(updates: [Update; N]) -> Write {
+        Write::from(Vec::from(updates))
+    }
+}
+
+impl From<Vec<Update>> for Write {
+    fn from(updates: Vec<Update>) -> Write {
+        Write { updates, ..Write::default() }
+    }
 }
 
 /// Makes a relation of one resource hold exactly these subjects.

@@ -5,6 +5,7 @@
 //! * What goes away in between (trimmed, or an image that is no longer kept) is an error: the backup is taken anew.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use idhini_changelog::{LogError, LogId, Stored};
 use idhini_model::Revision;
@@ -15,9 +16,9 @@ use tokio::sync::mpsc;
 use tonic::{Code, Request, Response, Status, async_trait};
 
 use crate::lookups::Answers;
+use crate::options::Options;
 use crate::refusal::Refusal;
-use crate::seal::SealOptions;
-use crate::telemetry;
+use crate::telemetry::{self, Telemetry};
 
 /// Bytes of entries in one message, unless one chunk is longer.
 const ENTRIES_BYTES: usize = 1 << 20;
@@ -32,11 +33,13 @@ pub(crate) struct Admin {
     root: Arc<Namespace>,
     store: u64,
     timeline: u32,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Admin {
-    pub(crate) fn new((node, root): (Arc<Node>, Arc<Namespace>), seal: &SealOptions) -> Admin {
-        Admin { node, root, store: seal.store, timeline: seal.timeline }
+    pub(crate) fn new((node, root): (Arc<Node>, Arc<Namespace>), options: &Options) -> Admin {
+        let Options { seal, telemetry, .. } = options;
+        Admin { node, root, store: seal.store, timeline: seal.timeline, telemetry: Arc::clone(telemetry) }
     }
 
     /// A log that has entries; to open another would make room for it.
@@ -157,6 +160,29 @@ impl AdminService for Admin {
             }
         };
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn read_memory(
+        &self,
+        request: Request<v1::ReadMemoryRequest>,
+    ) -> Result<Response<v1::ReadMemoryResponse>, Status> {
+        let namespace = self.namespace(request.into_inner().log).await?;
+        let is_root = Arc::ptr_eq(&namespace, &self.root);
+        // Walking the graph takes a while, so it is done where that harms nobody. The task can only have panicked.
+        let walking = tokio::task::spawn_blocking(move || namespace.memory()).await;
+        let memory = walking.map_err(|error| {
+            telemetry::failed_because(|| Some(error.to_string()));
+            Refusal::new(Code::Internal, "counting failed inside the server")
+        })?;
+        let part = |(name, bytes): (&str, u64)| v1::MemoryPart { name: name.to_owned(), bytes };
+        // Calls are made to the one namespace, and so are the searches that they leave behind.
+        let searches = is_root.then(|| ("searches", self.telemetry.searches_bytes.load(Ordering::Relaxed)));
+        Ok(Response::new(v1::ReadMemoryResponse {
+            revision: memory.revision.0,
+            relationships: memory.relationships,
+            revisions: memory.revisions,
+            parts: memory.parts().into_iter().chain(searches).map(part).collect(),
+        }))
     }
 }
 

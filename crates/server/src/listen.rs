@@ -121,7 +121,7 @@ impl Listener {
         let (keys, admin) = match offer {
             Offer::Namespace(..) if options.keys.is_empty() => return Err(ListenError::NeedsKey),
             Offer::Namespace(node, namespace) => {
-                let admin = Admin::new((Arc::clone(node), Arc::clone(namespace)), &options.seal);
+                let admin = Admin::new((Arc::clone(node), Arc::clone(namespace)), options);
                 (Some(options.keys.clone()), Some(admin))
             }
             Offer::StorePerToken { .. } => (None, None),

@@ -98,13 +98,14 @@ pub(crate) struct Cursors {
 
 impl Shared {
     pub(crate) fn new(namespace: Arc<Namespace>, options: &Options) -> Shared {
-        let (sealer, searches) = (Arc::new(Sealer::new(&options.seal)), Arc::default());
+        let sealer = Arc::new(Sealer::new(&options.seal));
+        let searches = Arc::new(Searches::new(Arc::clone(&options.telemetry.searches_bytes)));
         Shared { namespace, sealer, limits: options.limits, searches }
     }
 
     /// What one question may spend.
     pub(crate) fn question_limits(&self) -> idhini_engine::Limits {
-        idhini_engine::Limits { cost_max: self.limits.cost_max }
+        idhini_engine::Limits { cost_max: self.limits.cost_max, ..Default::default() }
     }
 
     /// The snapshot for the consistency asked; the default is the one that costs least.

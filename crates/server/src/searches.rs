@@ -8,7 +8,8 @@
 //! Cost: one lock for a page that a limit ends and for a page with a cursor, none for others.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use idhini_engine::{NamedSubjects, ReachedResources};
 use idhini_model::{Revision, Timestamp};
@@ -32,21 +33,42 @@ pub(crate) enum Search {
 
 /// What searches found, by question.
 #[derive(Debug, Default)]
-pub(crate) struct Searches(Mutex<Kept<Search>>);
+pub(crate) struct Searches {
+    kept: Mutex<Kept<Search>>,
+    /// What those of all namespaces take, for whoever looks.
+    all_bytes: Arc<AtomicU64>,
+}
+
+impl Drop for Searches {
+    fn drop(&mut self) {
+        let kept = self.kept.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.all_bytes.fetch_sub(kept.bytes as u64, Ordering::Relaxed);
+    }
+}
 
 impl Searches {
+    /// None yet; what they will take is added to `all_bytes`.
+    pub(crate) fn new(all_bytes: Arc<AtomicU64>) -> Searches {
+        Searches { kept: Mutex::default(), all_bytes }
+    }
+
     /// Keeps what a page has found out for the next one.
     pub(crate) fn keep(&self, key: Key, search: Search) {
         let bytes = match &search {
             Search::Resources(reached) => reached.bytes(),
             Search::Subjects(named) => named.bytes(),
         };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).keep(key, search, bytes);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = kept.bytes as u64;
+        kept.keep(key, search, bytes);
+        // Added first: the sum is never below what it was.
+        self.all_bytes.fetch_add(kept.bytes as u64, Ordering::Relaxed);
+        self.all_bytes.fetch_sub(before, Ordering::Relaxed);
     }
 
     /// What the page before has found out, if it is still kept.
     pub(crate) fn find(&self, key: &Key) -> Option<Search> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).find(key)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).find(key)
     }
 }
 

@@ -243,6 +243,10 @@ impl Kept {
         Head { revision: self.head, oldest: self.oldest(), writer: self.writer }
     }
 
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        (size_of::<Log>() + self.entries.capacity() * size_of::<Location>()) as u64
+    }
+
     pub(crate) fn location_mut(&mut self, revision: Revision) -> Option<&mut Location> {
         let at = revision.0.checked_sub(self.oldest().0)?;
         self.entries.get_mut(usize::try_from(at).ok()?)

@@ -375,6 +375,11 @@ impl Changelog for EmbeddedLog {
             }
         })
     }
+
+    /// Where its entries stand.
+    fn memory_bytes(&self) -> u64 {
+        self.shared.index.log(self.id).map_or(0, |log| log.kept().memory_bytes())
+    }
 }
 
 impl fmt::Debug for EmbeddedLog {

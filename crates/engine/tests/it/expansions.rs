@@ -40,7 +40,9 @@ fn tree_of(
     cost_max: u64,
 ) -> Result<ExpandTree, EngineError> {
     let resource: ResourceRef = resource.parse().unwrap();
-    Expand::open(world.snapshot(), &resource, permission, Limits { cost_max }).unwrap().tree()
+    Expand::open(world.snapshot(), &resource, permission, Limits { cost_max, ..Limits::default() })
+        .unwrap()
+        .tree()
 }
 
 /// A tree in portions of `fuel`, and how many there were.
@@ -165,7 +167,8 @@ fn asked_again_an_expansion_is_the_same_and_a_refusal_too() {
     let mut expand = Expand::open(world.snapshot(), &all, "access", Limits::default()).unwrap();
     assert_eq!(expand.tree(), expand.tree());
     for (cost_max, is_refused) in [(1_000, false), (20, true)] {
-        let mut expand = Expand::open(world.snapshot(), &all, "access", Limits { cost_max }).unwrap();
+        let mut expand =
+            Expand::open(world.snapshot(), &all, "access", Limits { cost_max, ..Limits::default() }).unwrap();
         let mut ends = Vec::new();
         for _ in 0..1_000 {
             match expand.advance(100) {

@@ -79,7 +79,8 @@ fn a_userset_asked_for_itself_is_explained_without_its_members() {
     let relationships: String = (0..2_000).map(|i| format!("group:all#member@group:g{i}#member\n")).collect();
     let world = World::new(GROUPS, &relationships);
     with_question("group:all member group:all#member", |question| {
-        let mut check = Check::open(world.snapshot(), question, Limits { cost_max: 100 }).unwrap();
+        let mut check =
+            Check::open(world.snapshot(), question, Limits { cost_max: 100, ..Limits::default() }).unwrap();
         assert_eq!(check.answer().unwrap().permissionship, HAS);
         assert_eq!(check.explain().unwrap().goals[0].rule.kind, RuleKind::IsSubject);
     });

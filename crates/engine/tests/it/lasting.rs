@@ -39,7 +39,8 @@ const RELATIONSHIPS: &str = "
     group:h#member@user:in
     group:r#member@group:s#member[expiration:2030-10-01T00:00:00Z]
     group:s#member@group:r#member[expiration:2030-11-01T00:00:00Z]
-    group:s#member@user:round[expiration:2030-12-01T00:00:00Z]";
+    group:s#member@user:round[expiration:2030-12-01T00:00:00Z]
+    group:t#member@user:apart[expiration:2030-12-01T00:00:00Z]";
 
 fn until(text: &str) -> (Permissionship, Option<String>) {
     let world = World::new(SCHEMA, RELATIONSHIPS);
@@ -94,7 +95,9 @@ fn a_conditional_answer_lasts_as_long_as_its_condition_is_asked_for() {
 #[test]
 fn goals_that_depend_on_each_other_last_until_the_first_of_their_relationships_expires() {
     lasts("group:r member user:round", HAS, Some("2030-10-01"));
-    lasts("group:r member user:nobody", NO, Some("2030-10-01"));
+    lasts("group:r member user:apart", NO, Some("2030-10-01"));
+    // Whoever is in no group at all is in none for good.
+    lasts("group:r member user:nobody", NO, None);
 }
 
 /// A goal that is conditional whatever comes is finished while one that it depends on is not; what is missing is named

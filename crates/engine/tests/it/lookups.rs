@@ -160,7 +160,7 @@ fn a_lookup_that_is_over_its_budget_stays_refused() {
     let [open, team] = ["doc:open", "doc:team"].map(|resource| resource.parse().unwrap());
     let (mut refused, mut ended) = (0, 0);
     for cost_max in 0..100 {
-        let limits = Limits { cost_max };
+        let limits = Limits { cost_max, ..Limits::default() };
         for fuel in [1, u64::MAX] {
             let asked = ("doc", "view");
             let resources = LookupResources::open(world.snapshot(), asked, &ann, &context, None, limits);

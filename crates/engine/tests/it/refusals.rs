@@ -148,7 +148,8 @@ fn links_followed_are_charged_and_a_budget_that_ends_among_them_still_names_a_cy
     let world = ring(201);
     with_question("group:g0 access user:ann", |question| {
         let answer = |cost_max| {
-            let mut check = Check::open(world.snapshot(), question, Limits { cost_max }).unwrap();
+            let mut check =
+                Check::open(world.snapshot(), question, Limits { cost_max, ..Limits::default() }).unwrap();
             (check.answer(), check.cost())
         };
         let (whole, cost) = answer(u64::MAX);
@@ -197,7 +198,8 @@ fn asked_again_a_check_says_the_same() {
         });
     }
     with_question("doc:one view user:bob", |question| {
-        let mut check = Check::open(world.snapshot(), question, Limits { cost_max: 2 }).unwrap();
+        let mut check =
+            Check::open(world.snapshot(), question, Limits { cost_max: 2, ..Limits::default() }).unwrap();
         assert_eq!(check.answer(), Err(EngineError::Budget { cost_max: 2 }));
         assert_eq!(check.answer(), Err(EngineError::Budget { cost_max: 2 }));
     });

@@ -30,6 +30,7 @@ use crate::leaf::{ClassTally, Numbers};
 use crate::names::{Names, NamesBuilder};
 use crate::root::{ClassTable, Root, TypeTable};
 use crate::trie::Trie;
+use crate::version::ClassVersion;
 use crate::{ClassId, TypeId};
 
 type Read<'r, B, E> = dyn FnMut(&ChunkRef) -> Result<B, E> + 'r;
@@ -225,7 +226,8 @@ impl<B: AsRef<[u8]>, E> Chunks<'_, '_, B, E> {
         for (at, _) in (0u32..).zip(catalog.classes()) {
             let edges = tallies.get(&ClassId(at)).map_or(0, |tally| tally.edges);
             root.relationships += edges;
-            classes.push(ClassTable { edges, attributes: self.attributes(ClassId(at))? });
+            let (attributes, version) = (self.attributes(ClassId(at))?, ClassVersion::default());
+            classes.push(ClassTable { edges, attributes, version });
         }
         root.classes = classes.into_iter().collect();
         Ok(())

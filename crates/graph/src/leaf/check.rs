@@ -9,7 +9,6 @@ use idhini_schema::SubjectKind;
 
 use super::LeafRef;
 use crate::names::{Names, hash};
-use crate::run::Run;
 
 const ROWS: &str = "the rows of a leaf do not end one after another";
 const SHIFT: &str = "the class shift of a leaf is out of range";
@@ -118,7 +117,7 @@ impl LeafRef<'_> {
                 return Err(OBJECT);
             }
             let mut before = None;
-            for word in self.row(slot) {
+            for word in self.row_slice(slot) {
                 if before.is_some_and(|before| before >= *word) {
                     return Err(ORDER);
                 }
@@ -135,7 +134,7 @@ impl LeafRef<'_> {
             return Err(ROWS);
         }
         let words = LeafRef { spilled: &[], ..self };
-        match self.spilled.iter().any(|run| !Run::is_empty(words.run(run.slot, run.class))) {
+        match self.spilled.iter().any(|run| !words.row(run.slot).run(run.class).is_empty()) {
             true => Err(TWICE),
             false => Ok(()),
         }

@@ -23,6 +23,17 @@ fn edges_are_read_in_both_directions() {
     assert_eq!(root.resources(class, tom).iter().collect::<Vec<_>>(), [readme, plan]);
     assert!(root.subjects(class, readme).contains(ann) && !root.subjects(class, plan).contains(ann));
     assert_eq!(root.object(user, "*"), Some(2));
+    let (row, of_tom) = (root.forward_row(document, readme), root.reverse_row(user, tom));
+    assert_eq!((row.len(), of_tom.len(), root.forward_row(document, 2).len()), (4, 3, 0));
+    for (class, _) in root.classes() {
+        let (forward, reverse) = (root.forward_local(class), root.reverse_local(class));
+        if root.class(class).resource_type == document {
+            assert!(row.run(forward).iter().eq(root.subjects(class, readme).iter()));
+        }
+        if root.class(class).subject_type == user {
+            assert!(of_tom.run(reverse).iter().eq(root.resources(class, tom).iter()));
+        }
+    }
     assert_eq!(root.relationship_count(), 6);
     let mut texts = texts.map(str::to_owned);
     texts.sort();

@@ -45,15 +45,18 @@ fn check(trie: &Trie, edges: &Edges) {
         rows.entry((*object, *class)).or_default().push(*number);
     }
     for ((object, class), numbers) in &rows {
-        let run = trie.run(*object, *class);
+        let row = trie.row(*object);
+        let run = row.run(*class);
         assert_eq!(&run.iter().collect::<Vec<_>>(), numbers);
         assert_eq!(run.len(), numbers.len());
         assert_eq!(run.iter().len(), numbers.len());
         for (at, number) in numbers.iter().enumerate() {
             assert_eq!(run.get(at), Some(*number));
             assert!(run.contains(*number));
+            assert!(row.contains(*class, *number));
             for near in [number.wrapping_sub(1), number.wrapping_add(1)] {
                 assert_eq!(run.contains(near), numbers.binary_search(&near).is_ok());
+                assert_eq!(row.contains(*class, near), numbers.binary_search(&near).is_ok());
                 assert_eq!(run.position(near), numbers.partition_point(|have| *have < near));
             }
         }
@@ -62,17 +65,26 @@ fn check(trie: &Trie, edges: &Edges) {
         let first = numbers[0];
         for far in (0..32).map(|bit| first | 1 << bit).chain([first | object << 8, first | class << 26]) {
             assert_eq!(run.contains(far), numbers.binary_search(&far).is_ok());
+            assert_eq!(row.contains(*class, far), numbers.binary_search(&far).is_ok());
         }
         let middle = numbers[numbers.len() / 2];
         assert!(run.iter_from(middle).eq(numbers[numbers.len() / 2..].iter().copied()));
-        assert!(trie.has_row(*object));
+        let mut of_row: Vec<_> = row.iter().collect();
+        of_row.sort_unstable();
+        let of_object = edges.range((*object, 0, 0)..=(*object, u32::MAX, u32::MAX));
+        assert!(of_object.map(|(_, class, number)| (*class, *number)).eq(of_row.iter().copied()));
+        assert_eq!(row.len(), of_row.len());
+        assert!(!row.is_empty());
         for near in [object.wrapping_sub(1), object.wrapping_add(1)] {
             assert_eq!(
-                trie.has_row(near),
-                edges.range((near, 0, 0)..=(near, u32::MAX, u32::MAX)).next().is_some()
+                trie.row(near).is_empty(),
+                edges.range((near, 0, 0)..=(near, u32::MAX, u32::MAX)).next().is_none()
             );
         }
-        assert_eq!(trie.run(*object, class + 1).len(), rows.get(&(*object, class + 1)).map_or(0, Vec::len));
+        assert_eq!(row.run(class + 1).len(), rows.get(&(*object, class + 1)).map_or(0, Vec::len));
+        let next = rows.get(&(*object, class + 1)).and_then(|numbers| numbers.first());
+        assert!(next.is_none_or(|next| row.contains(class + 1, *next)));
+        assert!(next.is_some() || !row.contains(class + 1, first));
     }
     let mut walked = Vec::new();
     let (mut from, mut leaf_edges) = (0, Vec::new());

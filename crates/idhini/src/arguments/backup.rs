@@ -64,6 +64,12 @@ pub(crate) enum Debug {
         #[arg(long)]
         entries: bool,
     },
+    /// What is held in memory, and for what: by the server, or by what a directory holds once it is opened
+    Memory {
+        /// The data directory, instead of asking a server; nothing in it is changed
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
     /// The images, each of them opened
     Images {
         /// The data directory

@@ -117,7 +117,7 @@ pub(crate) enum Command {
     Restore(Restore),
     /// Move from a running SpiceDB to this server: schema, relationships, and what changes until you cut over
     Migrate(Migrate),
-    /// Print what is in a data directory, also in one that a server holds
+    /// Print what is in a data directory, also in one that a server holds, or in a server's memory
     #[command(subcommand)]
     Debug(Debug),
     /// Print what a shell needs to complete these commands

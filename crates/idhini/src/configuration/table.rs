@@ -589,20 +589,12 @@ pub(super) static SETTINGS: &[Setting] = &[
         doc: "Changes undone or redone to rebuild a revision that is not in memory",
     },
     Setting {
-        name: "kept-revisions-max",
+        name: "kept-bytes-max",
         heading: TUNING,
         of: Of::Both,
         is_detail: true,
-        kind: number!(1..=LENGTH_MAX, Unit::Count("revisions"), node.namespace.kept_revisions_max),
-        doc: "Revisions kept in memory, the newest included",
-    },
-    Setting {
-        name: "kept-changes-max",
-        heading: TUNING,
-        of: Of::Both,
-        is_detail: true,
-        kind: number!(0..=u64::MAX, CHANGES, node.namespace.kept_changes_max),
-        doc: "Changed relationships between the oldest and the newest of them",
+        kind: number!(0..=u64::MAX, Unit::Bytes, node.namespace.kept_bytes_max),
+        doc: "Revisions kept in memory beside the newest, in each namespace; others are rebuilt when they are asked for",
     },
     Setting {
         name: "memory-bytes-max",

@@ -185,6 +185,44 @@ async fn a_backup_begins_with_an_image_when_the_log_was_trimmed() {
     let segments = done(&["debug", "log", "--data-dir", text(&data)]);
     assert!(segments.contains("segment"), "{segments}");
     refused(&["debug", "log", "--data-dir", text(&path("nowhere"))], "is not a directory");
+    refused(&["debug", "memory", "--data-dir", text(&path("nowhere"))], "is not a directory");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_counted_in_a_running_server_and_in_what_a_directory_makes_when_it_is_opened() {
+    let folder = folder(&[("s.zed", SCHEMA)]);
+    let (data, schema) = (folder.join("data"), folder.join("s.zed"));
+    let server = Server::durable(&["--data-dir", text(&data), "--schema", text(&schema)]);
+    for n in 0..20 {
+        write(&server, &[&format!("document:d{n}#viewer@user:u{n}")]).await;
+    }
+    let running = &json(&["--addr", &server.address, "debug", "memory"])[0];
+    let opened = &json(&["debug", "memory", "--data-dir", text(&data)])[0];
+    let facts = |counted: &serde_json::Value| {
+        ["log", "revision", "relationships"].map(|name| counted[name].as_u64().unwrap())
+    };
+    assert_eq!((facts(running), facts(opened)), ([1, 21, 20], [1, 21, 20]));
+    // The server has the past at hand; what was just opened has not, nor were pages asked of it.
+    assert_eq!((running["revisions"].as_u64(), opened["revisions"].as_u64()), (Some(21), Some(0)));
+    let bytes = |counted: &serde_json::Value, part: &str| counted["bytes"][part].as_u64();
+    assert!(bytes(running, "history") > Some(0) && bytes(opened, "history") == Some(0));
+    assert_eq!((bytes(running, "searches"), bytes(opened, "searches")), (Some(0), None));
+    for part in ["names", "forward_edges", "reverse_edges", "catalog", "log"] {
+        assert!(bytes(running, part) > Some(0) && bytes(opened, part) > Some(0), "{part}");
+    }
+    let parts = running["bytes"].as_object().unwrap().values();
+    assert_eq!(
+        parts.map(|bytes| bytes.as_u64().unwrap()).sum::<u64>(),
+        running["allBytes"].as_u64().unwrap()
+    );
+    let told = done(&["--addr", &server.address, "debug", "memory"]);
+    let names: Vec<&str> = told.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names.len(), running["bytes"].as_object().unwrap().len() + 1, "{told}");
+    assert!(names.contains(&"history") && names.last() == Some(&"all"), "{told}");
+    // Columns are aligned.
+    let ends: Vec<usize> = told.lines().skip(1).map(|line| line.find(" bytes").unwrap()).collect();
+    assert!(ends.iter().all(|end| *end == ends[0]), "{told}");
+    server.stop();
 }
 
 /// Copies a directory, as an operator might.

@@ -17,6 +17,7 @@ mod gateway;
 mod kills;
 #[cfg(target_os = "linux")]
 mod leaving;
+mod library;
 mod own;
 mod pages;
 mod paging;

@@ -217,7 +217,7 @@ fn what_is_looked_after_stays_small_and_never_loses_what_is_promised() {
 
 #[test]
 fn a_past_that_is_far_from_the_newest_is_rebuilt_from_an_image() {
-    let options = Options { kept_revisions_max: 1, rebuild_changes_max: 12, ..Options::default() };
+    let options = Options { kept_bytes_max: 0, rebuild_changes_max: 12, ..Options::default() };
     let left = Left::new(options);
     let namespace = left.furnished(10);
     left.runtime.block_on(namespace.image()).unwrap();
@@ -267,7 +267,7 @@ fn every_moment_of_the_history_can_be_asked_about_however_much_is_trimmed() {
 
 #[test]
 fn a_past_that_the_newest_image_cannot_undo_is_rebuilt_from_another() {
-    let left = Left::new(Options { kept_revisions_max: 1, ..Options::default() });
+    let left = Left::new(Options { kept_bytes_max: 0, ..Options::default() });
     let namespace = left.furnished(10);
     // As a backup has it: the newest image knows what its own log had, and the backup's log goes further back.
     let root = namespace.head();
@@ -291,7 +291,7 @@ fn a_past_that_the_newest_image_cannot_undo_is_rebuilt_from_another() {
 
 #[test]
 fn an_image_that_the_log_does_not_lead_on_from_is_no_way_into_the_past() {
-    let left = Left::new(Options { kept_revisions_max: 1, ..Options::default() });
+    let left = Left::new(Options { kept_bytes_max: 0, ..Options::default() });
     let namespace = left.furnished(5);
     left.runtime.block_on(namespace.image()).unwrap();
     for n in 5..40 {
@@ -318,7 +318,7 @@ fn a_backup_whose_last_entries_were_not_copied_is_good_up_to_there() {
 #[test]
 fn the_past_forever_is_kept_whole() {
     let options =
-        Options { history_seconds: None, image_changes: 5, kept_revisions_max: 1, ..Options::default() };
+        Options { history_seconds: None, image_changes: 5, kept_bytes_max: 0, ..Options::default() };
     let left = Left::new(options);
     let namespace = left.furnished(3);
     for n in 3..20 {

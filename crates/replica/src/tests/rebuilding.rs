@@ -25,7 +25,7 @@ fn import(left: &Left, namespace: &Arc<Namespace>, count: usize) {
 
 #[test]
 fn a_large_entry_on_one_side_is_gone_round_on_the_other() {
-    let options = Options { kept_revisions_max: 1, rebuild_changes_max: 100, ..Options::default() };
+    let options = Options { kept_bytes_max: 0, rebuild_changes_max: 100, ..Options::default() };
     let left = Left::new(options);
     let namespace = left.furnished(0);
     left.runtime.block_on(namespace.image()).unwrap();
@@ -43,7 +43,7 @@ fn a_large_entry_on_one_side_is_gone_round_on_the_other() {
 
 #[test]
 fn an_image_above_is_a_way_though_the_newest_root_could_be_undone() {
-    let options = Options { kept_revisions_max: 1, rebuild_changes_max: 100, ..Options::default() };
+    let options = Options { kept_bytes_max: 0, rebuild_changes_max: 100, ..Options::default() };
     let left = Left::new(options);
     let namespace = left.furnished(0);
     import(&left, &namespace, 500);
@@ -67,7 +67,7 @@ fn an_image_above_is_a_way_though_the_newest_root_could_be_undone() {
 
 /// An import, then entries with an image after every hundred, further from one another than is walked.
 fn imaged(count: usize) -> (Left, Arc<Namespace>) {
-    let options = Options { kept_revisions_max: 1, rebuild_changes_max: 40, ..Options::default() };
+    let options = Options { kept_bytes_max: 0, rebuild_changes_max: 40, ..Options::default() };
     let left = Left::new(options);
     let namespace = left.furnished(0);
     import(&left, &namespace, 1_000);
@@ -117,7 +117,7 @@ fn revisions_are_the_same_whichever_way_they_are_rebuilt() {
     let head = namespace.head().revision().0;
     // Each undone from the one after it.
     let undone: Vec<_> = {
-        let options = Options { kept_revisions_max: 1, ..Options::default() };
+        let options = Options { kept_bytes_max: 0, ..Options::default() };
         let opened = Namespace::open(left.log(), None, left.clock(), options);
         let again = left.runtime.block_on(opened).unwrap();
         (0..head).rev().map(|revision| content(at(&left, &again, revision).unwrap().root())).rev().collect()
@@ -212,7 +212,7 @@ fn watched(options: Options) -> (Left, Arc<Watched>, Arc<Namespace>) {
 
 #[test]
 fn few_are_rebuilt_at_a_time_and_those_who_leave_make_room() {
-    let (left, log, namespace) = watched(Options { kept_revisions_max: 1, ..Options::default() });
+    let (left, log, namespace) = watched(Options { kept_bytes_max: 0, ..Options::default() });
     left.runtime.block_on(async {
         let ask = |revision| {
             let namespace = Arc::clone(&namespace);

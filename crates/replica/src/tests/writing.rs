@@ -211,18 +211,20 @@ mod deletes {
 mod history {
     use super::*;
 
+    /// That keep all, some and none.
     fn worlds() -> [World; 3] {
-        let few = Options { kept_revisions_max: 3, ..Options::default() };
-        let small = Options { kept_changes_max: 4, ..Options::default() };
-        [World::new(), World::with(few), World::with(small)]
+        [u64::MAX, 4_000, 0]
+            .map(|kept_bytes_max| World::with(Options { kept_bytes_max, ..Options::default() }))
     }
 
     #[test]
     fn every_revision_answers_as_it_did_whether_it_is_kept_or_rebuilt() {
+        let mut kept = Vec::new();
         for world in worlds() {
             for n in 0..5 {
                 world.touch(&[&format!("document:d{n}#viewer@user:tom"), "document:d#viewer@user:ann"]);
             }
+            kept.push(world.namespace.inner.kept().0);
             world
                 .namespace
                 .write(write(Operation::Delete, &["document:d0#viewer@user:tom"]), ALWAYS)
@@ -243,11 +245,12 @@ mod history {
             assert!(world.namespace.at_least(Revision(9)).is_err());
             assert_eq!(world.namespace.at_least(Revision(2)).unwrap().revision(), newest);
         }
+        assert!(kept[0] == 6 && (1..6).contains(&kept[1]) && kept[2] == 0, "{kept:?}");
     }
 
     #[test]
     fn what_was_trimmed_is_refused_by_name() {
-        let world = World::with(Options { kept_revisions_max: 1, ..Options::default() });
+        let world = World::with(Options { kept_bytes_max: 0, ..Options::default() });
         for n in 0..5 {
             world.touch(&[&format!("document:d{n}#viewer@user:tom")]);
         }
@@ -298,7 +301,7 @@ mod history {
 
     #[test]
     fn rebuilding_walks_no_further_than_allowed() {
-        let options = Options { kept_revisions_max: 1, rebuild_changes_max: 3, ..Options::default() };
+        let options = Options { kept_bytes_max: 0, rebuild_changes_max: 3, ..Options::default() };
         let world = World::with(options);
         for n in 0..9 {
             world.touch(&[&format!("document:d{n}#viewer@user:tom")]);

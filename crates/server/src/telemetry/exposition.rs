@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use idhini_changelog::EmbeddedStore;
-use idhini_graph::Memory;
 use idhini_model::Revision;
-use idhini_replica::{BATCH_BOUNDS, Batches, Namespace};
+use idhini_replica::{BATCH_BOUNDS, Batches, Namespace, NamespaceMemory};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -49,7 +48,7 @@ pub(super) struct Page {
 pub(super) struct Stored {
     pub(super) namespace: Facts,
     pub(super) log: Option<LogFacts>,
-    pub(super) memory: Memory,
+    pub(super) memory: NamespaceMemory,
 }
 
 /// Of the namespace.
@@ -60,7 +59,6 @@ pub(super) struct Facts {
     relationships: u64,
     batches: Batches,
     waiting: (usize, u64),
-    rebuilt_bytes: u64,
     image: Option<ImageFacts>,
 }
 
@@ -96,7 +94,6 @@ impl Facts {
             relationships: head.root().relationship_count(),
             batches: namespace.batches(),
             waiting: namespace.waiting(),
-            rebuilt_bytes: namespace.rebuilt_bytes(),
             image,
         }
     }
@@ -135,7 +132,7 @@ impl Collector for Page {
         if let Some(stored) = &self.stored {
             stored.log(&mut write)?;
             stored.namespace(&mut write)?;
-            stored.memory(&mut write)?;
+            stored.memory(self.telemetry.searches_bytes.load(Ordering::Relaxed), &mut write)?;
         }
         self.process(&mut write)
     }
@@ -249,19 +246,11 @@ impl Stored {
         Ok(())
     }
 
-    fn memory(&self, write: &mut Writing<'_>) -> fmt::Result {
-        let memory = &self.memory;
-        let parts = [
-            ("names", memory.names_bytes),
-            ("forward_edges", memory.forward_bytes),
-            ("reverse_edges", memory.reverse_bytes),
-            ("attributes", memory.attributes_bytes),
-            ("catalog", memory.catalog_bytes),
-            ("rebuilt", self.namespace.rebuilt_bytes),
-            ("writes_waiting", self.namespace.waiting.1),
-        ];
+    fn memory(&self, searches_bytes: u64, write: &mut Writing<'_>) -> fmt::Result {
+        let help = "Revisions that are kept in memory beside the newest";
+        write.gauge("idhini_history_revisions", help, whole(self.memory.revisions))?;
         let mut family = write.family("idhini_memory_bytes", "Memory by part", MetricType::Gauge)?;
-        for (part, bytes) in parts {
+        for (part, bytes) in self.memory.parts().into_iter().chain([("searches", searches_bytes)]) {
             family.encode_family(&[("part", part)])?.encode_gauge(&whole(bytes))?;
         }
         Ok(())

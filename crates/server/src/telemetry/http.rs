@@ -16,8 +16,7 @@ use axum::response::Response;
 use axum::routing::get;
 use http::{StatusCode, Uri, header};
 use idhini_changelog::{BoxFuture, EmbeddedStore};
-use idhini_graph::Memory;
-use idhini_replica::Namespace;
+use idhini_replica::{Namespace, NamespaceMemory};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -70,8 +69,8 @@ pub struct Served {
 
 struct Shown {
     of: Monitoring,
-    /// Memory by part, and when that was counted.
-    memory: Mutex<Option<(Instant, Memory)>>,
+    /// Memory by part, and when its graph was walked.
+    memory: Mutex<Option<(Instant, NamespaceMemory)>>,
     is_profiling: AtomicBool,
 }
 
@@ -140,17 +139,17 @@ impl Shown {
         self.of.telemetry.readiness.judge(namespace).await
     }
 
-    /// By part; counted where that holds nobody up.
-    async fn memory(&self, namespace: &Namespace) -> Memory {
+    /// By part; the graph is walked where that holds nobody up.
+    async fn memory(&self, namespace: &Arc<Namespace>) -> NamespaceMemory {
         let mut counted = self.memory.lock().await;
         if let Some((at, memory)) = *counted
             && at.elapsed() < MEMORY_AGE_MAX
         {
-            return memory;
+            return namespace.memory_since(memory);
         }
-        let head = namespace.head();
+        let walked = Arc::clone(namespace);
         // The task can only have panicked: then nothing is known.
-        let memory = tokio::task::spawn_blocking(move || head.root().memory()).await.unwrap_or_default();
+        let memory = tokio::task::spawn_blocking(move || walked.memory()).await.unwrap_or_default();
         *counted = Some((Instant::now(), memory));
         memory
     }

@@ -53,6 +53,8 @@ pub struct Telemetry {
     sync_entries: Histogram,
     sync_bytes: AtomicU64,
     write_failures: AtomicU64,
+    /// What lookups keep for their next pages.
+    pub(crate) searches_bytes: Arc<AtomicU64>,
     lines: LineBudget,
     continues: Option<Continue>,
 }
@@ -77,6 +79,7 @@ impl Telemetry {
             sync_entries: Histogram::new(ENTRIES_BOUNDS),
             sync_bytes: AtomicU64::new(0),
             write_failures: AtomicU64::new(0),
+            searches_bytes: Arc::default(),
             lines: LineBudget::new(),
             continues,
         }

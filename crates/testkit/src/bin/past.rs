@@ -60,7 +60,7 @@ async fn measure(folder: &str, changes: u64, place: &std::path::Path) -> Result<
     let images = || Images::open(Arc::clone(&disk) as _, LOG, Arc::new(|text: &str| eprintln!("{text}")));
     let clock = Arc::new(|| Timestamp::from_seconds(1_800_000_000));
     // One revision is kept, so that every other one is rebuilt.
-    let options = Options { kept_revisions_max: 1, ..Options::default() };
+    let options = Options { kept_bytes_max: 0, ..Options::default() };
     let namespace = Namespace::open(store.log(LOG), Some(images()?), clock.clone(), options).await?;
     let schema = std::fs::read_to_string(format!("{folder}/schema.zed"))?;
     namespace.write_schema(schema, Wanted::always()).await?;

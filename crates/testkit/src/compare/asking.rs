@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use idhini_engine::{
-    Check, CheckBulk, EngineError, Limits, LookupResources, LookupSubjects, Permissionship, Plans, Position,
-    Progress, Snapshot,
+    ATTEMPT_MAX, Check, CheckBulk, EngineError, Limits, LookupResources, LookupSubjects, Permissionship,
+    Plans, Position, Progress, Snapshot,
 };
 use idhini_graph::Root;
 use idhini_model::{Context, WILDCARD};
@@ -29,6 +29,7 @@ pub(super) struct Asking<'a> {
     pub(super) world: &'a World,
     pub(super) context: &'a Context,
     fuel: u64,
+    limits: Limits,
 }
 
 impl<'a> Asking<'a> {
@@ -41,8 +42,12 @@ impl<'a> Asking<'a> {
     ) -> Asking<'a> {
         let snapshot = Snapshot { root, plans, instant: world.instants[question.instant] };
         let context = &world.contexts[question.context];
-        let fuel = *drawn(question, turn).pick(&[u64::MAX, u64::MAX, u64::MAX, 1, 5, 30]);
-        Asking { snapshot, question, world, context, fuel }
+        let mut rng = drawn(question, turn);
+        let fuel = *rng.pick(&[u64::MAX, u64::MAX, u64::MAX, 1, 5, 30]);
+        // Attempts that get nowhere, some way, and as far as is usual.
+        let attempt_max = *rng.pick(&[0, 5, 12, 40, ATTEMPT_MAX, ATTEMPT_MAX]);
+        let limits = Limits { attempt_max, ..Limits::default() };
+        Asking { snapshot, question, world, context, fuel, limits }
     }
 
     pub(super) fn differs(&self, what: &'static str, wanted: String, got: String) -> Box<Difference> {
@@ -84,7 +89,7 @@ impl<'a> Asking<'a> {
             return Err(EngineError::Budget { cost_max: 0 });
         };
         let question = idhini_engine::Question { resource, permission, subject, context: self.context };
-        Check::open(self.snapshot, question, Limits::default())
+        Check::open(self.snapshot, question, self.limits)
     }
 
     pub(super) fn check(&self) -> Result<Answer, Refused> {
@@ -247,7 +252,7 @@ pub(super) fn bulk_holds(
         }),
         _ => None,
     });
-    let mut bulk = CheckBulk::open(asking.snapshot, asked.collect(), Limits::default());
+    let mut bulk = CheckBulk::open(asking.snapshot, asked.collect(), asking.limits);
     let answers = asking.in_portions(|fuel| Ok(bulk.advance(fuel)));
     let answers = answers.and_then(Result::ok).unwrap_or_default();
     if answers.len() != questions.len() {

@@ -30,7 +30,7 @@ pub(super) fn holds(
     if hidden.iter().any(|shape| shapes.contains(*shape)) {
         return Ok(false);
     }
-    let limits = Limits { cost_max: EXPANDED_COST_MAX };
+    let limits = Limits { cost_max: EXPANDED_COST_MAX, ..Limits::default() };
     let asked = Expand::open(asking.snapshot, resource, permission, limits).map_err(Some);
     let asked = asked.and_then(|mut expand| {
         asking.in_portions(|fuel| expand.advance(fuel)).ok_or(None).and_then(|asked| asked.map_err(Some))

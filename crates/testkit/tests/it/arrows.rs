@@ -52,10 +52,31 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that nothing shipped may depend on; they may depend on anything.
-const TESTS_ONLY: &[&str] = &["idhini-testkit", "idhini-differential", "idhini-example-posix"];
+const TESTS_ONLY: &[&str] =
+    &["idhini-testkit", "idhini-differential", "idhini-example-posix", "idhini-example-library"];
 
 /// What the pure core must not reach, not even through others.
 const IMPURE: &[&str] = &["tokio", "tonic", "prost", "hyper", "rand", "getrandom", "tracing"];
+/// What whoever links the library must not get with it: servers, clients, command lines, network.
+const OF_THE_SERVER: &[&str] = &[
+    "tonic",
+    "prost",
+    "hyper",
+    "axum",
+    "tower",
+    "http",
+    "h2",
+    "clap",
+    "indicatif",
+    "opentelemetry",
+    "pprof",
+    "mimalloc",
+    "tracing-subscriber",
+    "mio",
+    "socket2",
+    "idhini-server",
+    "idhini-wire",
+];
 const PURE: &[&str] = &["idhini-model", "idhini-caveat", "idhini-schema", "idhini-graph", "idhini-engine"];
 
 fn dependencies(package: &serde_json::Value) -> BTreeSet<String> {
@@ -65,6 +86,27 @@ fn dependencies(package: &serde_json::Value) -> BTreeSet<String> {
         .filter(|dependency| dependency["kind"].is_null())
         .map(|dependency| dependency["name"].as_str().unwrap().to_owned())
         .collect()
+}
+
+/// All that a package reaches with these features, outside tests.
+fn reached(package: &str, features: &[&str]) -> BTreeSet<String> {
+    let arguments = [
+        "tree",
+        "--package",
+        package,
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+        "--offline",
+        "--format",
+        "{p}",
+    ];
+    let tree = cargo(&[&arguments, features].concat());
+    let reached: BTreeSet<String> =
+        tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+    assert!(reached.contains(package), "{tree}");
+    reached
 }
 
 fn cargo(arguments: &[&str]) -> String {
@@ -100,11 +142,28 @@ fn every_crate_depends_only_on_what_the_map_allows() {
 #[test]
 fn the_pure_core_reaches_no_runtime_and_no_protobuf() {
     for pure in PURE {
-        let tree = cargo(&["tree", "--package", pure, "--edges", "normal", "--prefix", "none", "--offline"]);
-        let reached: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
-        assert!(reached.contains(pure), "{tree}");
+        let reached = reached(pure, &[]);
         for impure in IMPURE {
-            assert!(!reached.contains(impure), "`{pure}` reaches `{impure}`");
+            assert!(!reached.contains(*impure), "`{pure}` reaches `{impure}`");
+        }
+    }
+}
+
+#[test]
+fn the_library_brings_nothing_of_the_server() {
+    // As the binary has all of it, no name here is one that is never found.
+    let binary = reached("idhini", &[]);
+    for of_the_server in OF_THE_SERVER {
+        assert!(binary.contains(*of_the_server), "the binary does not reach `{of_the_server}`");
+    }
+    for (package, features) in [("idhini", &["--no-default-features"][..]), ("idhini-example-library", &[])] {
+        let library = reached(package, features);
+        assert!(library.contains("idhini-replica"), "{library:?}");
+        for of_the_server in OF_THE_SERVER {
+            assert!(
+                !library.contains(*of_the_server),
+                "`{package}` reaches `{of_the_server}` without the server"
+            );
         }
     }
 }

@@ -50,6 +50,19 @@ async fn every_metric_is_in_the_documentation_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn every_part_of_memory_is_in_the_documentation_and_nothing_else() {
+    let seen = Seen::start(&[]);
+    let text = seen.text();
+    let parts =
+        text.lines().filter_map(|line| line.strip_prefix("idhini_memory_bytes{part=\"")?.split_once('"'));
+    let parts: BTreeSet<&str> = parts.map(|(part, _)| part).collect();
+    let page = file("docs/operate.md");
+    let row = page.lines().find_map(|line| line.strip_prefix("| `idhini_memory_bytes{part}`")).unwrap();
+    let documented: BTreeSet<&str> = row.split('`').skip(1).step_by(2).collect();
+    assert_eq!(documented, parts);
+}
+
+#[tokio::test]
 async fn the_dashboard_and_the_alerts_ask_for_what_there_is() {
     let seen = Seen::start(&["--image-changes", "1"]);
     seen.server.schemas().await.read_schema(v1::ReadSchemaRequest {}).await.unwrap();

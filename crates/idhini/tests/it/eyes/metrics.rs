@@ -96,12 +96,15 @@ async fn writes_are_counted_from_the_request_to_the_log() {
         "idhini_log_written_bytes_total",
         "idhini_log_bytes",
         "idhini_log_live_bytes",
+        "idhini_history_revisions",
+        "idhini_memory_bytes{part=\"history\"}",
     ] {
         assert!(of(&after, series) > of(&before, series), "{series}");
     }
     for series in [
         "idhini_memory_bytes{part=\"names\"}",
         "idhini_memory_bytes{part=\"forward_edges\"}",
+        "idhini_memory_bytes{part=\"log\"}",
         "idhini_log_segments",
         "process_resident_memory_bytes",
         "process_cpu_seconds_total",
@@ -113,6 +116,23 @@ async fn writes_are_counted_from_the_request_to_the_log() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     let age = now - of(&after, "process_start_time_seconds");
     assert!((0.0..60.0).contains(&age), "{age}");
+}
+
+#[tokio::test]
+async fn what_a_page_of_a_lookup_leaves_for_the_next_is_counted() {
+    let seen = Seen::start(&[]);
+    let bytes = || seen.metric("idhini_memory_bytes{part=\"searches\"}");
+    assert_eq!(bytes(), Some(0.0));
+    let lookup = v1::LookupResourcesRequest {
+        resource_object_type: "document".to_owned(),
+        permission: "view".to_owned(),
+        subject: check("document:readme", "view", "user:tom").subject,
+        optional_limit: 1,
+        ..Default::default()
+    };
+    let mut page = seen.server.permissions().await.lookup_resources(lookup).await.unwrap().into_inner();
+    assert!(page.message().await.unwrap().is_some() && page.message().await.unwrap().is_none());
+    assert!(bytes() > Some(0.0), "{:?}", bytes());
 }
 
 #[tokio::test]

@@ -50,8 +50,7 @@ const HISTORY_SECONDS: u64 = 100;
 fn short() -> (Left, Arc<AtomicU32>) {
     let failures = Arc::new(AtomicU32::new(0));
     let of_disk = Arc::clone(&failures);
-    let options =
-        Options { kept_revisions_max: 1, history_seconds: Some(HISTORY_SECONDS), ..Options::default() };
+    let options = Options { kept_bytes_max: 0, history_seconds: Some(HISTORY_SECONDS), ..Options::default() };
     (Left::with(options, |disk| Arc::new(Short { disk, failures: of_disk })), failures)
 }
 

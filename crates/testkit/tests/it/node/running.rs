@@ -161,8 +161,8 @@ pub fn node(
         seed,
         writer_id: seed,
         history_seconds: Some(HISTORY_SECONDS.cast_unsigned()),
-        kept_revisions_max: 3,
-        kept_changes_max: 100,
+        // About three.
+        kept_bytes_max: 6_000,
         image_changes: 14,
         image_seconds: 50,
         ..Options::default()
