@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import statistics
@@ -67,7 +68,8 @@ def load(command, address, pid, *options, program=KIT_RELEASE / "load", folder=W
     """One line of a load client; what was wrong is noted in `wrong_answers`."""
     token = ["--token", KEY] if address in (OURS, ECHO) else []
     line = run(program, command, "--addr", address, "--pid", pid, "--dir", folder, *token, *options)
-    result = json.loads(line.splitlines()[-1])
+    # Where nothing was answered, a cost each is infinite.
+    result = json.loads(re.sub(r"\binf\b", "Infinity", line.splitlines()[-1]))
     wrong = result.get("errors", 0) + result.get("mismatch", 0)
     if wrong:
         wrong_answers.append(f"{command} at {address}: {wrong} errors or wrong answers: {line.strip()}")

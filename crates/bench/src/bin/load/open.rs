@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 
 use crate::folder::{self, Consistency, Encoded};
 use crate::machine::Used;
-use crate::outcome::{Counted, Latencies, Wrong};
+use crate::outcome::{Counted, Latencies, Wrong, rounded};
 use crate::raw::Raw;
 use crate::{Failure, Target};
 
@@ -72,6 +72,8 @@ struct Schedule {
 struct Windows {
     latencies: Vec<Latencies>,
     late: Vec<Latencies>,
+    /// Good answers that came in each window, whenever their calls began.
+    answered: Vec<u64>,
     wrong: Wrong,
 }
 
@@ -84,11 +86,16 @@ impl Schedule {
         Some(call.checked_sub(self.warming)? / self.window)
     }
 
+    /// How many calls should have begun by now.
+    fn due(&self) -> usize {
+        (self.start.elapsed().as_secs_f64() * self.rate) as usize + 1
+    }
+
     /// Says how many calls begin, each time that some do.
     fn keep(&self, begin: &mpsc::UnboundedSender<usize>, is_over: &AtomicBool) {
         let mut begun = 0;
         while !is_over.load(Ordering::Relaxed) {
-            let due = (self.start.elapsed().as_secs_f64() * self.rate) as usize + 1;
+            let due = self.due();
             if due > begun {
                 if begin.send(due - begun).is_err() {
                     return;
@@ -174,15 +181,21 @@ impl Calls {
             let answer = self.answer(encoded, channel).await;
             let latency = begins.elapsed();
             self.under_way.fetch_sub(1, Ordering::Relaxed);
-            let window = self.schedule.window_of(call);
+            let (begun, ended) =
+                (self.schedule.window_of(call), self.schedule.window_of(self.schedule.due() - 1));
             self.with_windows(|windows| {
                 match answer {
-                    Ok(is_right) => windows.wrong.mismatch += u64::from(!is_right),
+                    Ok(is_right) => {
+                        windows.wrong.mismatch += u64::from(!is_right);
+                        if let Some(window) = ended {
+                            *of_window(&mut windows.answered, window) += 1;
+                        }
+                    }
                     Err(status) => windows.wrong.fails(status),
                 }
-                if let Some(window) = window {
-                    record(&mut windows.latencies, window, latency);
-                    record(&mut windows.late, window, late);
+                if let Some(window) = begun {
+                    of_window(&mut windows.latencies, window).0.push(nanos(latency));
+                    of_window(&mut windows.late, window).0.push(nanos(late));
                 }
             });
         });
@@ -219,7 +232,10 @@ impl Calls {
         let latencies = windows.latencies.get_mut(counted.window).map(std::mem::take).ok_or_else(missing)?;
         let mut late = windows.late.get_mut(counted.window).map(std::mem::take).unwrap_or_default();
         late.sort();
+        let answered = windows.answered.get(counted.window).copied().unwrap_or(0);
+        let seconds = self.schedule.window as f64 / self.schedule.rate;
         let mut line = counted.line(latencies);
+        line.insert("answered_per_s".to_owned(), json!(rounded(answered as f64 / seconds, 0)));
         line.insert("cmd".to_owned(), json!("open"));
         line.insert("set".to_owned(), json!(options.writes.as_ref().unwrap_or(&options.set)));
         line.insert("rate".to_owned(), json!(options.rate));
@@ -229,9 +245,13 @@ impl Calls {
     }
 }
 
-fn record(windows: &mut Vec<Latencies>, window: usize, latency: Duration) {
+fn of_window<T: Default>(windows: &mut Vec<T>, window: usize) -> &mut T {
     if windows.len() <= window {
-        windows.resize_with(window + 1, Latencies::default);
+        windows.resize_with(window + 1, T::default);
     }
-    windows[window].0.push(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+    &mut windows[window]
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
