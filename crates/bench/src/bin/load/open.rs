@@ -28,6 +28,9 @@ const CHECK: &str = "/authzed.api.v1.PermissionsService/CheckPermission";
 const WRITE: &str = "/authzed.api.v1.PermissionsService/WriteRelationships";
 /// Calls under way; what would begin beyond that is an error.
 const UNDER_WAY_MAX: usize = 50_000;
+/// Between two looks at the schedule: what is due meanwhile begins together. Looking at every call would take from the server
+/// a good part of a processor for waking up.
+const TICK: Duration = Duration::from_micros(200);
 /// How long the last calls may take.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
@@ -102,7 +105,7 @@ impl Schedule {
                 }
                 begun = due;
             }
-            std::thread::sleep(self.begins(begun).saturating_duration_since(Instant::now()));
+            std::thread::sleep(self.begins(begun).saturating_duration_since(Instant::now()).max(TICK));
         }
     }
 }
