@@ -4,8 +4,7 @@
 //! the median round: nanoseconds per check from names to answer (median and 99th percentile of single checks; asking the
 //! clock is in it, some 25 of them), nanoseconds per item of a bulk, results per second of the lookups, how long the first
 //! result of the widest lookup takes, and bytes per relationship: as the graph counts them, and resident, with what the
-//! allocator keeps of what was read. Exits with 1 if an answer is wrong. How often checks
-//! allocate, `allocations` says.
+//! allocator keeps of what was read. Exits with 1 if an answer is wrong. How often checks allocate, `allocations` says.
 
 #![allow(
     clippy::print_stdout,

@@ -21,6 +21,8 @@ use crate::{Failure, Target};
 
 /// How often the widest is asked for its first result alone.
 const FIRST_RESULTS: usize = 21;
+/// Before each of these, so that nothing of the one that was broken off before is still on its way.
+const PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Call {
@@ -81,6 +83,7 @@ pub(crate) async fn run(target: &Target, options: &Options) -> Result<serde_json
     let mut widest_first = Latencies::default();
     if let Some((_, lookup)) = widest {
         for _ in 0..FIRST_RESULTS {
+            tokio::time::sleep(PAUSE).await;
             let asked = ask(target, options.call, lookup, &channel, 1).await?;
             widest_first.0.extend(asked.first.map(nanos));
         }
