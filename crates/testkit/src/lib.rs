@@ -3,6 +3,7 @@
 pub mod campaign;
 pub mod compare;
 pub mod disk;
+pub mod folder;
 pub mod generate;
 pub mod golden;
 pub mod reference;

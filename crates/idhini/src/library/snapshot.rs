@@ -55,7 +55,7 @@ impl Checked {
 
 impl Snapshot {
     pub(crate) fn new(published: Arc<Published>, instant: Timestamp, cost_max: u64) -> Snapshot {
-        Snapshot { published, instant, limits: Limits { cost_max } }
+        Snapshot { published, instant, limits: Limits { cost_max, ..Limits::default() } }
     }
 
     /// The last write that is seen.

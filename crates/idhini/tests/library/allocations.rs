@@ -42,8 +42,12 @@ fn a_check_adds_nothing_to_what_the_engine_allocates() {
         });
         let engine = allocation_counter::measure(|| {
             let question = Question { resource: &resource, permission, subject: &subject, context: &context };
-            evaluated =
-                Some(Check::open(snapshot, question, Limits { cost_max: 1_000 }).unwrap().answer().unwrap());
+            evaluated = Some(
+                Check::open(snapshot, question, Limits { cost_max: 1_000, ..Limits::default() })
+                    .unwrap()
+                    .answer()
+                    .unwrap(),
+            );
         });
         assert_eq!(found.unwrap().permissionship, evaluated.unwrap().permissionship);
         assert_eq!(library.count_total, engine.count_total, "{object}#{permission}@{who}");

@@ -52,8 +52,13 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that nothing shipped may depend on; they may depend on anything.
-const TESTS_ONLY: &[&str] =
-    &["idhini-testkit", "idhini-differential", "idhini-example-posix", "idhini-example-library"];
+const TESTS_ONLY: &[&str] = &[
+    "idhini-testkit",
+    "idhini-bench",
+    "idhini-differential",
+    "idhini-example-posix",
+    "idhini-example-library",
+];
 
 /// What the pure core must not reach, not even through others.
 const IMPURE: &[&str] = &["tokio", "tonic", "prost", "hyper", "rand", "getrandom", "tracing"];

@@ -4,6 +4,7 @@
 mod arrows;
 #[cfg(feature = "broken")]
 mod broken;
+mod folder;
 mod generated;
 mod golden;
 mod images;
