@@ -100,6 +100,22 @@ impl<'a> Asking<'a> {
         }
     }
 
+    /// Asks a check with an attempt and without.
+    pub(super) fn attempt_agrees(&self) -> Result<(), Box<Difference>> {
+        if !matches!(self.question.ask, Ask::Check { .. }) {
+            return Ok(());
+        }
+        let answered = |attempt_max| {
+            let limits = Limits { attempt_max, ..self.limits };
+            Asking { fuel: u64::MAX, limits, ..*self }.check()
+        };
+        let (evaluated, attempted) = (answered(0), answered(ATTEMPT_MAX));
+        match evaluated == attempted {
+            true => Ok(()),
+            false => Err(self.differs("attempt", format!("{evaluated:?}"), format!("{attempted:?}"))),
+        }
+    }
+
     /// Drives an evaluation to its end with this question's fuel; `None` if it does not end.
     pub(super) fn in_portions<T>(
         &self,

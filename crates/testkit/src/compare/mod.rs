@@ -100,7 +100,7 @@ pub fn compare_text(text: &str, world: &World, tally: &mut Tally) -> Result<(), 
     let mut round = Round { world, tables: &tables, views: &views, shapes: &shapes, rng, tally };
     let wanted = round.ask_all(&root, &plans)?;
     round.ask_in_bulk(&root, &plans, &wanted)?;
-    round.write_in_other_ways(&schema, &root, &wanted)?;
+    round.write_in_other_ways(&schema, &root, &plans, &wanted)?;
     tally.worlds += 1;
     Ok(())
 }
@@ -272,33 +272,50 @@ impl Round<'_> {
         &mut self,
         schema: &Schema,
         root: &Root,
+        plans: &Plans,
         wanted: &[Wanted],
     ) -> Result<(), Box<Difference>> {
         let other = write(schema, &self.world.write_plan(&mut self.rng))?;
         holds_exactly(&other, &self.world.relationships)?;
-        self.ask_some(&other, wanted, 1)?;
+        self.ask_some(&other, &compile(&other)?, wanted, 1)?;
         let mut changed = root.clone();
         let mut entries = Vec::new();
         for batch in self.world.disturbance(&mut self.rng).batches {
             entries.push(apply(&mut changed, EntryKind::Relationships(batch))?);
+            self.attempts_agree(&changed, plans)?;
         }
         holds_exactly(root, &self.world.relationships)?;
-        self.ask_some(root, wanted, 2)?;
+        self.ask_some(root, plans, wanted, 2)?;
         for entry in entries.iter().rev() {
             changed.undo(entry).map_err(|e| graph_differs("entry undone", format!("{e:?}")))?;
+            self.attempts_agree(&changed, plans)?;
         }
         if changed.revision() != root.revision() {
             return Err(graph_differs(&root.revision().to_string(), changed.revision().to_string()));
         }
         holds_exactly(&changed, &self.world.relationships)?;
-        self.ask_some(&changed, wanted, 3)
+        self.ask_some(&changed, plans, wanted, 3)
     }
 
-    fn ask_some(&mut self, root: &Root, wanted: &[Wanted], turn: u64) -> Result<(), Box<Difference>> {
-        let plans = compile(root)?;
+    /// What attempts tell the evaluator tells as well, though they remember what stood under the same plans before.
+    fn attempts_agree(&mut self, root: &Root, plans: &Plans) -> Result<(), Box<Difference>> {
+        for question in &self.world.questions {
+            Asking::new(self.world, root, plans, question, 4).attempt_agrees()?;
+            self.tally.comparisons += 1;
+        }
+        Ok(())
+    }
+
+    fn ask_some(
+        &mut self,
+        root: &Root,
+        plans: &Plans,
+        wanted: &[Wanted],
+        turn: u64,
+    ) -> Result<(), Box<Difference>> {
         for (question, want) in self.world.questions.iter().zip(wanted) {
             if drawn(question, turn + 1000).chance(ASKED_AGAIN_PERCENT) {
-                Asking::new(self.world, root, &plans, question, turn).holds(want)?;
+                Asking::new(self.world, root, plans, question, turn).holds(want)?;
                 self.tally.comparisons += 1;
             }
         }
