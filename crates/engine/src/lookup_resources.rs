@@ -1,42 +1,48 @@
 //! LookupResources: which objects of a type does a subject hold a permission on?
 //!
-//! Walks up from the subject over reversed edges and the plan read backwards. What is reached through unions and
-//! edges that surely count is definite; what an intersection, exclusion, `.all` or condition stood in the way of is a
-//! candidate, which the evaluator verifies when its turn comes. Answers come in the order of object numbers.
+//! Walks up from the subject over reversed edges and the plan read backwards (see [`routes`]), a run of edges at a time.
+//! What is reached through unions and edges that surely count is definite; what an intersection, exclusion, `.all` or
+//! condition stood in the way of is a candidate, which the evaluator verifies when its turn comes. Where the permission is
+//! a base with a `-` behind it, what reaches the base needs no more than to have no edge that might take it away: of a few
+//! each is looked at, of many it is searched from the subject up. Answers come in the order of object numbers.
 //!
 //! # Invariants
 //! * Each resource is answered once, in its final state; a later page goes on behind the position it is given.
 //! * What fails it once, it fails with whenever it is asked again.
 //! * Every object with the permission is reached: rules are followed as if all that is not plain did hold.
 //!
-//! Cost: O(edges above the subject) to search, then a shared evaluation per candidate. Memory: two bits per object
-//! of the target's type and what the evaluator remembers; until the first answer also the goals passed on the way, and
-//! the frontier.
+//! Cost: O(edges above the subject) to search, a few nanoseconds an edge; then a shared evaluation per candidate, or a
+//! look at its guards. Memory: two bits per object of the target's type and what the evaluator remembers; until the first
+//! answer also two bits per object of the types passed on the way, and the frontier.
 //! Source: the reverse search of Leopard, Zanzibar (USENIX ATC 2019), section 3.2.4.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+mod routes;
+
 use std::sync::Arc;
 
 use idhini_model::{Context, SubjectRef};
 use idhini_schema::{ClassIndex, MemberIndex, PlanSubject};
-use rustc_hash::FxBuildHasher;
 
 use crate::broken::{Variant, is_broken};
 use crate::evaluate::{Evaluator, GoalKey};
 use crate::inquire::Inquiry;
-use crate::plans::Via;
 use crate::question::{BoundSubject, UNNAMED_RESOURCE, UNNAMED_SUBJECT};
 use crate::value::Bounds;
 use crate::{Answer, EngineError, Limits, Permissionship, Position, Progress, Snapshot};
+use routes::{Arrival, Guard, Routes, TARGET};
+
+/// With so many candidates it is searched at once which of them have guards, instead of asking each.
+const GUARDS_SEARCHED_FROM: u64 = 16;
+/// How many edges may be followed for that per candidate; asking costs as much.
+const GUARD_EDGES: u64 = 32;
 
 /// A resource the subject holds the permission on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundResource {
+pub struct FoundResource<'a> {
     /// Where to go on behind it.
     pub position: Position,
     /// The object's id.
-    pub object_id: String,
+    pub object_id: &'a str,
     /// Conditional or has, and what is missing.
     pub answer: Answer,
 }
@@ -47,12 +53,15 @@ pub struct LookupResources<'a> {
     evaluator: Evaluator<'a>,
     subject_id: &'a str,
     target: MemberIndex,
-    /// Members from which the target can be reached.
-    is_relevant: Vec<bool>,
-    /// The target's objects, and the goals passed on the way to them with whether they are definite.
-    reaching: Reached,
-    passed: HashMap<GoalKey, bool, FxBuildHasher>,
-    open: Vec<Work>,
+    routes: Routes,
+    /// Whether reaching the base of the rule is not enough, and the edges that may stand in the way.
+    is_guarded: bool,
+    guards: Vec<Guard>,
+    front: Front,
+    /// What the base of a rule with a `-` grants, while it is searched who might be excluded from that.
+    base: Option<Reached>,
+    /// The cost at which that search is given up.
+    give_up_at: u64,
     /// All of the target's objects, when they are searched.
     reached: Option<ReachedResources>,
     /// The next number to look at, and the number after the last.
@@ -65,9 +74,16 @@ pub struct LookupResources<'a> {
 
 /// What a search has reached: all that a further page of the same question in the same snapshot needs of it.
 ///
-/// Memory: two bits per object of the target's type.
+/// Memory: two bits per object of the target's type, a third up to the last one behind a `-`.
 #[derive(Debug, Clone)]
-pub struct ReachedResources(Arc<Reached>);
+pub struct ReachedResources(Arc<Searched>);
+
+#[derive(Debug)]
+struct Searched {
+    target: Reached,
+    /// Those from which the subject might be excluded, if they were searched.
+    excluded: Option<Vec<u64>>,
+}
 
 /// The objects that were reached, and those of them that are definite.
 #[derive(Debug, Default)]
@@ -77,21 +93,28 @@ struct Reached {
     unnamed: Option<bool>,
 }
 
+/// How far the search is: the objects of each station, and what is still to be followed.
+#[derive(Default)]
+struct Front {
+    reached: Vec<Reached>,
+    open: Vec<Work>,
+}
+
 /// One piece of the frontier.
 #[derive(Clone, Copy)]
 enum Work {
-    Goal(GoalKey, bool),
+    Leave { station: u32, object: u32, is_definite: bool },
     Spread(Spread),
 }
 
-/// The resources of `from` in `class` that `member` is still to be carried to.
+/// The resources of `from` in `class`, from number `next` on, that `member` is still to be carried to.
 #[derive(Clone, Copy)]
 struct Spread {
     class: ClassIndex,
     from: u32,
     member: MemberIndex,
     is_definite: bool,
-    position: u32,
+    next: u32,
 }
 
 impl<'a> LookupResources<'a> {
@@ -112,15 +135,19 @@ impl<'a> LookupResources<'a> {
         let bound = snapshot.bind_subject(subject)?;
         let mut evaluator = Evaluator::new(snapshot, context, bound, limits);
         evaluator.share_budget();
+        let routes = Routes::to(snapshot.plans, target);
+        let guards = routes.guards(&evaluator);
         let mut lookup = LookupResources {
             snapshot,
             evaluator,
             subject_id: &subject.object_id,
             target,
-            is_relevant: relevant(snapshot, target),
-            reaching: Reached::default(),
-            passed: HashMap::default(),
-            open: Vec::new(),
+            front: Front::of(&routes),
+            is_guarded: routes.is_guarded(),
+            routes,
+            guards,
+            base: None,
+            give_up_at: 0,
             reached: None,
             next: after
                 .map_or(0, |Position(position)| position + u64::from(is_broken(Variant::PagesSkipOne))),
@@ -135,7 +162,7 @@ impl<'a> LookupResources<'a> {
     /// Goes on with what a lookup of the same question in the same snapshot has reached, instead of searching again.
     #[must_use]
     pub fn with_reached(mut self, reached: ReachedResources) -> LookupResources<'a> {
-        self.open = Vec::new();
+        self.front = Front::default();
         self.reached = Some(reached);
         self
     }
@@ -156,7 +183,7 @@ impl<'a> LookupResources<'a> {
     ///
     /// # Errors
     /// [`EngineError::Budget`], [`EngineError::Caveat`], [`EngineError::Cycle`].
-    pub fn advance(&mut self, fuel: u64) -> Result<Progress<Option<FoundResource>>, EngineError> {
+    pub fn advance(&mut self, fuel: u64) -> Result<Progress<Option<FoundResource<'a>>>, EngineError> {
         if let Some(error) = &self.failure {
             return Err(error.clone());
         }
@@ -165,16 +192,14 @@ impl<'a> LookupResources<'a> {
         progress
     }
 
-    fn work(&mut self, fuel: u64) -> Result<Progress<Option<FoundResource>>, EngineError> {
+    fn work(&mut self, fuel: u64) -> Result<Progress<Option<FoundResource<'a>>>, EngineError> {
         let end = self.evaluator.cost().saturating_add(fuel);
         if self.reached.is_none() {
-            if !self.search(end)? {
+            if !self.search_all(end)? {
                 return Ok(Progress::More);
             }
-            self.reached = Some(ReachedResources(Arc::new(std::mem::take(&mut self.reaching))));
             // Answers may be taken slowly; meanwhile only what they come from is kept.
-            self.passed = HashMap::default();
-            self.open = Vec::new();
+            self.front = Front::default();
         }
         loop {
             if let Some((object, inquiry)) = &mut self.inquiry {
@@ -193,7 +218,7 @@ impl<'a> LookupResources<'a> {
             }
             let Some((object, is_definite)) = self.next_reached() else { return Ok(Progress::Done(None)) };
             self.evaluator.charge(1)?;
-            if is_definite {
+            if is_definite && !self.is_barred(object)? {
                 let answer = Answer { permissionship: Permissionship::Has, missing: Default::default() };
                 return Ok(Progress::Done(Some(self.found(object, answer))));
             }
@@ -202,18 +227,37 @@ impl<'a> LookupResources<'a> {
         }
     }
 
-    fn found(&self, object: u32, answer: Answer) -> FoundResource {
+    /// Whether something might take away what the base of the rule grants.
+    fn is_barred(&mut self, object: u32) -> Result<bool, EngineError> {
+        if !self.is_guarded || is_broken(Variant::LookupTrustsCandidates) {
+            return Ok(false);
+        }
+        let subject = self.evaluator.subject();
+        if object == subject.object && self.snapshot.plans.type_of(self.target) == subject.object_type {
+            return Ok(true);
+        }
+        if let Some(ReachedResources(searched)) = &self.reached
+            && let Some(excluded) = &searched.excluded
+        {
+            return Ok(has_bit(excluded, u64::from(object)));
+        }
+        self.evaluator.charge(self.guards.len() as u64)?;
+        Ok(object < UNNAMED_RESOURCE && self.guards.iter().any(|guard| guard.bars(&self.evaluator, object)))
+    }
+
+    fn found(&self, object: u32, answer: Answer) -> FoundResource<'a> {
         let object_type = self.snapshot.plans.type_ids[self.snapshot.plans.type_of(self.target) as usize];
         let object_id = match object {
             UNNAMED_SUBJECT => self.subject_id,
             object => self.snapshot.root.object_id(object_type, object),
         };
-        FoundResource { position: Position(u64::from(object) + 1), object_id: object_id.to_owned(), answer }
+        FoundResource { position: Position(u64::from(object) + 1), object_id, answer }
     }
 
     /// The next candidate at or behind `next`; the subject's own object, if no relationship names it, comes last.
     fn next_reached(&mut self) -> Option<(u32, bool)> {
-        let ReachedResources(reached) = self.reached.as_ref()?;
+        let ReachedResources(searched) = self.reached.as_ref()?;
+        let reached = &searched.target;
         while self.next < self.end {
             let (word, bit) = ((self.next / 64) as usize, self.next % 64);
             let Some(bits) = reached.any.get(word).map(|bits| bits >> bit) else { break };
@@ -233,14 +277,45 @@ impl<'a> LookupResources<'a> {
         is_definite.map(|is_definite| (UNNAMED_SUBJECT, is_definite))
     }
 
+    /// Searches what leads to the target, and if there is much of it, what might take it away.
+    fn search_all(&mut self, end: u64) -> Result<bool, EngineError> {
+        let target = match self.base.take() {
+            Some(base) => base,
+            None => {
+                if !self.search(end)? {
+                    return Ok(false);
+                }
+                let target = self.front.take_target();
+                let candidates: u64 = target.any.iter().map(|word| u64::from(word.count_ones())).sum();
+                if self.guards.is_empty() || candidates < GUARDS_SEARCHED_FROM {
+                    self.reached = Some(ReachedResources(Arc::new(Searched { target, excluded: None })));
+                    return Ok(true);
+                }
+                self.routes = self.routes.to_excluded(self.snapshot.plans);
+                self.front = Front::of(&self.routes);
+                self.seed(self.evaluator.subject())?;
+                self.give_up_at = self.evaluator.cost().saturating_add(candidates * GUARD_EDGES);
+                target
+            }
+        };
+        let is_searched = self.search(end.min(self.give_up_at))?;
+        if !is_searched && self.evaluator.cost() < self.give_up_at {
+            self.base = Some(target);
+            return Ok(false);
+        }
+        let excluded = is_searched.then(|| self.front.take_target().any);
+        self.reached = Some(ReachedResources(Arc::new(Searched { target, excluded })));
+        Ok(true)
+    }
+
     fn seed(&mut self, subject: BoundSubject) -> Result<(), EngineError> {
         let plans = self.snapshot.plans;
         if let Some(member) = subject.member {
-            self.reach(GoalKey { member, object: subject.object }, true)?;
+            self.front.arrive(&self.routes, member, subject.object, true);
         } else {
-            for of_self in &plans.self_members {
+            for of_self in &self.routes.selves {
                 if plans.type_of(of_self.member) == subject.object_type {
-                    self.reach(GoalKey { member: of_self.member, object: subject.object }, of_self.is_pure)?;
+                    self.front.arrive(&self.routes, of_self.member, subject.object, of_self.is_pure);
                 }
             }
         }
@@ -253,80 +328,110 @@ impl<'a> LookupResources<'a> {
                 continue;
             }
             let Some(from) = self.evaluator.direct_subject(class) else { continue };
-            self.spread(Spread { class, from, member: plan_class.relation, is_definite: true, position: 0 });
-        }
-        Ok(())
-    }
-
-    fn spread(&mut self, spread: Spread) {
-        if spread.from < UNNAMED_RESOURCE && self.is_relevant[spread.member as usize] {
-            self.open.push(Work::Spread(spread));
-        }
-    }
-
-    /// Marks a goal and puts what depends on it on the frontier.
-    fn reach(&mut self, goal: GoalKey, is_definite: bool) -> Result<(), EngineError> {
-        if !self.is_relevant[goal.member as usize] || !self.mark(goal, is_definite) {
-            return Ok(());
-        }
-        let plans = self.snapshot.plans;
-        let dependents = &plans.dependents[goal.member as usize];
-        self.evaluator.charge(dependents.len() as u64)?;
-        for dependent in dependents {
-            let (member, is_definite) = (dependent.member, is_definite && dependent.is_pure);
-            match dependent.via {
-                Via::SameObject => {
-                    self.open.push(Work::Goal(GoalKey { member, object: goal.object }, is_definite))
-                }
-                Via::Class(class) => {
-                    self.spread(Spread { class, from: goal.object, member, is_definite, position: 0 });
-                }
+            let member = plan_class.relation;
+            if from < UNNAMED_RESOURCE && self.routes.arrival(member).is_some() {
+                let spread = Spread { class, from, member, is_definite: true, next: 0 };
+                self.front.open.push(Work::Spread(spread));
             }
         }
-        Ok(())
-    }
-
-    /// Returns whether this is news.
-    fn mark(&mut self, goal: GoalKey, is_definite: bool) -> bool {
-        if goal.member == self.target {
-            return self.reaching.mark(goal.object, is_definite);
-        }
-        match self.passed.entry(goal) {
-            Entry::Vacant(slot) => {
-                slot.insert(is_definite);
-                true
-            }
-            Entry::Occupied(mut found) => is_definite && !std::mem::replace(found.get_mut(), true),
-        }
+        self.evaluator.charge(self.front.open.len() as u64)
     }
 
     /// Works on the frontier until it is empty (`true`) or the cost reaches `end`.
     fn search(&mut self, end: u64) -> Result<bool, EngineError> {
-        let (root, plans) = (self.snapshot.root, self.snapshot.plans);
-        while let Some(work) = self.open.pop() {
+        while let Some(work) = self.front.open.pop() {
             self.evaluator.charge(1)?;
             match work {
-                Work::Goal(goal, is_definite) => self.reach(goal, is_definite)?,
-                Work::Spread(spread) => {
-                    let run = root.resources(plans.class_ids[spread.class as usize], spread.from);
-                    if let Some(resource) = run.get(spread.position as usize) {
-                        // The rest of this run waits below what the resource leads to.
-                        self.open.push(Work::Spread(Spread { position: spread.position + 1, ..spread }));
-                        let edge = self.evaluator.conditions.whole_edge(spread.class, resource, spread.from);
-                        let steps = self.evaluator.conditions.take_steps();
-                        self.evaluator.charge(steps)?;
-                        if let Some(edge) = edge.filter(|edge| *edge != Bounds::NO) {
-                            let is_definite = spread.is_definite && edge == Bounds::HAS;
-                            self.reach(GoalKey { member: spread.member, object: resource }, is_definite)?;
-                        }
-                    }
+                Work::Leave { station, object, is_definite } => {
+                    self.front.leave(&self.routes, station, object, is_definite);
                 }
+                Work::Spread(spread) => self.spread(spread, end)?,
             }
-            if self.evaluator.cost() >= end && !self.open.is_empty() {
+            if self.evaluator.cost() >= end && !self.front.open.is_empty() {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Carries a member over a run of edges, as far as the portion lasts.
+    fn spread(&mut self, mut spread: Spread, end: u64) -> Result<(), EngineError> {
+        let LookupResources { snapshot, evaluator, routes, front, .. } = self;
+        let class = snapshot.plans.class_ids[spread.class as usize];
+        let mut run = snapshot.root.resources(class, spread.from).iter_from(spread.next);
+        let is_plain = !snapshot.root.has_attributes(class);
+        loop {
+            // At least one, so that the smallest portion gets on.
+            let room = end.saturating_sub(evaluator.cost()).max(1);
+            let room = if is_plain { usize::try_from(room).unwrap_or(usize::MAX).min(run.len()) } else { 1 };
+            if is_plain {
+                let arrival = routes.arrival(spread.member);
+                for resource in run.by_ref().take(room) {
+                    front.arrive_at(routes, arrival, resource, spread.is_definite);
+                    spread.next = resource + 1;
+                }
+                evaluator.charge(room as u64)?;
+            } else if let Some(resource) = run.next() {
+                spread.next = resource + 1;
+                let edge = evaluator.conditions.whole_edge(spread.class, resource, spread.from);
+                let steps = evaluator.conditions.take_steps();
+                evaluator.charge(1 + steps)?;
+                if let Some(edge) = edge.filter(|edge| *edge != Bounds::NO) {
+                    let is_definite = spread.is_definite && edge == Bounds::HAS;
+                    front.arrive(routes, spread.member, resource, is_definite);
+                }
+            }
+            if run.len() == 0 {
+                return Ok(());
+            }
+            if evaluator.cost() >= end {
+                front.open.push(Work::Spread(spread));
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Front {
+    fn of(routes: &Routes) -> Front {
+        Front { reached: routes.stations.iter().map(|_| Reached::default()).collect(), open: Vec::new() }
+    }
+
+    fn take_target(&mut self) -> Reached {
+        self.reached.get_mut(TARGET as usize).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// A member holds on an object.
+    fn arrive(&mut self, routes: &Routes, member: MemberIndex, object: u32, is_definite: bool) {
+        self.arrive_at(routes, routes.arrival(member), object, is_definite);
+    }
+
+    /// Marks a station, and puts it on the frontier if it is news.
+    #[inline]
+    fn arrive_at(&mut self, routes: &Routes, arrival: Option<Arrival>, object: u32, is_definite: bool) {
+        let Some(Arrival { station, is_pure }) = arrival else { return };
+        let is_definite = is_definite && is_pure;
+        if self.reached[station as usize].mark(object, is_definite)
+            && routes.stations[station as usize].leads_on()
+        {
+            self.open.push(Work::Leave { station, object, is_definite });
+        }
+    }
+
+    /// Puts what depends on a station's object on the frontier.
+    fn leave(&mut self, routes: &Routes, station: u32, object: u32, is_definite: bool) {
+        let station = &routes.stations[station as usize];
+        for arrival in &station.beside {
+            self.arrive_at(routes, Some(*arrival), object, is_definite);
+        }
+        if object < UNNAMED_RESOURCE {
+            let spreads = station.onward.iter().map(|onward| {
+                let is_definite = is_definite && onward.is_pure;
+                let routes::Onward { class, member, .. } = *onward;
+                Work::Spread(Spread { class, from: object, member, is_definite, next: 0 })
+            });
+            self.open.extend(spreads);
+        }
     }
 }
 
@@ -334,7 +439,9 @@ impl ReachedResources {
     /// About what it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.0.any) + size_of_val(&*self.0.definite)
+        let Searched { target, excluded } = &*self.0;
+        let excluded = excluded.as_deref().unwrap_or_default();
+        size_of_val(&*target.any) + size_of_val(&*target.definite) + size_of_val(excluded)
     }
 }
 
@@ -364,23 +471,4 @@ fn set_bit(bits: &mut Vec<u64>, at: u32) -> bool {
 
 fn has_bit(bits: &[u64], at: u64) -> bool {
     bits.get((at / 64) as usize).is_some_and(|word| word & (1 << (at % 64)) != 0)
-}
-
-/// Members whose holding may lead to the target's holding.
-fn relevant(snapshot: Snapshot<'_>, target: MemberIndex) -> Vec<bool> {
-    let plans = snapshot.plans;
-    let mut leads_to = vec![Vec::new(); plans.plan.members.len()];
-    for (member, dependents) in (0u32..).zip(&plans.dependents) {
-        for dependent in dependents {
-            leads_to[dependent.member as usize].push(member);
-        }
-    }
-    let mut is_relevant = vec![false; plans.plan.members.len()];
-    let mut open = vec![target];
-    while let Some(member) = open.pop() {
-        if !std::mem::replace(&mut is_relevant[member as usize], true) {
-            open.extend(&leads_to[member as usize]);
-        }
-    }
-    is_relevant
 }

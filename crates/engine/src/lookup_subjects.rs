@@ -1,17 +1,22 @@
 //! LookupSubjects: which subjects of a type hold a permission on a resource?
 //!
-//! Walks down from the resource and notes every subject that is named below it, and how: surely granted (through
-//! unions and edges that surely count), possibly granted, or named at all (behind a `-`). Those not sure are verified
-//! by the evaluator, each for itself. If a wildcard is met, a subject that nothing names is asked too: its value is
-//! that of `*`, and whoever named has less is excluded from it.
+//! Walks down from the resource and notes every subject that is named below it, and how: where it surely grants (through
+//! unions, edges that surely count, and the left sides of `-`), where it may grant, or behind a `-` only. Who is named
+//! where it surely grants and nowhere behind a `-` has the permission; the others are verified by the evaluator, each for
+//! itself. If a wildcard is met, a subject that nothing names is asked too: its value is that of `*`, and whoever named
+//! has less is excluded from it.
 //!
 //! # Invariants
 //! * Who is not named below the resource has the value of an unnamed subject.
+//! * Who is not named behind a `-` has nothing of what stands there, unless a wildcard does.
 //! * What fails it once, it fails with whenever it is asked again.
 //! * Each subject is answered once; `*` comes first, once, with all its exclusions.
 //!
-//! Cost: O(edges below the resource), then an evaluation per subject that is not sure. Memory: two bits per object of
-//! the subject type and what the evaluator remembers; until the first answer also the goals visited.
+//! Cost: O(edges below the resource), a few nanoseconds an edge; then an evaluation per subject that is not sure. Memory:
+//! two bits per object of the subject type, a third up to the last one behind a `-`, and what the evaluator remembers;
+//! until the first answer also the goals visited.
+
+mod marks;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -26,39 +31,28 @@ use crate::inquire::Inquiry;
 use crate::question::{BoundSubject, UNNAMED_RESOURCE, UNNAMED_SUBJECT};
 use crate::value::Bounds;
 use crate::{Answer, EngineError, Limits, Permissionship, Position, Progress, Snapshot};
+use marks::{Marks, Met, Taken};
 
 /// A subject that holds the permission.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundSubject {
+pub struct FoundSubject<'a> {
     /// Where to go on behind it.
     pub position: Position,
     /// The object's id; `*` for all of the type but `excluded`.
-    pub object_id: String,
+    pub object_id: &'a str,
     /// Conditional or has, and what is missing.
     pub answer: Answer,
     /// Who has less than `*`; empty for others.
-    pub excluded: Vec<ExcludedSubject>,
+    pub excluded: Vec<ExcludedSubject<'a>>,
 }
 
 /// A subject that a wildcard does not cover, or not surely.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExcludedSubject {
+pub struct ExcludedSubject<'a> {
     /// The object's id.
-    pub object_id: String,
+    pub object_id: &'a str,
     /// What the subject has all the same: no, or conditional (then excluded under a condition).
     pub answer: Answer,
-}
-
-/// How a subject or goal was met; the greater supersedes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Met {
-    Never,
-    /// Somewhere, perhaps behind a `-`.
-    Named,
-    /// Where it may grant.
-    Possible,
-    /// Where it surely grants.
-    Sure,
 }
 
 #[derive(Clone, Copy)]
@@ -68,30 +62,30 @@ enum Item {
         object: u32,
         met: Met,
     },
-    /// Edges of a class from `position` on; to goals of `target`, or to subjects.
+    /// Edges of a class from number `next` on; to goals of `target`, or to subjects.
     Edges {
         class: ClassIndex,
         object: u32,
         met: Met,
-        position: u32,
+        next: u32,
         target: Option<MemberIndex>,
     },
 }
 
-enum Phase {
+enum Phase<'a> {
     Walking,
     AskingWildcard(Inquiry),
     /// Collecting who is excluded from a wildcard with this answer.
     Excluding {
         wildcard: Answer,
-        excluded: Vec<ExcludedSubject>,
+        excluded: Vec<ExcludedSubject<'a>>,
     },
     Listing,
 }
 
 /// Who was named on the way down: all that a further page of the same question in the same snapshot needs of it.
 ///
-/// Memory: two bits per object of the subject type, and a little per subject behind a `-`.
+/// Memory: two bits per object of the subject type, a third up to the last one that is named behind a `-`.
 #[derive(Debug, Clone)]
 pub struct NamedSubjects(Arc<Named>);
 
@@ -99,17 +93,12 @@ pub struct NamedSubjects(Arc<Named>);
 struct Named {
     subjects: Marks,
     /// Subjects named behind a `-`, where being named may take away.
-    taken: HashSet<u32, FxBuildHasher>,
+    taken: Taken,
     /// How the resource itself was met as a subject, when no relationship names it.
     resource: Met,
     has_wildcard: bool,
-}
-
-/// How each subject was met, by its number: two bits each.
-#[derive(Debug)]
-struct Marks {
-    bytes: Vec<u8>,
-    count: usize,
+    /// Whether there is one behind a `-`.
+    has_taken_wildcard: bool,
 }
 
 /// One lookup, resumable.
@@ -126,7 +115,7 @@ pub struct LookupSubjects<'a> {
     naming: Named,
     /// All who are named, when the walk is over.
     named: Option<NamedSubjects>,
-    phase: Phase,
+    phase: Phase<'a>,
     /// The wildcard's value, once known.
     wildcard: Permissionship,
     after: Option<Position>,
@@ -205,7 +194,7 @@ impl<'a> LookupSubjects<'a> {
     ///
     /// # Errors
     /// [`EngineError::Budget`], [`EngineError::Caveat`], [`EngineError::Cycle`].
-    pub fn advance(&mut self, fuel: u64) -> Result<Progress<Option<FoundSubject>>, EngineError> {
+    pub fn advance(&mut self, fuel: u64) -> Result<Progress<Option<FoundSubject<'a>>>, EngineError> {
         if let Some(error) = &self.failure {
             return Err(error.clone());
         }
@@ -214,7 +203,7 @@ impl<'a> LookupSubjects<'a> {
         progress
     }
 
-    fn work(&mut self, fuel: u64) -> Result<Progress<Option<FoundSubject>>, EngineError> {
+    fn work(&mut self, fuel: u64) -> Result<Progress<Option<FoundSubject<'a>>>, EngineError> {
         let end = self.evaluator.cost().saturating_add(fuel);
         loop {
             match &mut self.phase {
@@ -251,6 +240,13 @@ impl<'a> LookupSubjects<'a> {
                 return Ok(Progress::More);
             }
         }
+    }
+
+    /// Whether nothing needs to be asked about who was met like this.
+    fn is_sure(&self, object: u32, met: Met) -> bool {
+        let Some(NamedSubjects(named)) = &self.named else { return false };
+        let is_sure = met == Met::Sure && !named.has_taken_wildcard && !named.taken.contains(object);
+        is_sure || (is_broken(Variant::LookupTrustsCandidates) && met >= Met::Possible)
     }
 
     /// Who stands for himself: whoever has more than the wildcard, or as much in a place that may grant.
@@ -296,7 +292,7 @@ impl<'a> LookupSubjects<'a> {
         let may_lack = answer.permissionship == Permissionship::Conditional && self.is_taken(object);
         let is_less =
             answer.permissionship < self.wildcard || (answer.permissionship == self.wildcard && may_lack);
-        let object_id = self.object_id(object).to_owned();
+        let object_id = self.object_id(object);
         if let Phase::Excluding { excluded, .. } = &mut self.phase
             && is_less
             && !is_broken(Variant::LookupForgetsExclusions)
@@ -305,20 +301,19 @@ impl<'a> LookupSubjects<'a> {
         }
     }
 
-    fn emit_wildcard(&mut self) -> Option<FoundSubject> {
+    fn emit_wildcard(&mut self) -> Option<FoundSubject<'a>> {
         let phase = std::mem::replace(&mut self.phase, Phase::Listing);
         self.list_from(None);
         let Phase::Excluding { wildcard, excluded } = phase else { return None };
-        let object_id = WILDCARD.to_owned();
-        Some(FoundSubject { position: Position(0), object_id, answer: wildcard, excluded })
+        Some(FoundSubject { position: Position(0), object_id: WILDCARD, answer: wildcard, excluded })
     }
 
-    fn found(&self, object: u32, answer: Answer) -> FoundSubject {
-        let object_id = self.object_id(object).to_owned();
+    fn found(&self, object: u32, answer: Answer) -> FoundSubject<'a> {
+        let object_id = self.object_id(object);
         FoundSubject { position: Position(u64::from(object) + 1), object_id, answer, excluded: Vec::new() }
     }
 
-    fn object_id(&self, object: u32) -> &str {
+    fn object_id(&self, object: u32) -> &'a str {
         match object {
             UNNAMED_SUBJECT => &self.resource.object_id,
             object => {
@@ -336,7 +331,7 @@ impl<'a> LookupSubjects<'a> {
     }
 
     fn is_taken(&self, object: u32) -> bool {
-        self.named.as_ref().is_some_and(|NamedSubjects(named)| named.taken.contains(&object))
+        self.named.as_ref().is_some_and(|NamedSubjects(named)| named.taken.contains(object))
     }
 
     /// The next named subject with its value; the resource itself, if no relationship names it, comes last.
@@ -351,23 +346,17 @@ impl<'a> LookupSubjects<'a> {
                 self.verifying = None;
                 return Ok(Progress::Done(Some((object, answer))));
             }
-            let count = self.named.as_ref().map_or(0, |NamedSubjects(named)| named.subjects.count);
-            if self.next as usize >= count {
+            let Some((object, met)) = self.next_named() else {
                 if self.next == u32::MAX || self.met(UNNAMED_SUBJECT) == Met::Never {
                     return Ok(Progress::Done(None));
                 }
                 self.next = u32::MAX;
                 self.verify(UNNAMED_SUBJECT);
                 continue;
-            }
-            let object = self.next;
-            self.next += 1;
-            let met = self.met(object);
-            if met == Met::Never {
-                continue;
-            }
+            };
+            self.next = object + 1;
             self.evaluator.charge(1)?;
-            if met == Met::Sure || (is_broken(Variant::LookupTrustsCandidates) && met == Met::Possible) {
+            if self.is_sure(object, met) {
                 let answer = Answer { permissionship: Permissionship::Has, missing: BTreeSet::new() };
                 return Ok(Progress::Done(Some((object, answer))));
             }
@@ -376,6 +365,11 @@ impl<'a> LookupSubjects<'a> {
                 return Ok(Progress::More);
             }
         }
+    }
+
+    fn next_named(&self) -> Option<(u32, Met)> {
+        let NamedSubjects(named) = self.named.as_ref()?;
+        named.subjects.next_from(self.next)
     }
 
     fn verify(&mut self, object: u32) {
@@ -390,7 +384,7 @@ impl<'a> LookupSubjects<'a> {
     fn meet_goal(&mut self, goal: GoalKey, met: Met) {
         let plans = self.snapshot.plans;
         if self.subject_member == Some(goal.member) {
-            self.name(goal.object, met);
+            self.naming.name(goal.object, met);
         }
         // A goal met where it may grant is walked once more if it also stands behind a `-`.
         let is_new = match met {
@@ -404,16 +398,6 @@ impl<'a> LookupSubjects<'a> {
         };
         if is_new {
             self.open.push(Item::Node { node: plans.node_of(goal.member), object: goal.object, met });
-        }
-    }
-
-    fn name(&mut self, object: u32, met: Met) {
-        if met == Met::Named {
-            self.naming.taken.insert(if object == UNNAMED_RESOURCE { UNNAMED_SUBJECT } else { object });
-        }
-        match object {
-            UNNAMED_RESOURCE => self.naming.resource = met.max(self.naming.resource),
-            object => self.naming.subjects.raise(object, met),
         }
     }
 
@@ -438,7 +422,7 @@ impl<'a> LookupSubjects<'a> {
             PlanNode::Nil => {}
             PlanNode::SelfObject(object_type) => {
                 if self.subject_member.is_none() && *object_type == self.subject_type {
-                    self.name(object, met);
+                    self.naming.name(object, met);
                 }
             }
             PlanNode::Member(member) => self.meet_goal(GoalKey { member: *member, object }, met),
@@ -451,7 +435,7 @@ impl<'a> LookupSubjects<'a> {
                 self.open.extend(children.iter().map(|&node| Item::Node { node, object, met }));
             }
             PlanNode::Exclusion(base, excluded) => {
-                self.open.push(Item::Node { node: *base, object, met: met.min(Met::Possible) });
+                self.open.push(Item::Node { node: *base, object, met });
                 self.open.push(Item::Node { node: *excluded, object, met: Met::Named });
             }
             PlanNode::Relation(classes) => {
@@ -463,7 +447,7 @@ impl<'a> LookupSubjects<'a> {
                 let met = if *kind == ArrowKind::All { met.min(Met::Possible) } else { met };
                 for step in steps {
                     let target = Some(step.target);
-                    self.open.push(Item::Edges { class: step.class, object, met, position: 0, target });
+                    self.open.push(Item::Edges { class: step.class, object, met, next: 0, target });
                 }
             }
         }
@@ -474,44 +458,71 @@ impl<'a> LookupSubjects<'a> {
         let is_asked = plan_class.subject_type == self.subject_type && self.subject_member.is_none();
         match plan_class.subject {
             PlanSubject::Object if is_asked => {
-                self.open.push(Item::Edges { class, object, met, position: 0, target: None });
+                self.open.push(Item::Edges { class, object, met, next: 0, target: None });
             }
             PlanSubject::Wildcard if is_asked => {
                 let wildcard = self.snapshot.object(plan_class.subject_type, WILDCARD);
-                self.naming.has_wildcard |= wildcard.is_some_and(|w| self.evaluator.holds(class, object, w));
+                let is_held = wildcard.is_some_and(|w| self.evaluator.holds(class, object, w));
+                self.naming.has_wildcard |= is_held;
+                self.naming.has_taken_wildcard |= is_held && met == Met::Named;
             }
             PlanSubject::Userset(target) => {
-                self.open.push(Item::Edges { class, object, met, position: 0, target: Some(target) });
+                self.open.push(Item::Edges { class, object, met, next: 0, target: Some(target) });
             }
             _ => {}
         }
     }
 
     fn walk_edges(&mut self, item: Item, end: u64) -> Result<(), EngineError> {
-        let Item::Edges { class, object, met, mut position, target } = item else { return Ok(()) };
+        let Item::Edges { class, object, met, mut next, target } = item else { return Ok(()) };
         if object >= UNNAMED_RESOURCE {
             return Ok(());
         }
-        let run = self.snapshot.root.subjects(self.snapshot.plans.class_ids[class as usize], object);
-        while let Some(subject) = run.get(position as usize) {
-            position += 1;
-            self.evaluator.charge(1)?;
-            let edge = self.evaluator.conditions.whole_edge(class, object, subject);
-            let steps = self.evaluator.conditions.take_steps();
-            self.evaluator.charge(steps)?;
-            if let Some(edge) = edge.filter(|edge| *edge != Bounds::NO) {
-                let met = if edge == Bounds::HAS { met } else { met.min(Met::Possible) };
+        let root = self.snapshot.root;
+        let class_id = self.snapshot.plans.class_ids[class as usize];
+        let mut run = root.subjects(class_id, object).iter_from(next);
+        let is_plain = !root.has_attributes(class_id);
+        while run.len() > 0 {
+            // At least one, so that the smallest portion gets on.
+            let room = end.saturating_sub(self.evaluator.cost()).max(1);
+            let room = if is_plain { usize::try_from(room).unwrap_or(usize::MAX).min(run.len()) } else { 1 };
+            self.evaluator.charge(room as u64)?;
+            for subject in run.by_ref().take(room) {
+                next = subject + 1;
+                let met = match is_plain {
+                    true => met,
+                    false => self.met_over(class, object, subject, met)?,
+                };
                 match target {
+                    _ if met == Met::Never => {}
                     Some(member) => self.meet_goal(GoalKey { member, object: subject }, met),
-                    None => self.name(subject, met),
+                    None => self.naming.name(subject, met),
                 }
             }
-            if self.evaluator.cost() >= end {
-                self.open.push(Item::Edges { class, object, met, position, target });
+            if self.evaluator.cost() >= end && run.len() > 0 {
+                self.open.push(Item::Edges { class, object, met, next, target });
                 break;
             }
         }
         Ok(())
+    }
+
+    /// How a subject is met over an edge that may not count.
+    fn met_over(
+        &mut self,
+        class: ClassIndex,
+        object: u32,
+        subject: u32,
+        met: Met,
+    ) -> Result<Met, EngineError> {
+        let edge = self.evaluator.conditions.whole_edge(class, object, subject);
+        let steps = self.evaluator.conditions.take_steps();
+        self.evaluator.charge(steps)?;
+        Ok(match edge {
+            None | Some(Bounds::NO) => Met::Never,
+            Some(Bounds::HAS) => met,
+            Some(_) => met.min(Met::Possible),
+        })
     }
 }
 
@@ -519,42 +530,29 @@ impl NamedSubjects {
     /// About what it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.0.subjects.bytes.len() + 2 * size_of::<u32>() * self.0.taken.capacity()
-    }
-}
-
-impl Marks {
-    const BITS: usize = 2;
-    const IN_BYTE: usize = 8 / Self::BITS;
-
-    fn of(&self, object: u32) -> Met {
-        let (byte, shift) = Marks::place(object);
-        match self.bytes.get(byte).map_or(0, |byte| byte >> shift & 0b11) {
-            0 => Met::Never,
-            1 => Met::Named,
-            2 => Met::Possible,
-            _ => Met::Sure,
-        }
-    }
-
-    /// The greater supersedes; of what has no number there is no mark.
-    fn raise(&mut self, object: u32, met: Met) {
-        if object as usize >= self.count || met <= self.of(object) {
-            return;
-        }
-        let (byte, shift) = Marks::place(object);
-        self.bytes[byte] = self.bytes[byte] & !(0b11 << shift) | (met as u8) << shift;
-    }
-
-    fn place(object: u32) -> (usize, usize) {
-        let object = object as usize;
-        (object / Marks::IN_BYTE, object % Marks::IN_BYTE * Marks::BITS)
+        self.0.subjects.bytes() + self.0.taken.bytes()
     }
 }
 
 impl Named {
     fn nobody(count: usize) -> Named {
-        let subjects = Marks { bytes: vec![0; count.div_ceil(Marks::IN_BYTE)], count };
-        Named { subjects, taken: HashSet::default(), resource: Met::Never, has_wildcard: false }
+        Named {
+            subjects: Marks::new(count),
+            taken: Taken::default(),
+            resource: Met::Never,
+            has_wildcard: false,
+            has_taken_wildcard: false,
+        }
+    }
+
+    #[inline]
+    fn name(&mut self, object: u32, met: Met) {
+        if met == Met::Named {
+            self.taken.insert(if object == UNNAMED_RESOURCE { UNNAMED_SUBJECT } else { object });
+        }
+        match object {
+            UNNAMED_RESOURCE => self.resource = met.max(self.resource),
+            object => self.subjects.raise(object, met),
+        }
     }
 }

@@ -30,6 +30,7 @@ use crate::admin::Admin;
 use crate::auth::{Keys, bearer};
 use crate::experimental::Experimental;
 use crate::gateway::GatewayLayer;
+use crate::lookups::Carrier;
 use crate::meta::MetaLayer;
 use crate::options::{MESSAGE_BYTES_MAX, Options};
 use crate::own;
@@ -130,6 +131,7 @@ impl Listener {
         let guard = InterceptorLayer::new(guard(keys));
         let permissions = PermissionsServiceServer::new(Permissions(tenants.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let permissions = Carrier(permissions);
         let schemas =
             SchemaServiceServer::new(Schemas(tenants.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let experimental = ExperimentalServiceServer::new(Experimental(tenants.clone()))

@@ -2,27 +2,40 @@
 //!
 //! # Invariants
 //! * A stream that ends well has answered everything up to its limit; whatever cuts it short is an error.
-//! * None answers on behind its deadline, be each answer ever so quickly found.
+//! * None answers on behind its deadline, be each answer ever so quickly found: it is looked at before each chunk.
+//! * What is found does not wait for what is still to be searched: a chunk leaves when a portion ends.
+//!
+//! Cost: the search; then what [`chunks`] says.
+
+mod carried;
+mod chunks;
 
 use std::pin::Pin;
 
 use futures_core::Stream;
 use idhini_engine::{
-    Answer, EngineError, ExcludedSubject, FoundSubject, Limits, LookupResources, LookupSubjects,
-    Permissionship, Position, Progress,
+    Answer, EngineError, ExcludedSubject, FoundResource, FoundSubject, Limits, LookupResources,
+    LookupSubjects, Permissionship, Position, Progress,
 };
 use idhini_model::{Context, ResourceRef, SubjectRef, WILDCARD};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::{member_name, type_name};
 use tonic::{Request, Response, Status};
 
+use self::chunks::Chunk;
 use crate::checks::partial_caveat_info;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, FUEL};
 use crate::pin::{Cursors, Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
 use crate::searches::Search;
 use crate::telemetry;
+
+pub(crate) use self::carried::Carrier;
+
+/// What the first chunk may hold, and what may be spent on it once there is something in it: it leaves early.
+const FIRST_CHUNK_BYTES: usize = 4 * 1024;
+const FIRST_FUEL: u64 = 500;
 
 /// A stream of answers.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -42,30 +55,29 @@ pub(crate) async fn resources(
     let after = place.map(position).transpose()?;
     let asked = AskedResources::of(message)?;
     let limits = shared.question_limits();
-    let answers = async_stream::try_stream! {
+    let chunks = async_stream::try_stream! {
         let _evaluation = telemetry::evaluation_span();
-        let pinned = cursors.pinned();
         let mut lookup = asked.open(&cursors, after, limits)?;
-        let mut left = limit;
-        while left != Some(0) {
-            let before = lookup.cost();
-            let found = next(deadline, |fuel| lookup.advance(fuel)).await;
-            telemetry::charge(lookup.cost() - before);
-            let Some(found) = found? else { break };
-            left = left.map(|l| l - 1);
-            if left == Some(0) {
+        let mut filling = Filling::new(&cursors, limit);
+        loop {
+            let filled = filling.fill(deadline, &mut lookup, |chunk, found| {
+                chunk.push_resource(&found);
+                true
+            });
+            if filling.is_limit_met() {
                 keep_reached(&cursors, &lookup);
             }
-            yield v1::LookupResourcesResponse {
-                looked_up_at: pinned.zed_token(),
-                resource_object_id: found.object_id,
-                permissionship: lookup_permissionship(&found.answer) as i32,
-                partial_caveat_info: partial_caveat_info(&found.answer),
-                after_result_cursor: cursors.after(&found.position.0.to_be_bytes()),
-            };
+            if let Some(chunk) = filling.chunk.take() {
+                yield chunk;
+            }
+            match filled? {
+                Filled::All => break,
+                Filled::Chunk => {}
+                Filled::Portion => deadline.pause().await?,
+            }
         }
     };
-    Ok(Response::new(Box::pin(answers)))
+    Ok(carried::response(chunks))
 }
 
 /// LookupSubjects.
@@ -84,31 +96,144 @@ pub(crate) async fn subjects(
     let after = place.map(position).transpose()?;
     let asked = AskedSubjects::of(message)?;
     let limits = shared.question_limits();
-    let answers = async_stream::try_stream! {
+    let chunks = async_stream::try_stream! {
         let _evaluation = telemetry::evaluation_span();
-        let pinned = cursors.pinned();
         let mut lookup = asked.open(&cursors, after, limits)?;
-        let mut left = limit;
-        while left != Some(0) {
-            let before = lookup.cost();
-            let found = next(deadline, |fuel| lookup.advance(fuel)).await;
-            telemetry::charge(lookup.cost() - before);
-            let Some(found) = found? else { break };
-            if !asked.admits(&found) {
-                continue;
-            }
-            if found.object_id != WILDCARD {
+        let mut filling = Filling::new(&cursors, limit);
+        loop {
+            let filled = filling.fill(deadline, &mut lookup, |chunk, found| {
                 // The limit counts concrete subjects.
-                left = left.map(|l| l - 1);
-            }
-            if left == Some(0) {
+                let is_counted = found.object_id != WILDCARD;
+                if asked.admits(&found) {
+                    chunk.push_subject(found);
+                }
+                is_counted
+            });
+            if filling.is_limit_met() {
                 keep_named(&cursors, &lookup);
             }
-            let cursor = cursors.after(&found.position.0.to_be_bytes());
-            yield subject_response(found, pinned.zed_token(), cursor);
+            if let Some(chunk) = filling.chunk.take() {
+                yield chunk;
+            }
+            match filled? {
+                Filled::All => break,
+                Filled::Chunk => {}
+                Filled::Portion => deadline.pause().await?,
+            }
         }
     };
-    Ok(Response::new(Box::pin(answers)))
+    Ok(carried::response(chunks))
+}
+
+/// A lookup of either kind.
+trait Lookup {
+    type Found;
+
+    fn advance(&mut self, fuel: u64) -> Result<Progress<Option<Self::Found>>, EngineError>;
+    fn cost(&self) -> u64;
+}
+
+impl<'a> Lookup for LookupResources<'a> {
+    type Found = FoundResource<'a>;
+
+    fn advance(&mut self, fuel: u64) -> Result<Progress<Option<Self::Found>>, EngineError> {
+        self.advance(fuel)
+    }
+
+    fn cost(&self) -> u64 {
+        self.cost()
+    }
+}
+
+impl<'a> Lookup for LookupSubjects<'a> {
+    type Found = FoundSubject<'a>;
+
+    fn advance(&mut self, fuel: u64) -> Result<Progress<Option<Self::Found>>, EngineError> {
+        self.advance(fuel)
+    }
+
+    fn cost(&self) -> u64 {
+        self.cost()
+    }
+}
+
+/// Why there is a chunk.
+#[derive(Debug, PartialEq, Eq)]
+enum Filled {
+    /// There is nothing more, or not within the limit.
+    All,
+    /// It is full.
+    Chunk,
+    /// So much was spent that others must have their turn.
+    Portion,
+}
+
+/// Chunks being filled, one after the other.
+struct Filling {
+    chunk: Chunk,
+    left: Option<u32>,
+    is_first: bool,
+    /// At which cost the portion ends.
+    portion_end: u64,
+}
+
+impl Filling {
+    fn new(cursors: &Cursors, limit: Option<u32>) -> Filling {
+        Filling { chunk: Chunk::new(cursors), left: limit, is_first: true, portion_end: FUEL }
+    }
+
+    fn is_limit_met(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// Fills a chunk. `push` puts what was found in, if it is to be told, and says whether it counts.
+    fn fill<L: Lookup>(
+        &mut self,
+        deadline: Deadline,
+        lookup: &mut L,
+        mut push: impl FnMut(&mut Chunk, L::Found) -> bool,
+    ) -> Result<Filled, Refusal> {
+        let before = lookup.cost();
+        let filled = self.fill_with(deadline, lookup, &mut push);
+        telemetry::charge(lookup.cost() - before);
+        if matches!(filled, Ok(Filled::Portion)) {
+            self.portion_end = lookup.cost().saturating_add(FUEL);
+        }
+        self.is_first &= self.chunk.len() == 0;
+        filled
+    }
+
+    fn fill_with<L: Lookup>(
+        &mut self,
+        deadline: Deadline,
+        lookup: &mut L,
+        push: &mut impl FnMut(&mut Chunk, L::Found) -> bool,
+    ) -> Result<Filled, Refusal> {
+        if deadline.is_over() {
+            return Err(Refusal::out_of_time());
+        }
+        let mut end = self.portion_end;
+        while !self.is_limit_met() {
+            if lookup.cost() >= end {
+                return Ok(if end < self.portion_end { Filled::Chunk } else { Filled::Portion });
+            }
+            let found = match lookup.advance(end - lookup.cost())? {
+                Progress::More => continue,
+                Progress::Done(None) => return Ok(Filled::All),
+                Progress::Done(Some(found)) => found,
+            };
+            if push(&mut self.chunk, found) {
+                self.left = self.left.map(|left| left - 1);
+            }
+            if self.chunk.is_full() || (self.is_first && self.chunk.len() >= FIRST_CHUNK_BYTES) {
+                return Ok(Filled::Chunk);
+            }
+            if self.is_first && end == self.portion_end && self.chunk.len() > 0 {
+                end = end.min(lookup.cost().saturating_add(FIRST_FUEL));
+            }
+        }
+        Ok(Filled::All)
+    }
 }
 
 /// At the end of a page: for the next one.
@@ -205,7 +330,7 @@ impl AskedSubjects {
     }
 
     /// Whether this one is to be told.
-    pub(crate) fn admits(&self, found: &FoundSubject) -> bool {
+    pub(crate) fn admits(&self, found: &FoundSubject<'_>) -> bool {
         self.with_wildcard || found.object_id != WILDCARD
     }
 }
@@ -221,38 +346,19 @@ pub(crate) async fn next<T>(
     deadline.drive(advance).await
 }
 
-/// Fills the older fields too, which old clients read.
-fn subject_response(
-    found: FoundSubject,
-    looked_up_at: Option<v1::ZedToken>,
-    after_result_cursor: Option<v1::Cursor>,
-) -> v1::LookupSubjectsResponse {
-    let subject = resolved(found.object_id, &found.answer);
-    v1::LookupSubjectsResponse {
-        looked_up_at,
-        subject_object_id: subject.subject_object_id.clone(),
-        excluded_subject_ids: found.excluded.iter().map(|e| e.object_id.clone()).collect(),
-        permissionship: subject.permissionship,
-        partial_caveat_info: subject.partial_caveat_info.clone(),
-        subject: Some(subject),
-        excluded_subjects: found.excluded.into_iter().map(excluded).collect(),
-        after_result_cursor,
-    }
-}
-
-pub(crate) fn resolved(subject_object_id: String, answer: &Answer) -> v1::ResolvedSubject {
+pub(crate) fn resolved(object_id: &str, answer: &Answer) -> v1::ResolvedSubject {
     v1::ResolvedSubject {
-        subject_object_id,
+        subject_object_id: object_id.to_owned(),
         permissionship: lookup_permissionship(answer) as i32,
         partial_caveat_info: partial_caveat_info(answer),
     }
 }
 
 /// On the wire an exclusion is definite, or conditional where the subject has the permission under a condition.
-pub(crate) fn excluded(subject: ExcludedSubject) -> v1::ResolvedSubject {
+pub(crate) fn excluded(subject: ExcludedSubject<'_>) -> v1::ResolvedSubject {
     let is_definite = subject.answer.permissionship == Permissionship::No;
     v1::ResolvedSubject {
-        subject_object_id: subject.object_id,
+        subject_object_id: subject.object_id.to_owned(),
         permissionship: match is_definite {
             true => v1::LookupPermissionship::HasPermission,
             false => v1::LookupPermissionship::ConditionalPermission,

@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 use crate::deadline::Deadline;
 use crate::options::{Limits, Options};
 use crate::refusal::Refusal;
-use crate::seal::{Cursor, QuestionDigest, SealError, Sealer};
+use crate::seal::{Cursor, QuestionDigest, SealError, Sealer, Stamp};
 use crate::searches::{Search, Searches};
 use crate::telemetry;
 
@@ -234,6 +234,12 @@ impl Cursors {
 
     fn key(&self) -> crate::searches::Key {
         (self.question, self.pinned.published.revision(), self.pinned.instant)
+    }
+
+    /// What makes the cursors behind many answers.
+    pub(crate) fn stamp(&self) -> Stamp {
+        let Pinned { published, instant, .. } = &self.pinned;
+        self.sealer.stamp(self.question, published.revision(), *instant)
     }
 
     /// The cursor behind an answer.

@@ -15,12 +15,16 @@
 //!   another key says of its store and timeline only chooses the words in which it is called a stranger.
 //! * A cursor opens for the question it was made for, and for no other.
 //!
-//! Cost: two keyed BLAKE3 compressions.
+//! Cost: two keyed BLAKE3 compressions; one for each further cursor of an answer, see [`Stamp`].
 //! Source: BLAKE3 (keyed mode, constant-time comparison); Zanzibar (USENIX ATC 2019), section 2.4 on zookies.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use idhini_model::{Revision, Timestamp};
+
+mod stamp;
+
+pub(crate) use stamp::Stamp;
 
 /// Longest token or cursor that is looked at, in bytes of text.
 pub const CURSOR_BYTES_MAX: usize = 100 * 1024;
@@ -177,6 +181,15 @@ impl Sealer {
         self.seal_place(Kind::Cursor, question, cursor)
     }
 
+    /// What the cursors of one answer have in common, for making many.
+    #[must_use]
+    pub(crate) fn stamp(&self, question: QuestionDigest, revision: Revision, instant: Timestamp) -> Stamp {
+        let cursor = Cursor { revision, instant, place: Vec::new() };
+        let mut sealed = self.head(Kind::Cursor, revision);
+        sealed.extend_from_slice(&body(question, &cursor));
+        Stamp::new(&self.key, sealed)
+    }
+
     /// The token of a place in a snapshot; where a token is wanted, it names the snapshot's revision.
     #[must_use]
     pub fn place(&self, question: QuestionDigest, cursor: &Cursor) -> String {
@@ -243,22 +256,22 @@ impl Sealer {
     }
 
     fn seal_place(&self, kind: Kind, question: QuestionDigest, cursor: &Cursor) -> String {
-        let mut body = Vec::with_capacity(CURSOR_BODY_BYTES_MIN + cursor.place.len());
-        body.extend_from_slice(&question.0);
-        body.extend_from_slice(&cursor.instant.seconds().to_be_bytes());
-        body.extend_from_slice(&cursor.instant.nanos().to_be_bytes());
-        body.extend_from_slice(&cursor.place);
-        self.seal(kind, cursor.revision, &body)
+        self.seal(kind, cursor.revision, &body(question, cursor))
     }
 
-    fn seal(&self, kind: Kind, revision: Revision, body: &[u8]) -> String {
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len() + SEAL_BYTES);
+    fn head(&self, kind: Kind, revision: Revision) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + CURSOR_BODY_BYTES_MIN + 8 + SEAL_BYTES);
         bytes.extend_from_slice(&[VERSION, kind as u8]);
         bytes.extend_from_slice(&self.key_id.to_be_bytes());
         bytes.extend_from_slice(&self.store.to_be_bytes());
         bytes.extend_from_slice(&self.timeline.to_be_bytes());
         bytes.extend_from_slice(&self.namespace);
         bytes.extend_from_slice(&revision.0.to_be_bytes());
+        bytes
+    }
+
+    fn seal(&self, kind: Kind, revision: Revision, body: &[u8]) -> String {
+        let mut bytes = self.head(kind, revision);
         bytes.extend_from_slice(body);
         let seal: [u8; SEAL_BYTES] = first_bytes(&blake3::keyed_hash(&self.key, &bytes));
         bytes.extend_from_slice(&seal);
@@ -316,6 +329,16 @@ impl std::fmt::Debug for Sealer {
             .field("store", &self.store)
             .finish_non_exhaustive()
     }
+}
+
+/// What a cursor or place says besides its revision.
+fn body(question: QuestionDigest, cursor: &Cursor) -> Vec<u8> {
+    let mut body = Vec::with_capacity(CURSOR_BODY_BYTES_MIN + cursor.place.len());
+    body.extend_from_slice(&question.0);
+    body.extend_from_slice(&cursor.instant.seconds().to_be_bytes());
+    body.extend_from_slice(&cursor.instant.nanos().to_be_bytes());
+    body.extend_from_slice(&cursor.place);
+    body
 }
 
 /// Both alphabets, since SpiceDB's tokens use the other one.

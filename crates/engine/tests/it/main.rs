@@ -13,8 +13,8 @@ mod rules;
 mod shapes;
 
 use idhini_engine::{
-    Answer, Check, EngineError, Explanation, FoundResource, FoundSubject, Limits, LookupResources,
-    LookupSubjects, Permissionship, Plans, Position, Progress, Question, Snapshot,
+    Answer, Check, EngineError, Explanation, Limits, LookupResources, LookupSubjects, Permissionship, Plans,
+    Position, Progress, Question, Snapshot,
 };
 use idhini_graph::Root;
 use idhini_model::{Change, Context, Entry, EntryKind, Relationship, SubjectRef, Timestamp};
@@ -22,6 +22,19 @@ use idhini_model::{Change, Context, Entry, EntryKind, Relationship, SubjectRef, 
 pub(crate) const HAS: Permissionship = Permissionship::Has;
 pub(crate) const NO: Permissionship = Permissionship::No;
 pub(crate) const CONDITIONAL: Permissionship = Permissionship::Conditional;
+
+/// What a lookup answers.
+pub(crate) struct Found {
+    pub(crate) object_id: String,
+    pub(crate) answer: Answer,
+    pub(crate) excluded: Vec<Found>,
+}
+
+impl Found {
+    fn of(object_id: &str, answer: Answer) -> Found {
+        Found { object_id: object_id.to_owned(), answer, excluded: Vec::new() }
+    }
+}
 
 /// A schema and relationships, ready to be asked.
 pub(crate) struct World {
@@ -66,9 +79,9 @@ impl World {
         permission: &str,
         subject: &str,
         page: usize,
-    ) -> Vec<FoundResource> {
+    ) -> Vec<Found> {
         let (subject, context): (SubjectRef, Context) = (subject.parse().unwrap(), Context::default());
-        let (mut found, mut after): (Vec<FoundResource>, Option<Position>) = (Vec::new(), None);
+        let (mut found, mut after): (Vec<Found>, Option<Position>) = (Vec::new(), None);
         loop {
             let asked = (resource_type, permission);
             let mut lookup =
@@ -77,7 +90,7 @@ impl World {
             let items = page_of(page, || lookup.advance(7).unwrap());
             after = items.last().map(|item| item.position);
             let is_last = items.len() < page;
-            found.extend(items);
+            found.extend(items.into_iter().map(|item| Found::of(item.object_id, item.answer)));
             if is_last {
                 return found;
             }
@@ -91,9 +104,9 @@ impl World {
         permission: &str,
         subject_type: &str,
         page: usize,
-    ) -> Vec<FoundSubject> {
+    ) -> Vec<Found> {
         let (resource, context) = (resource.parse().unwrap(), Context::default());
-        let (mut found, mut after): (Vec<FoundSubject>, Option<Position>) = (Vec::new(), None);
+        let (mut found, mut after): (Vec<Found>, Option<Position>) = (Vec::new(), None);
         loop {
             let (asked, of) = ((&resource, permission), subject_type.split_once('#'));
             let of = of.map_or((subject_type, None), |(name, relation)| (name, Some(relation)));
@@ -102,7 +115,10 @@ impl World {
             let items = page_of(page, || lookup.advance(7).unwrap());
             after = items.last().map(|item| item.position);
             let is_last = items.len() < page;
-            found.extend(items);
+            found.extend(items.into_iter().map(|item| {
+                let excluded = item.excluded.into_iter().map(|e| Found::of(e.object_id, e.answer)).collect();
+                Found { excluded, ..Found::of(item.object_id, item.answer) }
+            }));
             if is_last {
                 return found;
             }

@@ -110,7 +110,8 @@ impl World {
 
     fn judge_expected(&self, of: &ExpectedRelation) -> Result<Vec<(usize, String)>, EngineError> {
         let name = format!("{}#{}", of.resource, of.permission);
-        let found = self.found(of)?;
+        let context = Context::default();
+        let found = self.found(of, &context)?;
         let through = self.through(&of.resource, &of.permission)?;
         let mut failures = Vec::new();
         for expectation in &of.expectations {
@@ -151,15 +152,18 @@ impl World {
     }
 
     /// Everybody who has a permission, of every kind that a relationship names.
-    fn found(&self, of: &ExpectedRelation) -> Result<BTreeMap<SubjectRef, FoundSubject>, EngineError> {
-        let context = Context::default();
+    fn found<'a>(
+        &'a self,
+        of: &'a ExpectedRelation,
+        context: &'a Context,
+    ) -> Result<BTreeMap<SubjectRef, FoundSubject<'a>>, EngineError> {
         let mut found = BTreeMap::new();
         for (subject_type, relation) in &self.subject_kinds {
             let mut lookup = LookupSubjects::open(
                 self.snapshot(),
                 (&of.resource, &of.permission),
                 (subject_type, relation.as_deref()),
-                &context,
+                context,
                 None,
                 Limits::default(),
             )?;
@@ -170,7 +174,7 @@ impl World {
                     Progress::Done(Some(answer)) => {
                         let subject = SubjectRef {
                             object_type: subject_type.clone(),
-                            object_id: answer.object_id.clone(),
+                            object_id: answer.object_id.to_owned(),
                             relation: relation.clone(),
                         };
                         found.insert(subject, answer);
@@ -235,7 +239,7 @@ fn gather(tree: &ExpandTree, into: &mut Vec<(String, SubjectRef)>) {
 /// Whether nothing but a wildcard names a subject that has the permission.
 fn is_of_wildcard_only(
     subject: &SubjectRef,
-    found: &BTreeMap<SubjectRef, FoundSubject>,
+    found: &BTreeMap<SubjectRef, FoundSubject<'_>>,
     through: &BTreeMap<SubjectRef, BTreeSet<String>>,
 ) -> bool {
     let all = SubjectRef::object(&*subject.object_type, WILDCARD);
@@ -245,9 +249,9 @@ fn is_of_wildcard_only(
         && !through.contains_key(subject)
 }
 
-fn excluded_of(answer: &FoundSubject, subject: &SubjectRef) -> BTreeSet<ExpectedSubject> {
+fn excluded_of(answer: &FoundSubject<'_>, subject: &SubjectRef) -> BTreeSet<ExpectedSubject> {
     let excluded = answer.excluded.iter().map(|excluded| ExpectedSubject {
-        subject: SubjectRef::object(&*subject.object_type, &*excluded.object_id),
+        subject: SubjectRef::object(&*subject.object_type, excluded.object_id),
         is_conditional: excluded.answer.permissionship == Permissionship::Conditional,
     });
     excluded.collect()

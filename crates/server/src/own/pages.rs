@@ -93,7 +93,7 @@ pub(crate) async fn resources(
         pace.at(lookup.cost()).await?;
         let Some(one) = one? else { break };
         found.push(v1::FoundResource {
-            resource_object_id: one.object_id,
+            resource_object_id: one.object_id.to_owned(),
             permissionship: lookups::lookup_permissionship(&one.answer) as i32,
             partial_caveat_info: crate::checks::partial_caveat_info(&one.answer),
         });

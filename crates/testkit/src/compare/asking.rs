@@ -157,11 +157,11 @@ impl<'a> Asking<'a> {
                     Ok(Progress::Done(None)) => return Ok(Ok(found)),
                     Ok(Progress::Done(Some(next))) => {
                         after = Some(next.position);
-                        if found.insert(next.object_id.clone(), converted(next.answer)).is_some() {
+                        if found.insert(next.object_id.to_owned(), converted(next.answer)).is_some() {
                             return Err(self.differs(
                                 "resource answered twice",
                                 "once".into(),
-                                next.object_id,
+                                next.object_id.to_owned(),
                             ));
                         }
                         left -= 1;
@@ -210,9 +210,10 @@ impl<'a> Asking<'a> {
                     Ok(Progress::Done(Some(next))) => {
                         after = Some(next.position);
                         let is_wildcard = next.object_id == WILDCARD;
-                        let id = next.object_id.clone();
+                        let id = next.object_id.to_owned();
+                        let excluded = next.excluded.into_iter();
                         let excluded: Vec<_> =
-                            next.excluded.into_iter().map(|e| (e.object_id, converted(e.answer))).collect();
+                            excluded.map(|e| (e.object_id.to_owned(), converted(e.answer))).collect();
                         let answer = converted(next.answer);
                         let count = excluded.len();
                         let excluded: Found = excluded.into_iter().collect();
