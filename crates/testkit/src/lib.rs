@@ -11,3 +11,4 @@ pub mod shapes;
 pub mod shrink;
 pub mod sketch;
 pub mod tally;
+pub mod workload;

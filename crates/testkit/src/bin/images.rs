@@ -14,20 +14,18 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use idhini_graph::{ChunkRef, Digest, Image, Manifest, Root};
-use idhini_model::{Change, Entry, EntryKind, Relationship, Revision};
+use idhini_model::{Change, EntryKind, Relationship, Revision};
 use idhini_testkit::rng::Rng;
+use idhini_testkit::workload::{self, Failure, load};
 
-/// Relationships per entry while loading.
-const ENTRY_CHANGES_MAX: usize = 100_000;
 /// Changes between two images, each an entry.
 const CHANGES: usize = 1_000;
 const RUNS: usize = 9;
-
-type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     let Some(folder) = std::env::args().nth(1) else {
@@ -63,7 +61,7 @@ impl Kept {
 }
 
 fn run(folder: &str) -> Result<(), Failure> {
-    let mut root = load(folder)?;
+    let mut root = load(Path::new(folder))?;
     println!("relationships {}", root.relationship_count());
     let floor = root.revision();
     let whole = median(|| Image::write(&root, floor, |_, _| Ok::<(), Infallible>(())))?;
@@ -233,24 +231,5 @@ fn change(
 }
 
 fn apply(root: &mut Root, change: Change) -> Result<(), Failure> {
-    let kind = EntryKind::Relationships(vec![change]);
-    Ok(root.apply(&Entry { revision: root.revision().next(), kind })?)
-}
-
-fn load(folder: &str) -> Result<Root, Failure> {
-    let mut root = Root::empty();
-    let schema = std::fs::read_to_string(format!("{folder}/schema.zed"))?;
-    let kind = EntryKind::Schema { new: schema, old: String::new() };
-    root.apply(&Entry { revision: root.revision().next(), kind })?;
-    let text = std::fs::read_to_string(format!("{folder}/relationships.txt"))?;
-    let mut lines = text.lines().peekable();
-    while lines.peek().is_some() {
-        let changes: Result<Vec<Change>, _> = lines
-            .by_ref()
-            .take(ENTRY_CHANGES_MAX)
-            .map(|l| l.parse::<Relationship>().map(Change::Created))
-            .collect();
-        root.apply(&Entry { revision: root.revision().next(), kind: EntryKind::Relationships(changes?) })?;
-    }
-    Ok(root)
+    workload::apply(root, EntryKind::Relationships(vec![change]))
 }

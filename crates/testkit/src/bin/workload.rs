@@ -11,17 +11,13 @@
     reason = "a measuring program"
 )]
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use idhini_engine::{Check, Limits, Permissionship, Plans, Question, Snapshot};
-use idhini_graph::Root;
-use idhini_model::{Change, Context, Entry, EntryKind, Relationship, ResourceRef, SubjectRef, Timestamp};
-
-/// Relationships per entry while loading.
-const ENTRY_CHANGES_MAX: usize = 100_000;
-
-type Failure = Box<dyn std::error::Error>;
+use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp};
+use idhini_testkit::workload::{Failure, load, resident_bytes};
 
 struct Query {
     resource: ResourceRef,
@@ -49,11 +45,11 @@ fn main() -> ExitCode {
 }
 
 fn run(folder: &str) -> Result<u64, Failure> {
-    let before = resident_bytes()?;
-    let root = load(folder)?;
+    let (before, _) = resident_bytes()?;
+    let root = load(Path::new(folder))?;
     let plans = Plans::compile(&root).ok_or("the workload has no schema")?;
     let count = root.relationship_count();
-    let resident = resident_bytes()?.saturating_sub(before);
+    let resident = resident_bytes()?.0.saturating_sub(before);
     println!("relationships {count}   resident bytes each {:.1}", resident as f64 / count as f64);
     println!(
         "{:<20} {:>8} {:>6} {:>10} {:>10} {:>10}",
@@ -98,24 +94,6 @@ fn ask(snapshot: Snapshot<'_>, queries: &[Query]) -> Result<(u64, Vec<u64>), Fai
     Ok((wrong, nanos))
 }
 
-fn load(folder: &str) -> Result<Root, Failure> {
-    let mut root = Root::empty();
-    let schema = std::fs::read_to_string(format!("{folder}/schema.zed"))?;
-    let kind = EntryKind::Schema { new: schema, old: String::new() };
-    root.apply(&Entry { revision: root.revision().next(), kind })?;
-    let text = std::fs::read_to_string(format!("{folder}/relationships.txt"))?;
-    let mut lines = text.lines().peekable();
-    while lines.peek().is_some() {
-        let changes: Result<Vec<Change>, _> = lines
-            .by_ref()
-            .take(ENTRY_CHANGES_MAX)
-            .map(|l| l.parse::<Relationship>().map(Change::Created))
-            .collect();
-        root.apply(&Entry { revision: root.revision().next(), kind: EntryKind::Relationships(changes?) })?;
-    }
-    Ok(root)
-}
-
 fn read_queries(text: &str) -> Result<Vec<Query>, Failure> {
     text.lines()
         .map(|line| match line.split(' ').collect::<Vec<_>>()[..] {
@@ -128,12 +106,4 @@ fn read_queries(text: &str) -> Result<Vec<Query>, Failure> {
             _ => Err(format!("cannot read `{line}`").into()),
         })
         .collect()
-}
-
-/// Resident pages of this process, in bytes.
-fn resident_bytes() -> Result<u64, Failure> {
-    const PAGE_BYTES: u64 = 4096;
-    let statm = std::fs::read_to_string("/proc/self/statm")?;
-    let pages = statm.split(' ').nth(1).ok_or("cannot read /proc/self/statm")?;
-    Ok(pages.parse::<u64>()? * PAGE_BYTES)
 }
