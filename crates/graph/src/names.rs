@@ -147,8 +147,11 @@ impl Names {
         self.index.pages_len()
     }
 
-    /// Remembers that the entry at `revision` gave the numbers from `first` on.
+    /// Remembers that the entry at `revision` gave the numbers from `first` on, or from an earlier one if it did so before.
     pub(crate) fn record_birth(&mut self, revision: u64, first: u32) {
+        if self.has_birth(revision) {
+            return;
+        }
         self.births.update(&[Edit::Put(Birth { revision, first })]);
     }
 

@@ -19,6 +19,7 @@ mod follow;
 mod history;
 mod identity;
 mod images;
+mod import;
 mod judge;
 mod maintain;
 mod namespace;
@@ -44,6 +45,7 @@ pub use filter::check_filter;
 pub use identity::{DIRECTORY_FORMAT, Identity, IdentityError};
 pub use idhini_model::{Filter, IdFilter, RelationFilter, SubjectFilter};
 pub use images::{ImageFacts, ImageFileError, Images, Report};
+pub use import::Import;
 pub use judge::COUNTERS_MAX;
 pub use maintain::MaintainError;
 pub use namespace::{
