@@ -18,8 +18,8 @@ use crate::judge::{identity, is_expired, schema_or_unknown};
 use crate::writer::CHUNK_BYTES;
 use crate::{FollowError, Published, ReplicaError, size};
 
-/// Relationships are packed when they hold so many bytes. (Unit tests pack a few at a time.)
-const UNPACKED_BYTES_MAX: usize = if cfg!(test) { 1_000 } else { 1024 * 1024 };
+/// Relationships are packed when they hold so many bytes. (Unit tests pack fewer at a time.)
+const UNPACKED_BYTES_MAX: usize = if cfg!(test) { 200_000 } else { 1024 * 1024 };
 
 /// Relationships to be created by one entry.
 #[derive(Debug, Default)]

@@ -208,15 +208,21 @@ impl Working {
         let revision = self.newest.revision().next();
         let (cause, metadata) = (Cause::Request, Context::default());
         let origin = Origin { written_at, cause, actor: String::new(), metadata };
-        // The first chunk says where the entry came from, those of the import what it changes.
-        let mut record =
-            record(&Logged { entry: Entry { revision, kind: EntryKind::Relationships(Vec::new()) }, origin });
+        let head = Logged { entry: Entry { revision, kind: EntryKind::Relationships(Vec::new()) }, origin };
+        // The first chunk says where the entry came from, too.
+        let mut head = head.to_chunks(CHUNK_BYTES).concat();
+        let mut record = Record { chunks: Vec::with_capacity(import.chunks.len()) };
         let (mut judgement, mut count) = (Judgement::default(), 0);
         for chunk in &import.chunks {
             still(bounds.is_wanted)?;
             let judged = judgement.of(&self.newest, bounds.now, chunk)?;
             self.newest.apply_portion(&judged.changes)?;
-            record.chunks.extend(judged.chunks);
+            for chunk in judged.chunks {
+                record.chunks.push(match record.chunks.is_empty() {
+                    true => Bytes::from([&std::mem::take(&mut head), &chunk[..]].concat()),
+                    false => chunk,
+                });
+            }
             count += judged.changes.len() as u64;
         }
         let bytes = bytes_of(&record);
