@@ -147,7 +147,8 @@ fn found_subjects(snapshot: Snapshot<'_>, asked: &Posed) -> Result<Reply, Engine
             Progress::More => {}
             Progress::Done(None) => break,
             Progress::Done(Some(next)) => {
-                let excluded = next.excluded.into_iter().map(|e| (e.object_id.to_owned(), converted(e.answer)));
+                let excluded =
+                    next.excluded.into_iter().map(|e| (e.object_id.to_owned(), converted(e.answer)));
                 subjects.excluded.extend(excluded);
                 subjects.found.insert(next.object_id.to_owned(), converted(next.answer));
             }

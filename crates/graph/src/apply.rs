@@ -139,6 +139,23 @@ impl Root {
         Ok(())
     }
 
+    /// Applies some of the next entry's changes; [`Root::complete_entry`] follows the last of them. In the order of the
+    /// entry, this comes to the same as [`Root::apply`] without all changes in memory at once.
+    ///
+    /// Until then the root is between two revisions and is to be read by nobody else.
+    ///
+    /// # Errors
+    /// [`ApplyError`] if a change does not record what this root has. None of these changes is applied then, but those
+    /// before them are: who applies an entry in portions keeps a clone from before it.
+    pub fn apply_portion(&mut self, changes: &[Change]) -> Result<(), ApplyError> {
+        self.change_edges(self.revision.next(), changes, Direction::Apply)
+    }
+
+    /// Ends an entry that was applied in portions.
+    pub fn complete_entry(&mut self) {
+        self.revision = self.revision.next();
+    }
+
     fn expect_next(&self, entry: &Entry) -> Result<(), ApplyError> {
         if entry.revision == self.revision.next() {
             return Ok(());

@@ -1,16 +1,15 @@
 //! Object ids of one type: which number has this id, which id has this number?
 //!
-//! Ids lie packed in chunks of 64 by number. The way back is a hash table by linear hashing (Litwin 1980), its
-//! buckets in a persistent vector: it grows by one bucket at a time and looks the same whatever the order of
-//! growing and shrinking was.
+//! Ids lie packed in chunks of 64 by number. The way back is a hash table (see `index.rs`) that holds numbers only: what
+//! it finds is held against the id itself.
 //!
 //! # Invariants
 //! * Numbers are dense, in the order of [`Names::insert`]; [`Names::truncate`] is its exact inverse.
-//! * Every number is in exactly the bucket that its id's hash names for the current number of buckets.
 //!
-//! Cost: a lookup compares one cache line of tags and, as a rule, one id; nothing is allocated. About 8 bytes an
+//! Cost: a lookup reads one cache line of the index and, as a rule, one id; nothing is allocated. About 9 bytes an
 //! id on top of the id itself.
 
+mod index;
 mod packed;
 
 use std::sync::Arc;
@@ -19,17 +18,16 @@ use crate::memory::{arc_bytes, slice_bytes};
 use crate::tree::{Edit, Item, Tree};
 use crate::vector::Vector;
 
+#[cfg(test)]
+pub(crate) use index::PAGE_FILL;
 pub(crate) use packed::NamesBuilder;
+
+use index::Index;
 
 /// Ids in a chunk.
 const CHUNK: usize = 64;
 /// Where each id of a chunk starts, two bytes each; at most 63 · 1,024.
 const STARTS_BYTES: usize = 2 * CHUNK;
-/// Average numbers in a bucket.
-pub(crate) const BUCKET_FILL: usize = if cfg!(test) { 3 } else { 24 };
-
-/// `n` tags, then `n` numbers, the low half first.
-type Bucket = Arc<[u16]>;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
@@ -37,7 +35,7 @@ pub(crate) struct Names {
     count: u32,
     sealed: Vector<Arc<[u8]>>,
     tail: Arc<Tail>,
-    buckets: Vector<Bucket>,
+    index: Index,
     births: Tree<Birth>,
 }
 
@@ -74,7 +72,7 @@ impl Names {
             count: 0,
             sealed: Vector::new(),
             tail: Arc::default(),
-            buckets: Vector::new(),
+            index: Index::new(),
             births: Tree::new(),
         }
     }
@@ -91,11 +89,7 @@ impl Names {
 
     #[inline]
     fn bytes(&self, number: u32) -> &[u8] {
-        let (chunk, at) = (number as usize / CHUNK, number as usize % CHUNK);
-        if chunk == self.sealed.len() {
-            return self.tail.id(at);
-        }
-        self.sealed.item(chunk).map_or(&[], |chunk| sealed_id(chunk, at))
+        bytes_of(&self.sealed, &self.tail, number)
     }
 
     #[inline]
@@ -111,11 +105,7 @@ impl Names {
     /// As [`Names::number`], for an id whose hash is known.
     #[inline]
     pub(crate) fn number_hashed(&self, hash: u64, id: &str) -> Option<u32> {
-        let bucket = self.buckets.item(bucket_of(hash, self.buckets.len()))?;
-        let (tags, numbers) = parts(bucket);
-        let tag = tag_of(hash);
-        let same = tags.iter().zip(numbers).filter(|(have, _)| **have == tag);
-        same.map(|(_, number)| joined(*number)).find(|number| self.bytes(*number) == id.as_bytes())
+        self.index.find(hash, |number| self.bytes(number) == id.as_bytes())
     }
 
     /// Numbers an id that has no number yet.
@@ -129,10 +119,8 @@ impl Names {
             self.sealed.push(tail.seal());
             self.tail = Arc::default();
         }
-        if number as usize >= self.buckets.len() * BUCKET_FILL {
-            self.split_bucket();
-        }
-        self.put(hash, number);
+        let Names { seed, sealed, tail, index, .. } = self;
+        index.insert(hash, number, |number| self::hash(*seed, bytes_of(sealed, tail, number)));
         number
     }
 
@@ -140,13 +128,7 @@ impl Names {
     pub(crate) fn truncate(&mut self, count: u32) {
         while self.count > count {
             let number = self.count - 1;
-            let hash = hash(self.seed, self.bytes(number));
-            if let Some(bucket) = self.buckets.item_mut(bucket_of(hash, self.buckets.len())) {
-                *bucket = entries(bucket).filter(|(_, have)| *have != number).collect::<Entries>().pack();
-            }
-            if number as usize <= (self.buckets.len() - 1) * BUCKET_FILL {
-                self.join_bucket();
-            }
+            self.index.remove(hash(self.seed, self.bytes(number)), number);
             if self.tail.starts.is_empty()
                 && let Some(chunk) = self.sealed.pop()
             {
@@ -160,48 +142,16 @@ impl Names {
         }
     }
 
-    fn put(&mut self, hash: u64, number: u32) {
-        if let Some(bucket) = self.buckets.item_mut(bucket_of(hash, self.buckets.len())) {
-            *bucket = entries(bucket).chain([(tag_of(hash), number)]).collect::<Entries>().pack();
-        }
-    }
-
-    /// Adds a bucket, with what the bucket it splits from no longer holds.
-    fn split_bucket(&mut self) {
-        let new = self.buckets.len();
-        if new == 0 {
-            self.buckets.push(Arc::from([]));
-            return;
-        }
-        let source = split_source(new);
-        let Some(bucket) = self.buckets.item(source).cloned() else { return };
-        let moves =
-            |(_, number): &(u16, u32)| bucket_of(hash(self.seed, self.bytes(*number)), new + 1) == new;
-        let (moved, stay): (Entries, Entries) = entries(&bucket).partition(moves);
-        if let Some(bucket) = self.buckets.item_mut(source) {
-            *bucket = stay.pack();
-        }
-        self.buckets.push(moved.pack());
-    }
-
-    /// Takes the last bucket away: the inverse of [`Names::split_bucket`].
-    fn join_bucket(&mut self) {
-        let Some(last) = self.buckets.pop() else { return };
-        if self.buckets.len() == 0 {
-            return;
-        }
-        if let Some(bucket) = self.buckets.item_mut(split_source(self.buckets.len())) {
-            *bucket = entries(bucket).chain(entries(&last)).collect::<Entries>().pack();
-        }
-    }
-
     #[cfg(test)]
-    pub(crate) fn buckets_len(&self) -> usize {
-        self.buckets.len()
+    pub(crate) fn pages_len(&self) -> usize {
+        self.index.pages_len()
     }
 
-    /// Remembers that the entry at `revision` gave the numbers from `first` on.
+    /// Remembers that the entry at `revision` gave the numbers from `first` on, or from an earlier one if it did so before.
     pub(crate) fn record_birth(&mut self, revision: u64, first: u32) {
+        if self.has_birth(revision) {
+            return;
+        }
         self.births.update(&[Edit::Put(Birth { revision, first })]);
     }
 
@@ -237,13 +187,22 @@ impl Names {
             if base.is_some_and(|base| Arc::ptr_eq(own, base)) { 0 } else { slice_bytes(own) }
         }
         let sealed = self.sealed.bytes(base.map(|base| &base.sealed), &slice);
-        let buckets = self.buckets.bytes(base.map(|base| &base.buckets), &slice);
+        let index = self.index.bytes(base.map(|base| &base.index));
         let tail = match base {
             Some(base) if Arc::ptr_eq(&self.tail, &base.tail) => 0,
             _ => arc_bytes::<Tail>() + (2 * self.tail.starts.capacity() + self.tail.bytes.capacity()) as u64,
         };
-        (sealed + buckets + tail, self.births.bytes(base.map(|base| &base.births), &|_| 0))
+        (sealed + index + tail, self.births.bytes(base.map(|base| &base.births), &|_| 0))
     }
+}
+
+#[inline]
+fn bytes_of<'a>(sealed: &'a Vector<Arc<[u8]>>, tail: &'a Tail, number: u32) -> &'a [u8] {
+    let (chunk, at) = (number as usize / CHUNK, number as usize % CHUNK);
+    if chunk == sealed.len() {
+        return tail.id(at);
+    }
+    sealed.item(chunk).map_or(&[], |chunk| sealed_id(chunk, at))
 }
 
 impl Tail {
@@ -275,69 +234,6 @@ fn sealed_id(chunk: &[u8], at: usize) -> &[u8] {
     &chunk[STARTS_BYTES + start_of(at)..STARTS_BYTES + end]
 }
 
-/// Tags and numbers of a bucket in the making.
-#[derive(Debug, Default)]
-struct Entries(Vec<(u16, u32)>);
-
-impl Extend<(u16, u32)> for Entries {
-    fn extend<I: IntoIterator<Item = (u16, u32)>>(&mut self, entries: I) {
-        self.0.extend(entries);
-    }
-}
-
-impl FromIterator<(u16, u32)> for Entries {
-    fn from_iter<I: IntoIterator<Item = (u16, u32)>>(entries: I) -> Entries {
-        Entries(entries.into_iter().collect())
-    }
-}
-
-impl Entries {
-    fn pack(&self) -> Bucket {
-        let tags = self.0.iter().map(|(tag, _)| *tag);
-        let numbers = self.0.iter().flat_map(|(_, number)| [*number as u16, (*number >> 16) as u16]);
-        let mut words = Vec::with_capacity(3 * self.0.len());
-        words.extend(tags.chain(numbers));
-        Arc::from(words)
-    }
-}
-
-/// A bucket's tags and its numbers' halves.
-#[inline]
-fn parts(bucket: &[u16]) -> (&[u16], &[[u16; 2]]) {
-    let (tags, halves) = bucket.split_at(bucket.len() / 3);
-    (tags, halves.as_chunks().0)
-}
-
-#[inline]
-fn joined([low, high]: [u16; 2]) -> u32 {
-    u32::from(low) | u32::from(high) << 16
-}
-
-fn entries(bucket: &[u16]) -> impl Iterator<Item = (u16, u32)> {
-    let (tags, numbers) = parts(bucket);
-    tags.iter().copied().zip(numbers.iter().copied().map(joined))
-}
-
-/// The bucket of a hash among `buckets`: linear hashing's address.
-#[inline]
-fn bucket_of(hash: u64, buckets: usize) -> usize {
-    let buckets = buckets.max(1);
-    let wide = buckets.next_power_of_two();
-    let at = hash as usize & (wide - 1);
-    if at < buckets { at } else { at & (wide / 2 - 1) }
-}
-
-/// The bucket that bucket `new` is split from: `new` without its highest bit.
-fn split_source(new: usize) -> usize {
-    new & !(1 << new.ilog2())
-}
-
-/// The high bits, which do not choose the bucket.
-#[inline]
-fn tag_of(hash: u64) -> u16 {
-    (hash >> 48) as u16
-}
-
 /// Folded multiplication (after Yi's wyhash): enough to spread ids; who must fear chosen ids passes a secret seed.
 #[inline]
 pub(crate) fn hash(seed: u64, bytes: &[u8]) -> u64 {
@@ -352,10 +248,17 @@ pub(crate) fn hash(seed: u64, bytes: &[u8]) -> u64 {
     for word in words {
         state = fold(state ^ u64::from_le_bytes(*word), seed | B);
     }
-    if !rest.is_empty() {
-        let mut word = [0; 8];
-        word[..rest.len()].copy_from_slice(rest);
-        state = fold(state ^ u64::from_le_bytes(word), seed | B);
-    }
-    fold(state ^ A, B)
+    // What is left, in one word: the last bytes of ids that have a word or half of one, without a copy of any length.
+    let last = match (rest, bytes.last_chunk::<8>(), bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        ([], ..) => return fold(state ^ A, B),
+        (_, Some(last), ..) => u64::from_le_bytes(*last),
+        (_, None, Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+        }
+        ([first, .., last], ..) => {
+            u64::from(*first) | u64::from(bytes[bytes.len() / 2]) << 8 | u64::from(*last) << 16
+        }
+        ([only], ..) => u64::from(*only),
+    };
+    fold(fold(state ^ last, seed | B) ^ A, B)
 }

@@ -96,24 +96,13 @@ impl Logged {
         });
         writer.string(&self.origin.actor);
         writer.context(&self.origin.metadata);
-        let mut chunks = Vec::new();
         writer.bytes.push(kind_of(&self.entry.kind));
         let head_bytes = writer.bytes.len();
         match &self.entry.kind {
-            EntryKind::Relationships(changes) => {
-                for change in changes {
-                    if writer.bytes.len() >= chunk_bytes {
-                        chunks.push(std::mem::take(&mut writer).bytes);
-                    }
-                    writer.change(change);
-                }
-                // An empty further chunk would be no chunk.
-                chunks.push(writer.bytes);
-            }
+            EntryKind::Relationships(changes) => return writer.changes(changes, chunk_bytes),
             EntryKind::Schema { new, old } => {
                 writer.string(new);
                 writer.string(old);
-                chunks = cut(&writer.bytes, head_bytes, chunk_bytes);
             }
             EntryKind::Renumbering { removed } => {
                 writer.varint(removed.len() as u64);
@@ -122,7 +111,6 @@ impl Logged {
                     writer.varint(u64::from(*number));
                     writer.string(id);
                 }
-                chunks = cut(&writer.bytes, head_bytes, chunk_bytes);
             }
             EntryKind::Counter { name, new, old } => {
                 writer.string(name);
@@ -133,10 +121,9 @@ impl Logged {
                     writer.varint(bytes.len() as u64);
                     writer.bytes.extend_from_slice(&bytes);
                 }
-                chunks = cut(&writer.bytes, head_bytes, chunk_bytes);
             }
         }
-        chunks
+        cut(&writer.bytes, head_bytes, chunk_bytes)
     }
 
     /// The entry of these chunks, at this revision.
@@ -198,6 +185,12 @@ impl Logged {
         let mut changes = Vec::new();
         Reader::new(chunk, bytes).changes(&mut changes)?;
         Ok(changes)
+    }
+
+    /// Changes as further chunks of an entry, for [`Logged::changes_of`]; none if there are none.
+    #[must_use]
+    pub fn chunks_of(changes: &[Change], chunk_bytes: usize) -> Vec<Vec<u8>> {
+        if changes.is_empty() { Vec::new() } else { Writer::default().changes(changes, chunk_bytes) }
     }
 
     /// When the entry of these chunks was written; reads no further.
@@ -321,6 +314,20 @@ impl<'a> Writer<'a> {
                 self.values(values);
             }
         }
+    }
+
+    /// What is written already and these changes, in chunks.
+    fn changes(mut self, changes: &'a [Change], chunk_bytes: usize) -> Vec<Vec<u8>> {
+        let mut chunks = Vec::new();
+        for change in changes {
+            if self.bytes.len() >= chunk_bytes {
+                chunks.push(std::mem::take(&mut self).bytes);
+            }
+            self.change(change);
+        }
+        // An empty further chunk would be no chunk.
+        chunks.push(self.bytes);
+        chunks
     }
 
     fn change(&mut self, change: &'a Change) {

@@ -48,7 +48,7 @@ impl Bounds<'_> {
     }
 }
 
-type Identity<'a> = (&'a ResourceRef, &'a str, &'a SubjectRef);
+pub(crate) type Identity<'a> = (&'a ResourceRef, &'a str, &'a SubjectRef);
 
 /// Judges a write.
 pub(crate) fn write(
@@ -65,42 +65,6 @@ pub(crate) fn write(
     let mut changes = Vec::with_capacity(request.updates.len());
     for update in request.updates {
         changes.extend(effect(head, bounds.now, update)?);
-    }
-    Ok(changes)
-}
-
-/// Judges an import: creations, each at most once. Takes the relationships only if it accepts them.
-pub(crate) fn import(
-    head: &Published,
-    now: Timestamp,
-    relationships: &mut Vec<Relationship>,
-) -> Result<Vec<Change>, ReplicaError> {
-    let schema = head.schema().map(AsRef::as_ref);
-    let mut seen = HashSet::with_capacity(relationships.len());
-    // What is there already but has expired, by its place among the relationships.
-    let mut expired = Vec::new();
-    for (at, relationship) in relationships.iter().enumerate() {
-        schema_or_unknown(schema, &relationship.resource.object_type)?.validate_relationship(relationship)?;
-        if !seen.insert(identity(relationship)) {
-            return Err(ReplicaError::AlreadyExists { relationship: Box::new(relationship.clone()) });
-        }
-        match head.root().find(relationship) {
-            None => {}
-            Some(stored) if is_expired(&stored, now) => expired.push((at, stored)),
-            Some(_) => {
-                return Err(ReplicaError::AlreadyExists { relationship: Box::new(relationship.clone()) });
-            }
-        }
-    }
-    drop(seen);
-    let mut changes = Vec::with_capacity(relationships.len());
-    let mut expired = expired.into_iter().peekable();
-    for (at, new) in std::mem::take(relationships).into_iter().enumerate() {
-        match expired.next_if(|(of, _)| *of == at) {
-            None => changes.push(Change::Created(new)),
-            Some((_, stored)) if stored == new => {}
-            Some((_, stored)) => changes.push(Change::Replaced { new, old: stored.attributes() }),
-        }
     }
     Ok(changes)
 }
@@ -168,7 +132,7 @@ pub(crate) fn is_expired(relationship: &Relationship, now: Timestamp) -> bool {
     relationship.expires_at.is_some_and(|at| at <= now)
 }
 
-fn identity(relationship: &Relationship) -> Identity<'_> {
+pub(crate) fn identity(relationship: &Relationship) -> Identity<'_> {
     (&relationship.resource, &relationship.relation, &relationship.subject)
 }
 
@@ -185,7 +149,10 @@ pub(crate) fn refuse_duplicates(updates: &[Update]) -> Result<(), ReplicaError> 
     }
 }
 
-fn schema_or_unknown<'s>(schema: Option<&'s Schema>, definition: &str) -> Result<&'s Schema, ReplicaError> {
+pub(crate) fn schema_or_unknown<'s>(
+    schema: Option<&'s Schema>,
+    definition: &str,
+) -> Result<&'s Schema, ReplicaError> {
     schema.ok_or_else(|| ReplicaError::UnknownDefinition { definition: definition.to_owned() })
 }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use idhini_changelog::Changelog;
 use idhini_graph::Root;
-use idhini_model::{Relationship, Revision, Timestamp};
+use idhini_model::{Revision, Timestamp};
 
 use crate::broken::{Variant, is_broken};
 use crate::facts::BatchTally;
@@ -21,7 +21,9 @@ use crate::images::Images;
 use crate::rebuild::Rebuilt;
 use crate::watch::Announcer;
 use crate::writer::{ENTRY_BYTES_MAX, Queue, Request};
-use crate::{CounterChange, Delete, Deleted, FollowError, Published, ReplicaError, Set, SetRelation, Write};
+use crate::{
+    CounterChange, Delete, Deleted, FollowError, Import, Published, ReplicaError, Set, SetRelation, Write,
+};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -302,10 +304,11 @@ impl Namespace {
     /// As [`Namespace::write`].
     pub async fn import(
         self: &Arc<Self>,
-        relationships: Vec<Relationship>,
+        relationships: impl Into<Import>,
         wanted: Wanted,
     ) -> Result<Revision, ReplicaError> {
-        Ok(self.ask(Request::Import(relationships), wanted).await?.revision)
+        let packed = relationships.into().packed();
+        Ok(self.ask(Request::Import(packed), wanted).await?.revision)
     }
 
     /// Deletes what matches a filter, as one entry.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use idhini_engine::{Plans, Snapshot};
 use idhini_graph::{ApplyError, ClassId, Root, Run};
-use idhini_model::{Entry, EntryKind, Relationship, Revision, Timestamp};
+use idhini_model::{Change, Entry, EntryKind, Relationship, Revision, Timestamp};
 use idhini_schema::{ClassKey, Schema};
 
 use crate::filter::admits_class;
@@ -118,6 +118,16 @@ impl Published {
         root.apply(entry)?;
         *self = Published::new(root, Some(self));
         Ok(())
+    }
+
+    /// Becomes what some of the next entry's changes make it; see [`Root::apply_portion`].
+    pub(crate) fn apply_portion(&mut self, changes: &[Change]) -> Result<(), ApplyError> {
+        self.root.apply_portion(changes)
+    }
+
+    /// Becomes the next revision, of which all changes are applied.
+    pub(crate) fn complete_entry(&mut self) {
+        self.root.complete_entry();
     }
 
     /// The graph.

@@ -1,5 +1,6 @@
 mod batches;
 mod counters;
+mod importing;
 mod on_disk;
 mod opening;
 mod preconditions;

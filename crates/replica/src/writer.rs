@@ -18,14 +18,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use idhini_changelog::{AppendError, BATCH_BYTES_MAX, Batch, Record};
-use idhini_model::{
-    Cause, Change, Context, Entry, EntryKind, Logged, Origin, Relationship, Revision, Timestamp,
-};
+use idhini_model::{Cause, Context, Entry, EntryKind, Logged, Origin, Revision, Timestamp};
 use idhini_schema::Schema;
 use tokio::sync::oneshot;
 use tracing::{Instrument as _, Span};
 
 use crate::broken::{Variant, is_broken};
+use crate::import::{Judgement, Packed};
 use crate::judge::{self, Bounds};
 use crate::namespace::{in_place, locked, still};
 use crate::{
@@ -44,7 +43,7 @@ const BATCH_COST_MAX: u64 = 1_000_000;
 /// Bytes of one request's entries, so that the log takes them with what else is in their batch.
 pub const ENTRY_BYTES_MAX: u64 = BATCH_BYTES_MAX as u64 - BATCH_BYTES_SOFT_MAX;
 /// About how long the chunks of an entry are.
-const CHUNK_BYTES: usize = 256 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 /// A request of more updates than this is judged where waiting is free.
 const LIGHT_UPDATES_MAX: usize = 1_000;
 
@@ -53,7 +52,7 @@ const LIGHT_UPDATES_MAX: usize = 1_000;
 pub(crate) enum Request {
     Write(Write),
     SetRelation(SetRelation),
-    Import(Vec<Relationship>),
+    Import(Packed),
     Delete(Delete),
     Schema(String),
     Counter(CounterChange),
@@ -132,10 +131,10 @@ struct Working {
     head: Revision,
     /// As all entries make it. Nobody else holds it, so that what one entry has copied the next one changes in place.
     newest: Published,
-    entries: Vec<Logged>,
-    /// The same as the log has them, and their bytes.
+    /// The entries as the log has them, their bytes, and when the last of them was written.
     records: Vec<Record>,
     bytes: u64,
+    written_at: Timestamp,
     changes: u64,
     /// Edges looked at to judge the requests, refused ones included.
     cost: u64,
@@ -153,40 +152,95 @@ struct Verdict {
 }
 
 impl Working {
-    /// All of these, or, failing, none: then they are given back.
-    fn push(
-        &mut self,
-        kinds: Kinds,
-        written_at: Timestamp,
-        bytes_max: u64,
-    ) -> Result<(), (ReplicaError, Vec<Logged>)> {
+    /// All of these, or, failing, none.
+    fn push(&mut self, kinds: Kinds, written_at: Timestamp, bytes_max: u64) -> Result<(), ReplicaError> {
         // One entry is applied whole or not at all; to go back behind several, the root before them is kept.
         let before = (kinds.len() > 1).then(|| self.newest.clone());
-        let count = self.entries.len();
-        let mut bytes = 0;
+        let count = self.records.len();
+        let (mut bytes, mut changes) = (0, 0);
         for (kind, cause, metadata) in kinds {
+            changes += kind.weight();
             let entry = Entry { revision: self.newest.revision().next(), kind };
             let origin = Origin { written_at, cause, actor: String::new(), metadata };
             let logged = Logged { entry, origin };
             let record = record(&logged);
-            bytes += record.chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+            bytes += bytes_of(&record);
             let applied = match bytes > bytes_max {
                 true => Err(ReplicaError::TooLarge { bytes, bytes_max }),
                 false => self.newest.apply(&logged.entry).map_err(ReplicaError::from),
             };
-            self.entries.push(logged);
             self.records.push(record);
             if let Err(error) = applied {
                 self.records.truncate(count);
                 if let Some(before) = before {
                     self.newest = before;
                 }
-                return Err((error, self.entries.split_off(count)));
+                return Err(error);
             }
         }
-        self.bytes += bytes;
-        self.changes += self.entries.iter().skip(count).map(|logged| logged.entry.kind.weight()).sum::<u64>();
+        self.took(bytes, changes, written_at);
         Ok(())
+    }
+
+    /// An import, judged and applied a chunk at a time: all of it as one entry, or, failing, nothing.
+    fn import(
+        &mut self,
+        import: &Packed,
+        written_at: Timestamp,
+        bytes_max: u64,
+        bounds: &Bounds<'_>,
+    ) -> Result<u64, ReplicaError> {
+        let before = self.newest.clone();
+        let imported = self.import_chunks(import, written_at, bytes_max, bounds);
+        if !matches!(imported, Ok(1..)) {
+            self.newest = before;
+        }
+        imported
+    }
+
+    fn import_chunks(
+        &mut self,
+        import: &Packed,
+        written_at: Timestamp,
+        bytes_max: u64,
+        bounds: &Bounds<'_>,
+    ) -> Result<u64, ReplicaError> {
+        let revision = self.newest.revision().next();
+        let (cause, metadata) = (Cause::Request, Context::default());
+        let origin = Origin { written_at, cause, actor: String::new(), metadata };
+        let head = Logged { entry: Entry { revision, kind: EntryKind::Relationships(Vec::new()) }, origin };
+        // The first chunk says where the entry came from, too.
+        let mut head = head.to_chunks(CHUNK_BYTES).concat();
+        let mut record = Record { chunks: Vec::with_capacity(import.chunks.len()) };
+        let (mut judgement, mut count) = (Judgement::default(), 0);
+        for chunk in &import.chunks {
+            still(bounds.is_wanted)?;
+            let judged = judgement.of(&self.newest, bounds.now, chunk)?;
+            self.newest.apply_portion(&judged.changes)?;
+            for chunk in judged.chunks {
+                record.chunks.push(match record.chunks.is_empty() {
+                    true => Bytes::from([&std::mem::take(&mut head), &chunk[..]].concat()),
+                    false => chunk,
+                });
+            }
+            count += judged.changes.len() as u64;
+        }
+        let bytes = bytes_of(&record);
+        if bytes > bytes_max {
+            return Err(ReplicaError::TooLarge { bytes, bytes_max });
+        }
+        if count > 0 {
+            self.newest.complete_entry();
+            self.records.push(record);
+            self.took(bytes, count, written_at);
+        }
+        Ok(count)
+    }
+
+    fn took(&mut self, bytes: u64, changes: u64, written_at: Timestamp) {
+        self.bytes += bytes;
+        self.changes += changes;
+        self.written_at = written_at;
     }
 }
 
@@ -217,8 +271,7 @@ impl Namespace {
     ) -> Result<Done, ReplicaError> {
         let span = tracing::debug_span!("append");
         let (reply, answer) = oneshot::channel();
-        let is_long = matches!(&request, Request::Import(all) if all.len() > LIGHT_UPDATES_MAX);
-        let bytes = in_place(is_long, || size::of_request(&request));
+        let bytes = size::of_request(&request);
         let is_idle = {
             let mut queue = locked(&self.queue);
             if queue.waiting.len() >= WAITING_MAX {
@@ -271,15 +324,14 @@ impl Namespace {
         }
         let _turning = self.turning.lock().await;
         let mut working = self.judge(taken, judged);
-        if working.entries.is_empty() {
+        if working.records.is_empty() {
             return judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
         }
         let head = working.head;
         let sequence = self.batches.fetch_add(1, Ordering::Relaxed) + 1;
         let writer = idhini_changelog::Writer { id: self.options.writer_id, sequence };
         let records = std::mem::take(&mut working.records);
-        let moment = |last: &Logged| last.origin.written_at;
-        let written_at = working.entries.last().map_or(Timestamp::from_seconds(i64::MIN), moment);
+        let written_at = working.written_at;
         if is_broken(Variant::PublishesBeforeAppend) {
             drop(self.publish((Arc::new(working.newest), written_at), working.changes));
             judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
@@ -299,7 +351,7 @@ impl Namespace {
             }
             Err(AppendError::HeadMoved { .. }) => {
                 self.is_suspect.store(true, Ordering::Release);
-                return put_back(taken, judged, working);
+                return put_back(taken, judged);
             }
             Err(AppendError::Unknown { source }) if is_broken(Variant::TakesUnknownForRefused) => {
                 ReplicaError::LogUnavailable(source)
@@ -337,17 +389,18 @@ impl Namespace {
     fn judge(&self, taken: &mut VecDeque<Waiting>, judged: &mut Vec<Judged>) -> Working {
         let newest = Published::clone(&self.head());
         let head = newest.revision();
-        let (entries, records) = (Vec::new(), Vec::new());
-        let mut working = Working { head, newest, entries, records, bytes: 0, changes: 0, cost: 0 };
+        let written_at = Timestamp::from_seconds(i64::MIN);
+        let records = Vec::new();
+        let mut working = Working { head, newest, records, bytes: 0, written_at, changes: 0, cost: 0 };
         while working.changes < BATCH_CHANGES_MAX
             && working.bytes < BATCH_BYTES_SOFT_MAX
             && working.cost < BATCH_COST_MAX
             && judged.len() < BATCH_REQUESTS_MAX
             && let Some(mut waiting) = taken.pop_front()
         {
-            let before = working.entries.len();
+            let before = working.records.len();
             let verdict = in_place(is_heavy(&waiting.request), || self.judge_one(&mut waiting, &mut working));
-            let entries = (before, working.entries.len());
+            let entries = (before, working.records.len());
             judged.push(Judged { waiting, verdict, rests_on_batch: before > 0, entries });
         }
         working
@@ -366,6 +419,13 @@ impl Namespace {
             is_wanted: &is_wanted,
             spent: &spent,
         };
+        let bytes_max = self.options.entry_bytes_max.min(ENTRY_BYTES_MAX);
+        if let Request::Import(import) = &request {
+            let count = working.import(import, self.written_at(now), bytes_max, &bounds);
+            waiting.request = request;
+            let (revision, tally) = (working.newest.revision(), Tally::default());
+            return count.map(|count| Done { revision, count, is_partial: false, tally });
+        }
         let judged = verdict(&working.newest, &bounds, &mut request);
         working.cost = working.cost.saturating_add(spent.get());
         let judged = judged.and_then(|judged| still(&is_wanted).map(|()| judged));
@@ -373,12 +433,7 @@ impl Namespace {
         let Verdict { kinds, is_partial, tally } = judged?;
         let before = working.changes;
         if !kinds.is_empty() {
-            let bytes_max = self.options.entry_bytes_max.min(ENTRY_BYTES_MAX);
-            let pushed = working.push(kinds, self.written_at(now), bytes_max);
-            pushed.map_err(|(error, entries)| {
-                give_back(&mut waiting.request, entries);
-                error
-            })?;
+            working.push(kinds, self.written_at(now), bytes_max)?;
         }
         let count = working.changes - before;
         Ok(Done { revision: working.newest.revision(), count, is_partial, tally })
@@ -404,9 +459,8 @@ fn verdict(head: &Published, bounds: &Bounds<'_>, request: &mut Request) -> Resu
             tally = of_each_kind;
             (changes, Cause::Request, set.metadata.clone())
         }
-        Request::Import(relationships) => {
-            (judge::import(head, bounds.now, relationships)?, Cause::Request, Context::default())
-        }
+        // It is judged in portions.
+        Request::Import(_) => (Vec::new(), Cause::Request, Context::default()),
         Request::Delete(delete) => {
             let (changes, is_short) = judge::delete(head, bounds, delete)?;
             is_partial = is_short;
@@ -471,31 +525,13 @@ fn sync_spans(judged: &[Judged], entries: usize) -> Vec<Span> {
     traced.map(sync).collect()
 }
 
+fn bytes_of(record: &Record) -> u64 {
+    record.chunks.iter().map(|chunk| chunk.len() as u64).sum()
+}
+
 /// Nothing was appended since another writer was first: all are judged again, in their order.
-fn put_back(taken: &mut VecDeque<Waiting>, judged: &mut Vec<Judged>, working: Working) {
-    let mut entries: Vec<Option<Logged>> = working.entries.into_iter().map(Some).collect();
-    for mut judged in judged.drain(..).rev() {
-        let own = entries.get_mut(judged.entries.0..judged.entries.1).unwrap_or_default();
-        give_back(&mut judged.waiting.request, own.iter_mut().filter_map(Option::take));
-        taken.push_front(judged.waiting);
-    }
-}
-
-/// What an import would create was moved into its entry: it has it again, to be judged once more.
-fn give_back(request: &mut Request, entries: impl IntoIterator<Item = Logged>) {
-    let Request::Import(relationships) = request else { return };
-    for logged in entries {
-        if let EntryKind::Relationships(changes) = logged.entry.kind {
-            relationships.extend(changes.into_iter().map(relationship_of));
-        }
-    }
-}
-
-fn relationship_of(change: Change) -> Relationship {
-    match change {
-        Change::Created(relationship) | Change::Deleted(relationship) => relationship,
-        Change::Replaced { new, .. } => new,
-    }
+fn put_back(taken: &mut VecDeque<Waiting>, judged: &mut Vec<Judged>) {
+    judged.drain(..).rev().for_each(|judged| taken.push_front(judged.waiting));
 }
 
 /// Whoever has left does not hear it.

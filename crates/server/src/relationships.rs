@@ -4,7 +4,7 @@
 //! * A write whose deadline has passed, or whose client has left, is called off until it is handed to the log.
 //! * An import is one entry: a stream that breaks off leaves nothing behind.
 
-use idhini_replica::{Filter, Page, Portion, Position, check_filter};
+use idhini_replica::{Filter, Import, Page, Portion, Position, check_filter};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
 use prost::Message as _;
@@ -57,7 +57,7 @@ pub(crate) async fn import<M: Into<v1::ImportBulkRelationshipsRequest>>(
     let deadline = Deadline::of(request.metadata());
     let mut stream = request.into_inner();
     let max = shared.limits.import_relationships_max;
-    let mut relationships = Vec::new();
+    let mut relationships = Import::default();
     while let Some(message) = stream.message().await.map_err(requests::broken_off)? {
         let message: v1::ImportBulkRelationshipsRequest = message.into();
         if message.relationships.len() > max - relationships.len() {

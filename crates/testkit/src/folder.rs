@@ -5,6 +5,8 @@
 //!
 //! Benches of other crates take this file into their own, so it uses nothing of this crate.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use idhini_graph::Root;
@@ -110,7 +112,10 @@ impl Workload {
                 .collect(),
             lookup_subjects: resources.collect::<Result<_, _>>()?,
         };
-        Ok(Workload { root: loaded(SMALL_SCHEMA, relationships.iter().map(String::as_str))?, questions })
+        Ok(Workload {
+            root: loaded(SMALL_SCHEMA, relationships.iter().map(|line| Ok(line.parse()?)))?,
+            questions,
+        })
     }
 }
 
@@ -138,26 +143,44 @@ impl Questions {
     }
 }
 
-/// The graph of a folder.
+/// The graph of a folder: its schema, then its relationships in entries of 100,000, read as they are applied.
 ///
 /// # Errors
 /// If a file is missing, or has a line that cannot be read.
 pub fn root_of(folder: &Path) -> Result<Root, Failure> {
-    loaded(&text(folder, "schema.zed")?, text(folder, "relationships.txt")?.lines())
+    loaded(&text(folder, "schema.zed")?, relationships(folder)?)
 }
 
-fn loaded<'a>(schema: &str, relationships: impl Iterator<Item = &'a str>) -> Result<Root, Failure> {
+/// The relationships of a folder in the order of their lines, read as they are asked for.
+///
+/// # Errors
+/// If there is no file; each item if its line cannot be read.
+pub fn relationships(folder: &Path) -> Result<impl Iterator<Item = Result<Relationship, Failure>>, Failure> {
+    let path = folder.join("relationships.txt");
+    let file = File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(BufReader::new(file).lines().map(|line| Ok(line?.parse()?)))
+}
+
+fn loaded(
+    schema: &str,
+    relationships: impl Iterator<Item = Result<Relationship, Failure>>,
+) -> Result<Root, Failure> {
     let mut root = Root::empty();
-    let kind = EntryKind::Schema { new: schema.to_owned(), old: String::new() };
-    root.apply(&Entry { revision: root.revision().next(), kind })?;
-    let mut relationships = relationships.peekable();
-    while relationships.peek().is_some() {
-        let portion = relationships.by_ref().take(ENTRY_CHANGES_MAX);
-        let changes = portion.map(|line| line.parse::<Relationship>().map(Change::Created));
-        let kind = EntryKind::Relationships(changes.collect::<Result<_, _>>()?);
-        root.apply(&Entry { revision: root.revision().next(), kind })?;
+    apply(&mut root, EntryKind::Schema { new: schema.to_owned(), old: String::new() })?;
+    let mut changes = relationships.map(|read| read.map(Change::Created)).peekable();
+    while changes.peek().is_some() {
+        let portion = changes.by_ref().take(ENTRY_CHANGES_MAX).collect::<Result<_, _>>()?;
+        apply(&mut root, EntryKind::Relationships(portion))?;
     }
     Ok(root)
+}
+
+/// Applies the next entry.
+///
+/// # Errors
+/// If it does not apply.
+pub fn apply(root: &mut Root, kind: EntryKind) -> Result<(), Failure> {
+    Ok(root.apply(&Entry { revision: root.revision().next(), kind })?)
 }
 
 fn text(folder: &Path, name: &str) -> Result<String, Failure> {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{BUCKET_FILL, Birth, Bucket, CHUNK, Entries, Names, Tail, bucket_of, hash, sealed_id, tag_of};
+use super::index::{Index, Twice};
+use super::{Birth, CHUNK, Names, Tail, bytes_of, hash};
 use crate::tree::Tree;
 use crate::vector::Vector;
 
@@ -121,48 +122,10 @@ impl NamesBuilder {
     /// All ids, found by a new index.
     pub(crate) fn finish(self, births: Vec<Birth>) -> Result<Names, &'static str> {
         let NamesBuilder { seed, sealed, tail, hashes } = self;
-        let count = hashes.len() as u32;
-        let buckets = hashes.len().div_ceil(BUCKET_FILL);
-        // Numbers sorted by bucket, counting: where each bucket's start first, then where it ends.
-        let mut ends = vec![0u32; buckets + 1];
-        let places: Vec<u32> = hashes.iter().map(|hash| bucket_of(*hash, buckets) as u32).collect();
-        places.iter().for_each(|place| ends[*place as usize + 1] += 1);
-        for at in 1..ends.len() {
-            ends[at] += ends[at - 1];
-        }
-        let mut sorted = vec![0u32; hashes.len()];
-        for (place, number) in places.iter().zip(0u32..) {
-            let end = &mut ends[*place as usize];
-            sorted[*end as usize] = number;
-            *end += 1;
-        }
-        let mut index: Vec<Bucket> = Vec::with_capacity(buckets);
-        let (mut start, mut entries) = (0, Entries::default());
-        let id = |number: u32| match sealed.get(number as usize / CHUNK) {
-            Some(chunk) => sealed_id(chunk, number as usize % CHUNK),
-            None => tail.id(number as usize % CHUNK),
-        };
-        for end in ends.iter().take(buckets) {
-            let numbers = &sorted[start..*end as usize];
-            start = *end as usize;
-            entries.0.clear();
-            for number in numbers {
-                let tag = tag_of(hashes[*number as usize]);
-                let mut same = entries.0.iter().filter(|(have, _)| *have == tag);
-                if same.any(|(_, have)| id(*have) == id(*number)) {
-                    return Err(TWICE);
-                }
-                entries.0.push((tag, *number));
-            }
-            index.push(entries.pack());
-        }
-        Ok(Names {
-            seed,
-            count,
-            sealed: sealed.into_iter().collect(),
-            tail: Arc::new(tail),
-            buckets: index.into_iter().collect(),
-            births: Tree::from_sorted(births),
-        })
+        let sealed: Vector<_> = sealed.into_iter().collect();
+        let id = |number| bytes_of(&sealed, &tail, number);
+        let index = Index::of_hashes(&hashes, |one, other| id(one) == id(other)).map_err(|Twice| TWICE)?;
+        let (count, births) = (hashes.len() as u32, Tree::from_sorted(births));
+        Ok(Names { seed, count, sealed, tail: Arc::new(tail), index, births })
     }
 }

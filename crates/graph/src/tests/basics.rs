@@ -118,6 +118,27 @@ fn undone_entries_leave_what_was_before() {
 }
 
 #[test]
+fn portions_come_to_the_entry_that_they_are_of() {
+    let before = rooted();
+    let texts: Vec<String> =
+        (0..60).map(|n| format!("document:d{}#viewer@user:u{}", n * 7 % 13, n % 23)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let entry = changes(&before, created(&texts));
+    let (mut whole, mut portions) = (before.clone(), before.clone());
+    whole.apply(&entry).unwrap();
+    for portion in texts.chunks(7) {
+        portions.apply_portion(&created(portion)).unwrap();
+    }
+    portions.complete_entry();
+    assert_eq!(portions.content(), whole.content());
+    portions.undo(&entry).unwrap();
+    assert_eq!(portions.content(), before.content());
+    // What a portion before has created is there.
+    portions.apply_portion(&created(&texts[..7])).unwrap();
+    portions.apply_portion(&created(&texts[..1])).unwrap_err();
+}
+
+#[test]
 fn a_schema_that_is_parsed_already_is_put_in_force_alike() {
     let root = rooted();
     let next = schema_entry(&root, SCHEMAS[1]);

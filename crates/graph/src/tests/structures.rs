@@ -6,7 +6,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use crate::leaf::{Effect, Op, WORDS_MAX};
-use crate::names::{BUCKET_FILL, Names};
+use crate::names::{Names, PAGE_FILL};
 use crate::tree::{Edit, Tree};
 use crate::trie::Trie;
 use crate::vector::Vector;
@@ -260,7 +260,7 @@ proptest! {
                 prop_assert_eq!(names.id(number as u32), id);
                 prop_assert_eq!(names.number(id), Some(number as u32));
             }
-            prop_assert_eq!(names.buckets_len(), list.len().div_ceil(BUCKET_FILL));
+            prop_assert_eq!(names.pages_len(), list.len().div_ceil(PAGE_FILL));
             prop_assert_eq!(names.id(list.len() as u32), "");
             for (other, other_list) in &kept {
                 let shared = list.iter().zip(other_list).take_while(|(one, other)| one == other).count();

@@ -82,7 +82,7 @@ fn an_import_that_was_refused_is_refused_again_if_another_writer_was_first() {
     let other = Driven::open(Arc::clone(&world.log), clock, Options { writer_id: 2, ..options });
     other.write(write(Operation::Create, &["document:other#viewer@user:tom"]), ALWAYS).unwrap();
     let namespace = &world.namespace;
-    let many = (0..500).map(|n| relationship(&format!("document:m{n}#viewer@user:tom"))).collect();
+    let many: Vec<_> = (0..500).map(|n| relationship(&format!("document:m{n}#viewer@user:tom"))).collect();
     let (imported, written) = namespace.runtime.block_on(async {
         let importing = Arc::clone(&namespace.inner);
         let importing = tokio::spawn(async move { importing.import(many, ALWAYS).await });

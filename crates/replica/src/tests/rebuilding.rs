@@ -19,7 +19,7 @@ fn at(left: &Left, namespace: &Namespace, revision: u64) -> Result<Arc<Published
 }
 
 fn import(left: &Left, namespace: &Arc<Namespace>, count: usize) {
-    let all = (0..count).map(|n| relationship(&format!("document:i{n}#viewer@user:u"))).collect();
+    let all: Vec<_> = (0..count).map(|n| relationship(&format!("document:i{n}#viewer@user:u"))).collect();
     left.runtime.block_on(namespace.import(all, ALWAYS)).unwrap();
 }
 

@@ -300,8 +300,8 @@ fn of_subjects(
 fn wrongly_named(
     snapshot: Snapshot<'_>,
     resource: &ResourceRef,
-    named: &HashSet<String>,
-    excluded: Option<&HashSet<String>>,
+    named: &HashSet<&str>,
+    excluded: Option<&HashSet<&str>>,
 ) -> Result<u64, Failure> {
     let context = Context::default();
     let (users, _) = snapshot.root.types().find(|(_, name)| *name == "user").ok_or("there are no users")?;
