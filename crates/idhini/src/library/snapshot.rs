@@ -227,10 +227,10 @@ impl Snapshot {
 /// Resources as they are found; ends with the first error.
 pub struct Resources<'s>(Option<LookupResources<'s>>);
 
-impl Iterator for Resources<'_> {
-    type Item = Result<FoundResource, Error>;
+impl<'s> Iterator for Resources<'s> {
+    type Item = Result<FoundResource<'s>, Error>;
 
-    fn next(&mut self) -> Option<Result<FoundResource, Error>> {
+    fn next(&mut self) -> Option<Result<FoundResource<'s>, Error>> {
         let lookup = self.0.as_mut()?;
         let found = found(|| lookup.advance(u64::MAX));
         if !matches!(found, Some(Ok(_))) {
@@ -243,10 +243,10 @@ impl Iterator for Resources<'_> {
 /// Subjects as they are found; ends with the first error.
 pub struct Subjects<'s>(Option<LookupSubjects<'s>>);
 
-impl Iterator for Subjects<'_> {
-    type Item = Result<FoundSubject, Error>;
+impl<'s> Iterator for Subjects<'s> {
+    type Item = Result<FoundSubject<'s>, Error>;
 
-    fn next(&mut self) -> Option<Result<FoundSubject, Error>> {
+    fn next(&mut self) -> Option<Result<FoundSubject<'s>, Error>> {
         let lookup = self.0.as_mut()?;
         let found = found(|| lookup.advance(u64::MAX));
         if !matches!(found, Some(Ok(_))) {

@@ -29,7 +29,7 @@ async fn a_directory_goes_from_a_program_to_a_server_and_back() {
     let ann = "user:ann".parse().unwrap();
     let seen = |snapshot: &idhini::Snapshot| {
         let found = snapshot.lookup_resources("document", "viewer", &ann).unwrap();
-        found.map(|found| found.unwrap().object_id).collect::<Vec<_>>()
+        found.map(|found| found.unwrap().object_id.to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(seen(&idhini.snapshot()), ["a", "b"]);
     assert_eq!(seen(&idhini.at(of_program).unwrap()), ["a"]);
