@@ -105,7 +105,7 @@ pub(crate) async fn subjects(
                 // The limit counts concrete subjects.
                 let is_counted = found.object_id != WILDCARD;
                 if asked.admits(&found) {
-                    chunk.push_subject(found);
+                    chunk.push_subject(&found);
                 }
                 is_counted
             });
@@ -355,7 +355,7 @@ pub(crate) fn resolved(object_id: &str, answer: &Answer) -> v1::ResolvedSubject 
 }
 
 /// On the wire an exclusion is definite, or conditional where the subject has the permission under a condition.
-pub(crate) fn excluded(subject: ExcludedSubject<'_>) -> v1::ResolvedSubject {
+pub(crate) fn excluded(subject: &ExcludedSubject<'_>) -> v1::ResolvedSubject {
     let is_definite = subject.answer.permissionship == Permissionship::No;
     v1::ResolvedSubject {
         subject_object_id: subject.object_id.to_owned(),

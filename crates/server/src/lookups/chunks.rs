@@ -86,7 +86,7 @@ impl Chunk {
     }
 
     /// Fills the older fields too, which old clients read.
-    pub(super) fn push_subject(&mut self, found: FoundSubject<'_>) {
+    pub(super) fn push_subject(&mut self, found: &FoundSubject<'_>) {
         let id = found.object_id.as_bytes();
         if !is_plain(&found.answer) || !found.excluded.is_empty() {
             let subject = resolved(found.object_id, &found.answer);
@@ -97,7 +97,7 @@ impl Chunk {
                 permissionship: subject.permissionship,
                 partial_caveat_info: subject.partial_caveat_info.clone(),
                 subject: Some(subject),
-                excluded_subjects: found.excluded.into_iter().map(excluded).collect(),
+                excluded_subjects: found.excluded.iter().map(excluded).collect(),
                 after_result_cursor: Some(self.cursor(found.position.0)),
             };
             return self.push(&message);

@@ -142,7 +142,7 @@ pub(crate) async fn subjects(
         }
         found.push(v1::FoundSubject {
             subject: Some(lookups::resolved(one.object_id, &one.answer)),
-            excluded_subjects: one.excluded.into_iter().map(lookups::excluded).collect(),
+            excluded_subjects: one.excluded.iter().map(lookups::excluded).collect(),
         });
         if found.is_full() {
             found.next_cursor = cursors.after(&one.position.0.to_be_bytes());

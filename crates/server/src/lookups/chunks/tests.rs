@@ -104,7 +104,7 @@ proptest! {
                 answer: answer.clone(),
             });
             let (position, answer, excluded) = (*position, answer.clone(), excluded.collect());
-            chunk.push_subject(FoundSubject { position, object_id: id, answer, excluded });
+            chunk.push_subject(&FoundSubject { position, object_id: id, answer, excluded });
         }
         let wanted = found.iter().map(|(position, id, answer, except)| {
             let resolved = |id: &str, permissionship: i32, answer: &Answer| v1::ResolvedSubject {
