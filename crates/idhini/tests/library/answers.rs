@@ -75,7 +75,7 @@ fn lookups_find_what_checks_allow() {
         let snapshot = idhini.snapshot();
         let ann = subject("user:ann");
         let found = snapshot.lookup_resources("document", "view", &ann).unwrap();
-        let mut found: Vec<String> = found.map(|found| found.unwrap().object_id).collect();
+        let mut found: Vec<&str> = found.map(|found| found.unwrap().object_id).collect();
         found.sort();
         assert_eq!(found, ["plan", "poster", "readme"]);
         let readme = resource("document:readme");
@@ -83,7 +83,7 @@ fn lookups_find_what_checks_allow() {
         let mut found: Vec<_> =
             found.map(|found| found.unwrap()).map(|f| (f.object_id, f.answer.permissionship)).collect();
         found.sort();
-        let (ann, cleo) = (("ann".to_owned(), Permissionship::Has), "cleo".to_owned());
+        let (ann, cleo) = (("ann", Permissionship::Has), "cleo");
         assert_eq!(found, [ann, (cleo, Permissionship::Conditional)]);
         let poster = resource("document:poster");
         let all: Vec<_> = snapshot.lookup_subjects(&poster, "view", "user", None).unwrap().collect();

@@ -111,7 +111,8 @@ fn kernel(tree: &Tree, place: usize, account: &Account, held: Capabilities, want
 
 fn loaded(facts: &[Fact]) -> Arc<Namespace> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let relationships = facts.iter().map(|fact| fact.to_string().parse::<Relationship>().unwrap()).collect();
+    let relationships: Vec<Relationship> =
+        facts.iter().map(|fact| fact.to_string().parse().unwrap()).collect();
     runtime.block_on(async {
         let log = MemoryStore::new().log(LogId(1));
         let clock = Arc::new(|| Timestamp::from_seconds(0));
