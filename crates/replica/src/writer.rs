@@ -218,7 +218,10 @@ impl Namespace {
         let span = tracing::debug_span!("append");
         let (reply, answer) = oneshot::channel();
         let is_long = matches!(&request, Request::Import(all) if all.len() > LIGHT_UPDATES_MAX);
-        let bytes = in_place(is_long, || size::of_request(&request));
+        let (request, bytes) = match is_long {
+            true => self.aside(async { sized(request) }).await,
+            false => sized(request),
+        };
         let is_idle = {
             let mut queue = locked(&self.queue);
             if queue.waiting.len() >= WAITING_MAX {
@@ -235,7 +238,7 @@ impl Namespace {
             !std::mem::replace(&mut queue.is_driven, true)
         };
         if is_idle {
-            tokio::spawn(Arc::clone(self).drive());
+            self.spawn(Arc::clone(self).drive());
         }
         // The writer answers all it takes, unless it is torn down.
         answer.instrument(span).await.unwrap_or(Err(ReplicaError::WriterGone))
@@ -390,6 +393,12 @@ impl Namespace {
         *last = now.max(*last);
         *last
     }
+}
+
+/// A request and about what it takes.
+fn sized(request: Request) -> (Request, u64) {
+    let bytes = in_place(matches!(&request, Request::Import(_)), || size::of_request(&request));
+    (request, bytes)
 }
 
 /// What a request changes in one revision.

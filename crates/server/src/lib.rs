@@ -20,6 +20,7 @@ mod meta;
 mod options;
 mod own;
 mod pin;
+mod pipeline;
 mod reflection;
 mod refusal;
 mod relationships;
@@ -32,6 +33,7 @@ mod telemetry;
 mod tenants;
 mod trace;
 mod watch;
+mod workers;
 
 pub use auth::Keys;
 pub use listen::{ListenError, Listener};
