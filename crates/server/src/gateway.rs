@@ -22,11 +22,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
-use idhini_wire::{Described, google};
+use idhini_wire::{Described, PREFIX_BYTES, google};
 use prost::Message as _;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use crate::auth::Accepted;
 use crate::options::MESSAGE_BYTES_MAX;
 use crate::pipeline::Pipeline;
 
@@ -34,8 +35,6 @@ mod routes;
 
 use routes::Route;
 
-/// Before each message of a gRPC stream: whether it is compressed, and its length.
-const PREFIX_BYTES: usize = 5;
 /// Where the calls are.
 const PREFIX: &str = "/v1/";
 /// Where there is no call.
@@ -49,17 +48,21 @@ pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
 }
 
 /// Answers what is not: the call that it stands for goes the way of all.
-pub(crate) async fn answer(pipeline: &Pipeline, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn answer(
+    pipeline: &Pipeline,
+    accepted: &Accepted,
+    request: Request<Body>,
+) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
     match translated(&mut parts, body) {
         Ok((route, body)) => {
-            let response = pipeline.call(Request::from_parts(parts, body)).await;
+            let response = pipeline.call(accepted, Request::from_parts(parts, body)).await;
             answered(route, response.map(Body::new)).await
         }
         Err(refusal) => {
             // It is counted and has its request id as any call that there is not.
             as_grpc(&mut parts, Uri::from_static(NOWHERE));
-            let response = pipeline.call(Request::from_parts(parts, Body::empty())).await;
+            let response = pipeline.call(accepted, Request::from_parts(parts, Body::empty())).await;
             behind(refused(&refusal), response.headers())
         }
     }

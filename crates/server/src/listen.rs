@@ -34,6 +34,7 @@ use crate::options::{MESSAGE_BYTES_MAX, Options};
 use crate::own;
 use crate::pipeline::Pipeline;
 use crate::service::{Permissions, Schemas, Watches};
+use crate::single::Checks;
 use crate::telemetry::{Recorder, Telemetry};
 use crate::tenants::{Offer, Tenants};
 use crate::watch::Stopping;
@@ -136,7 +137,9 @@ impl Listener {
         let pipelines = (0..workers).map(|index| {
             let recorder = Recorder::new(&options.telemetry);
             let meta = Meta::new(options.seal.key_id, Place { index, of: workers }, recorder);
-            Ok(Arc::new(Pipeline::new(meta, services.routes(&health)?)))
+            let tenants = services.tenants.of_worker();
+            let checks = services.checks(&tenants);
+            Ok(Arc::new(Pipeline::new(meta, checks, services.routes(&tenants, &health)?)))
         });
         let pipelines = pipelines.collect::<Result<Vec<_>, ListenError>>()?;
         let workers = Workers::start(pipelines).map_err(ListenError::Threads)?;
@@ -197,10 +200,18 @@ struct Services {
 }
 
 impl Services {
+    /// The short way of checks, where there is one namespace and keys to it.
+    fn checks(&self, tenants: &Tenants) -> Option<Checks> {
+        match (tenants, &self.keys) {
+            (Tenants::One(shared), Some(keys)) => Some(Checks::new(shared.clone(), keys.clone())),
+            _ => None,
+        }
+    }
+
     /// All services, for one worker.
-    fn routes(&self, health: &HealthServer<impl Health>) -> Result<Routes, ListenError> {
+    fn routes(&self, tenants: &Tenants, health: &HealthServer<impl Health>) -> Result<Routes, ListenError> {
         let guard = InterceptorLayer::new(guard(self.keys.clone()));
-        let (tenants, stopping) = (|| self.tenants.clone(), || self.stopping.clone());
+        let (tenants, stopping) = (|| tenants.clone(), || self.stopping.clone());
         let permissions = PermissionsServiceServer::new(Permissions(tenants()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let schemas =

@@ -28,6 +28,8 @@ const CACHED: HeaderName = HeaderName::from_static("io.spicedb.respmeta.cachedop
 const VERSION_ASKED: HeaderName = HeaderName::from_static("io.spicedb.requestversion");
 const VERSION: HeaderName = HeaderName::from_static("io.spicedb.debug.version");
 const THIS_VERSION: HeaderValue = HeaderValue::from_static(concat!("v", env!("CARGO_PKG_VERSION")));
+/// Of a call that was answered.
+const GOOD: HeaderValue = HeaderValue::from_static("0");
 const NOTHING: HeaderValue = HeaderValue::from_static("0");
 /// Longest request id of a client that is repeated to it, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -52,7 +54,13 @@ pub(crate) struct Place {
 pub(crate) struct Begun {
     call: Arc<Call>,
     finished: Finished,
-    trailers: HeaderMap,
+    behind: Behind,
+}
+
+/// What is to stand behind an answer.
+struct Behind {
+    id: Option<HeaderValue>,
+    is_version_asked: bool,
 }
 
 impl Meta {
@@ -67,15 +75,8 @@ impl Meta {
         let given = headers.get(REQUEST_ID).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
         let id = given.or_else(|| self.ids.next());
         let call = Call::begin(&self.recorder, request.uri().path(), id.as_ref(), headers);
-        let mut trailers = HeaderMap::with_capacity(TRAILERS);
-        if let Some(id) = id {
-            trailers.insert(REQUEST_ID, id.clone());
-            trailers.insert(RESPONSE_REQUEST_ID, id);
-        }
-        if headers.contains_key(VERSION_ASKED) {
-            trailers.insert(VERSION, THIS_VERSION);
-        }
-        Begun { finished: Finished::of(&call), call, trailers }
+        let behind = Behind { id, is_version_asked: headers.contains_key(VERSION_ASKED) };
+        Begun { finished: Finished::of(&call), call, behind }
     }
 }
 
@@ -86,19 +87,37 @@ impl Begun {
     }
 
     /// Adds what travels beside its answer. A refusal ends the call here, an answer when its last message has left.
-    pub(crate) fn answered(self, mut response: Response<Body>) -> Response<Reply> {
-        let Begun { call, mut finished, trailers } = self;
+    pub(crate) fn answered(self, mut response: Response<Content>) -> Response<Reply> {
+        let Begun { call, mut finished, behind } = self;
         // A refusal has no body: its status stands among the headers, and so does what belongs to it.
         if let Some(status) = response.headers().get(STATUS) {
             finished.with(Code::from_bytes(status.as_bytes()));
-            response.headers_mut().extend(with_counts(trailers, call.edges()));
-            return response.map(Reply::Other);
+            behind.add_to(response.headers_mut(), call.edges());
+            return response.map(|content| match content {
+                Content::Messages(body) => Reply::Other(body),
+                Content::One(_) => Reply::Other(Body::empty()),
+            });
         }
         // At once as well, for clients that wait long for what is behind.
-        if let Some(id) = trailers.get(REQUEST_ID) {
+        if let Some(id) = &behind.id {
             response.headers_mut().insert(REQUEST_ID, id.clone());
         }
-        response.map(|body| Reply::Answered(Answered { body, call, finished, trailers: Some(trailers) }))
+        response.map(|content| Reply::Answered(Answered { content, call, finished, behind: Some(behind) }))
+    }
+}
+
+impl Behind {
+    /// Clients that look for the counts look for them behind every call.
+    fn add_to(self, trailers: &mut HeaderMap, edges: u64) {
+        if let Some(id) = self.id {
+            trailers.insert(REQUEST_ID, id.clone());
+            trailers.insert(RESPONSE_REQUEST_ID, id);
+        }
+        if self.is_version_asked {
+            trailers.insert(VERSION, THIS_VERSION);
+        }
+        trailers.insert(DISPATCHED, HeaderValue::from(edges));
+        trailers.insert(CACHED, NOTHING);
     }
 }
 
@@ -144,13 +163,6 @@ fn hexadecimal(into: &mut BytesMut, number: u64, digits_min: u32) {
     }
 }
 
-/// Clients that look for the counts look for them behind every call.
-fn with_counts(mut trailers: HeaderMap, edges: u64) -> HeaderMap {
-    trailers.insert(DISPATCHED, HeaderValue::from(edges));
-    trailers.insert(CACHED, NOTHING);
-    trailers
-}
-
 /// What is sent to a client behind the headers.
 pub(crate) enum Reply {
     /// Of a call that was answered.
@@ -159,13 +171,21 @@ pub(crate) enum Reply {
     Other(Body),
 }
 
+/// What a service answers.
+pub(crate) enum Content {
+    /// One message and a good end; none is left once it has been sent.
+    One(Option<Bytes>),
+    /// As gRPC streams them.
+    Messages(Body),
+}
+
 /// An answer's messages, and what is behind them.
 pub(crate) struct Answered {
-    body: Body,
+    content: Content,
     call: Arc<Call>,
     finished: Finished,
     /// To be added behind the last message.
-    trailers: Option<HeaderMap>,
+    behind: Option<Behind>,
 }
 
 impl http_body::Body for Reply {
@@ -184,14 +204,18 @@ impl http_body::Body for Reply {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Reply::Answered(answered) => answered.body.is_end_stream(),
+            Reply::Answered(Answered { content: Content::Messages(body), .. }) => body.is_end_stream(),
+            Reply::Answered(Answered { content: Content::One(message), behind, .. }) => {
+                message.is_none() && behind.is_none()
+            }
             Reply::Other(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
         match self {
-            Reply::Answered(answered) => answered.body.size_hint(),
+            Reply::Answered(Answered { content: Content::Messages(body), .. }) => body.size_hint(),
+            Reply::Answered(_) => http_body::SizeHint::default(),
             Reply::Other(body) => body.size_hint(),
         }
     }
@@ -199,15 +223,31 @@ impl http_body::Body for Reply {
 
 impl Answered {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Answered { body, call, finished, trailers } = self;
+        let Answered { content, call, finished, behind } = self;
+        let body = match content {
+            Content::Messages(body) => body,
+            Content::One(message) => {
+                if let Some(message) = message.take() {
+                    return Poll::Ready(Some(Ok(Frame::data(message))));
+                }
+                let Some(behind) = behind.take() else { return Poll::Ready(None) };
+                finished.with(Code::Ok);
+                let mut trailers = HeaderMap::with_capacity(TRAILERS);
+                trailers.insert(STATUS, GOOD);
+                behind.add_to(&mut trailers, call.edges());
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+        };
         let mut polled = call.run_now(|| http_body::Body::poll_frame(Pin::new(body), context));
         if let Poll::Ready(Some(Ok(frame))) = &mut polled
-            && let Some(behind) = frame.trailers_mut()
+            && let Some(trailers) = frame.trailers_mut()
         {
-            if let Some(status) = behind.get(STATUS) {
+            if let Some(status) = trailers.get(STATUS) {
                 finished.with(Code::from_bytes(status.as_bytes()));
             }
-            behind.extend(with_counts(trailers.take().unwrap_or_default(), call.edges()));
+            if let Some(behind) = behind.take() {
+                behind.add_to(trailers, call.edges());
+            }
         }
         polled
     }

@@ -21,52 +21,105 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::Service as _;
 
+use crate::auth::Accepted;
 use crate::deadline::Deadline;
 use crate::gateway;
-use crate::meta::{Meta, Reply};
+use crate::meta::{Content, Meta, Reply};
+use crate::sent;
+use crate::single::Checks;
+use crate::telemetry::Call;
 
 /// The way of a worker's calls.
 pub(crate) struct Pipeline {
     meta: Meta,
+    /// Checks that need not go the long way, if there is but one namespace.
+    checks: Option<Checks>,
     routes: Routes,
 }
 
-impl Pipeline {
-    pub(crate) fn new(meta: Meta, routes: Routes) -> Pipeline {
-        Pipeline { meta, routes: routes.prepare() }
+/// A client's connection.
+pub(crate) struct Connection {
+    pipeline: Arc<Pipeline>,
+    accepted: Accepted,
+}
+
+impl Connection {
+    pub(crate) fn new(pipeline: Arc<Pipeline>) -> Connection {
+        Connection { pipeline, accepted: Accepted::default() }
     }
 
-    /// Lets go of what is no longer needed.
-    pub(crate) fn tidy(&self) {}
-
-    /// Answers whatever comes from a connection.
+    /// Answers whatever comes.
     pub(crate) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Reply>, Infallible> {
+        let Connection { pipeline, accepted } = &*self;
+        let request = sent::of(request);
         if gateway::is_grpc(&request) {
-            return Ok(self.call(request).await);
+            return Ok(pipeline.call(accepted, request).await);
         }
-        let response = Box::pin(gateway::answer(&self, request.map(Body::new))).await;
+        let response = Box::pin(gateway::answer(pipeline, accepted, request.map(Body::new))).await;
         Ok(response.map(Reply::Other))
+    }
+}
+
+impl Pipeline {
+    pub(crate) fn new(meta: Meta, checks: Option<Checks>, routes: Routes) -> Pipeline {
+        Pipeline { meta, checks, routes: routes.prepare() }
+    }
+
+    /// Lets go of what is no longer needed.
+    pub(crate) fn tidy(&self) {
+        if let Some(checks) = &self.checks {
+            checks.tidy();
+        }
     }
 
     /// Answers a gRPC call.
-    pub(crate) async fn call<B>(&self, request: Request<B>) -> Response<Reply>
+    pub(crate) async fn call<B>(&self, accepted: &Accepted, request: Request<B>) -> Response<Reply>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<tonic::codegen::StdError> + Send + Unpin,
+    {
+        let begun = self.meta.begin(&request);
+        let deadline = Deadline::of_headers(request.headers());
+        let call = begun.call();
+        let response = call.run(self.served(accepted, request, call, deadline)).await;
+        begun.answered(response)
+    }
+
+    /// Hands a call to whoever answers it.
+    async fn served<B>(
+        &self,
+        accepted: &Accepted,
+        request: Request<B>,
+        call: &Call,
+        deadline: Deadline,
+    ) -> Response<Content>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<tonic::codegen::StdError> + Send + Unpin,
+    {
+        let Some(checks) = self.checks.as_ref().filter(|checks| checks.takes(&request, accepted)) else {
+            return self.by_service(request, deadline).await;
+        };
+        match checks.answer(request, call, deadline).await {
+            Ok(response) => response,
+            Err(request) => self.by_service(request, deadline).await,
+        }
+    }
+
+    async fn by_service<B>(&self, request: Request<B>, deadline: Deadline) -> Response<Content>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<tonic::codegen::StdError>,
     {
-        let begun = self.meta.begin(&request);
-        let deadline = Deadline::of_headers(request.headers());
-        let answering = begun.call().run(async {
-            let Ok(response) = self.routes.clone().call(request).await;
-            response
-        });
+        // The state of a service's call is large, and would be part of every check's.
+        let answering = Box::pin(self.routes.clone().call(request));
         let response = match deadline.within(answering).await {
-            Ok(response) => response,
+            Ok(Ok(response)) => response,
             Err(refusal) => Status::from(refusal).into_http(),
         };
-        begun.answered(response)
+        response.map(Content::Messages)
     }
 }

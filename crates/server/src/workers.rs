@@ -12,21 +12,22 @@
 //! Cost: handing over a connection wakes a thread; calls cost nothing.
 
 use std::io;
+use std::net::TcpStream as Socket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use std::net::TcpStream as Socket;
 use tokio::net::TcpStream;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
-use crate::pipeline::Pipeline;
+use crate::conversation::{Conversation, NewCalls};
+use crate::pipeline::{Connection, Pipeline};
 
 /// Calls under way on one connection.
 const STREAMS_MAX: u32 = 1_000;
@@ -124,15 +125,13 @@ async fn work(
     mut handed: mpsc::UnboundedReceiver<(Socket, Open)>,
     mut stage: watch::Receiver<Stage>,
 ) {
-    let protocol = protocol();
     let (here, mut all_gone) = mpsc::channel::<()>(1);
     let begin = |(socket, open): (Socket, Open)| {
-        let (pipeline, protocol, draining, here) =
-            (Arc::clone(&pipeline), protocol.clone(), stage.clone(), here.clone());
+        let (pipeline, draining, here) = (Arc::clone(&pipeline), stage.clone(), here.clone());
         tokio::spawn(async move {
             // Of a socket that cannot be watched there is nothing to be heard.
             if let Ok(socket) = TcpStream::from_std(socket) {
-                converse(socket, pipeline, protocol, draining).await;
+                converse(socket, pipeline, draining).await;
             }
             drop((open, here));
         });
@@ -171,8 +170,8 @@ fn rounds() -> Interval {
     rounds
 }
 
-fn protocol() -> Builder<TokioExecutor> {
-    let mut protocol = Builder::new(TokioExecutor::new());
+fn protocol(calls: NewCalls) -> Builder<NewCalls> {
+    let mut protocol = Builder::new(calls);
     protocol
         .http2()
         .timer(TokioTimer::new())
@@ -185,23 +184,24 @@ fn protocol() -> Builder<TokioExecutor> {
 }
 
 /// Answers what comes over one connection until it is closed; once draining, no new calls.
-async fn converse(
-    socket: TcpStream,
-    pipeline: Arc<Pipeline>,
-    protocol: Builder<TokioExecutor>,
-    mut stage: watch::Receiver<Stage>,
-) {
-    let service = service_fn(move |request| Arc::clone(&pipeline).answer(request));
-    let mut connection = std::pin::pin!(protocol.serve_connection(TokioIo::new(socket), service));
+async fn converse(socket: TcpStream, pipeline: Arc<Pipeline>, mut stage: watch::Receiver<Stage>) {
+    let connection = Arc::new(Connection::new(pipeline));
+    let service = service_fn(move |request| Arc::clone(&connection).answer(request));
+    let calls = NewCalls::default();
+    let protocol = protocol(calls.clone());
+    let mut conversation = Conversation::new(protocol.serve_connection(TokioIo::new(socket), service), calls);
     let ended = tokio::select! {
         biased;
-        ended = &mut connection => ended,
+        ended = &mut conversation => ended,
         () = reached(&mut stage, Stage::Draining) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            conversation.connection().graceful_shutdown();
+            conversation.await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke off");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,6 +117,12 @@ impl Call {
         self.edges.fetch_add(edges, Ordering::Relaxed);
     }
 
+    /// It was a check that visited so many edges.
+    pub(crate) fn checked(&self, edges: u64) {
+        self.charge(edges);
+        self.recorder.checked(edges);
+    }
+
     /// Edges visited so far.
     pub(crate) fn edges(&self) -> u64 {
         self.edges.load(Ordering::Relaxed)

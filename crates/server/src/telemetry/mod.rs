@@ -98,10 +98,7 @@ pub(crate) fn charge(edges: u64) {
 
 /// The call that runs here was a check that visited so many edges.
 pub(crate) fn checked(edges: u64) {
-    call::with(|call| {
-        call.charge(edges);
-        call.recorder().checked(edges);
-    });
+    call::with(|call| call.checked(edges));
 }
 
 /// The call that runs here brought a token that is treated as full consistency.
