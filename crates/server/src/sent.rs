@@ -1,7 +1,7 @@
 //! What does a client send, and has it come to its end?
 //!
-//! The transport says of a stream that its client took back that it ended, as it says of one that is whole. Whoever
-//! imports what was sent must know which: half a transaction is none.
+//! The transport tells a stream that its client took back by an error, which the codec in turn takes for an end as good as
+//! any. Whoever imports what was sent must know which it was: half a transaction is none.
 //!
 //! # Invariants
 //! * A body that ends well was ended by its client.
@@ -14,8 +14,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Version};
 use http_body::{Body, Frame, SizeHint};
-use tonic::Status;
 use tonic::codegen::StdError;
+use tonic::{Code, Status};
 
 /// A request's body.
 pub(crate) struct Sent<B> {
@@ -49,7 +49,7 @@ where
         }
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(frame)) => Poll::Ready(Some(frame.map_err(Into::into))),
+            Poll::Ready(Some(frame)) => Poll::Ready(Some(frame.map_err(not_ended))),
             Poll::Ready(None) => {
                 self.is_over = true;
                 let is_whole = !self.knows_its_end || self.body.is_end_stream();
@@ -67,17 +67,21 @@ where
     }
 }
 
-/// What is said of a client's stream that it did not end.
-pub(crate) fn broken_off() -> Status {
-    Status::cancelled("the stream of the client broke off")
+/// The same error, but not as a cancellation, behind which nobody would look for more.
+fn not_ended(error: impl Into<StdError>) -> StdError {
+    let status = Status::from_error(error.into());
+    if status.code() == Code::Cancelled { broken_off().into() } else { status.into() }
+}
+
+/// What is known of a client's stream that it did not end.
+fn broken_off() -> Status {
+    Status::aborted("the stream of the client broke off")
 }
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::{BodyExt as _, StreamBody};
-    use tonic::Code;
-
     use super::*;
+    use http_body_util::{BodyExt as _, StreamBody};
 
     /// A body that never says that it was ended, as that of a stream that was taken back.
     fn taken_back(version: Version) -> Request<Sent<impl Body<Data = Bytes, Error = StdError> + Unpin>> {
@@ -90,9 +94,10 @@ mod tests {
     #[tokio::test]
     async fn what_was_taken_back_ends_in_an_error_and_what_was_ended_does_not() {
         let error = taken_back(Version::HTTP_2).into_body().collect().await.unwrap_err();
-        assert_eq!(error.downcast_ref::<Status>().unwrap().code(), Code::Cancelled);
+        assert_eq!(error.downcast_ref::<Status>().unwrap().code(), Code::Aborted);
         let whole = taken_back(Version::HTTP_11).into_body().collect().await.unwrap();
         assert_eq!(whole.to_bytes(), "half");
+        assert_eq!(Status::from_error(not_ended(Status::cancelled("taken back"))).code(), Code::Aborted);
         let empty = of(Request::new(http_body_util::Empty::<Bytes>::new()));
         assert!(empty.into_body().collect().await.unwrap().to_bytes().is_empty());
     }

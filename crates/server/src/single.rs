@@ -151,7 +151,7 @@ impl Checks {
             None => Context::default(),
             Some(bytes) => requests::context(Some(Struct::decode(bytes).ok()?)).ok()?,
         };
-        let head = self.head(plain.requirement)?;
+        let head = telemetry::snapshot_span().in_scope(|| self.head(plain.requirement))?;
         let mut asked = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_else(empty);
         fill(&mut asked.resource.object_type, resource_type);
         fill(&mut asked.resource.object_id, resource_id);
