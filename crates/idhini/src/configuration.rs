@@ -23,6 +23,7 @@ mod values;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use idhini_changelog::embedded::Options as LogOptions;
@@ -46,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) grpc_addr: SocketAddr,
     pub(crate) preshared_keys: PresharedKeys,
     pub(crate) drain_seconds: u64,
+    /// As many as the machine has processors, if nothing is said.
+    pub(crate) worker_threads: Option<NonZeroUsize>,
     pub(crate) data_dir: PathBuf,
     pub(crate) ephemeral: bool,
     pub(crate) schema: Option<PathBuf>,
@@ -64,6 +67,7 @@ impl Default for Settings {
             grpc_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             preshared_keys: PresharedKeys::default(),
             drain_seconds: DRAIN_SECONDS,
+            worker_threads: None,
             data_dir: PathBuf::from("./idhini.data"),
             ephemeral: false,
             schema: None,
@@ -74,6 +78,14 @@ impl Default for Settings {
             stores_max: STORES_MAX,
             observing: Observing::default(),
         }
+    }
+}
+
+impl Settings {
+    /// Threads that answer calls.
+    pub(crate) fn workers(&self) -> NonZeroUsize {
+        let of_machine = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        self.worker_threads.unwrap_or_else(of_machine)
     }
 }
 

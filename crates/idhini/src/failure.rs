@@ -329,6 +329,9 @@ impl Failure {
                  connection, for up to a minute after its end"
                     .to_owned()
             }
+            Failure::Listen(ListenError::Threads(_)) => {
+                "start with fewer --worker-threads, or let the process have more threads and files".to_owned()
+            }
             Failure::Listen(_) => "leave --grpc-addr out, or choose a loopback address".to_owned(),
             Failure::Telemetry { .. } => "correct --otlp-endpoint, or leave it out".to_owned(),
             Failure::Metrics(ListenError::NeedsTls { .. }) => {

@@ -57,7 +57,8 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
     let address = listener.address().to_string();
     let (keys, token_of_run) = keys(settings, &stored, &address, style)?;
     let (limits, drain_max) = (settings.limits, Duration::from_secs(settings.drain_seconds));
-    let options = Options { keys, limits, seal: seal(&stored.identity), telemetry, drain_max };
+    let (seal, worker_threads) = (seal(&stored.identity), settings.workers());
+    let options = Options { keys, limits, seal, telemetry, drain_max, worker_threads };
     let stop = stopped()?;
     let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
     output::said(&format!("listening on {address} ({})", stored.place));
@@ -81,7 +82,8 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
     Ok(served?)
 }
 
-/// Runs a server on threads of its own, logged and traced as is set.
+/// Runs a server on threads of its own, logged and traced as is set. What is not a call runs on these; those that answer
+/// calls are the server's own.
 fn observed<F: Future<Output = Result<(), Failure>>>(
     settings: &Settings,
     style: Style,

@@ -90,7 +90,7 @@ impl Namespace {
     ///
     /// # Errors
     /// [`ReplicaError::BeforeHistory`], and as [`Namespace::at`].
-    pub async fn at_moment(&self, asked: Timestamp) -> Result<Arc<Published>, ReplicaError> {
+    pub async fn at_moment(self: &Arc<Self>, asked: Timestamp) -> Result<Arc<Published>, ReplicaError> {
         self.at(self.newest_at(asked).await?).await
     }
 

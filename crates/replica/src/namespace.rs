@@ -6,12 +6,16 @@
 //! * What is read is durable: a revision is published after its entry was appended, never before.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::task::{Context, Poll};
 
 use idhini_changelog::Changelog;
 use idhini_graph::Root;
 use idhini_model::{Revision, Timestamp};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::broken::{Variant, is_broken};
 use crate::facts::BatchTally;
@@ -130,11 +134,20 @@ impl fmt::Debug for Options {
     }
 }
 
+/// Counts what is published. Every reader looks at it and nobody writes beside it, so that it stays in the caches of all
+/// cores until there is something new.
+#[derive(Default)]
+#[repr(align(128))]
+struct Version(AtomicU64);
+
 /// A tenant's relationships and schema, running.
 pub struct Namespace {
     pub(crate) log: Arc<dyn Changelog>,
     pub(crate) images: Option<Images>,
     pub(crate) history: RwLock<History>,
+    version: Version,
+    /// Where work is done that must not hold up whoever asks for it: the runtime that the namespace was opened on.
+    control: Option<Handle>,
     pub(crate) rebuilt: Rebuilt,
     pub(crate) queue: Mutex<Queue>,
     /// Whether the log may have entries that are not applied here.
@@ -195,6 +208,8 @@ impl Namespace {
             log,
             images,
             history: RwLock::new(History::new(first.0, first.1)),
+            version: Version::default(),
+            control: Handle::try_current().ok(),
             rebuilt: Rebuilt::default(),
             queue: Mutex::new(Queue::default()),
             is_suspect: AtomicBool::new(true),
@@ -236,6 +251,42 @@ impl Namespace {
     #[must_use]
     pub fn head(&self) -> Arc<Published> {
         Arc::clone(&self.history.read().unwrap_or_else(PoisonError::into_inner).newest)
+    }
+
+    /// Another number whenever another revision was published, and else the same: what was read of [`Namespace::head`]
+    /// after reading this is the newest for as long as this does not change.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.0.load(Ordering::Acquire)
+    }
+
+    /// Begins what nobody waits for here.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        match &self.control {
+            Some(control) => drop(control.spawn(work)),
+            None => drop(tokio::spawn(work)),
+        }
+    }
+
+    /// Does what may take long where it holds nobody up: on the threads of the runtime that the namespace was opened on, if
+    /// this one has only one. Called off when it is no longer waited for.
+    pub(crate) async fn aside<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let is_single = |runtime: &Handle| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
+        match &self.control {
+            Some(control)
+                if !is_single(control) && Handle::try_current().is_ok_and(|here| is_single(&here)) =>
+            {
+                match Aside(control.spawn(work)).await {
+                    Ok(done) => done,
+                    Err(error) => match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        // The other runtime ends, and with it the process.
+                        Err(_) => std::future::pending().await,
+                    },
+                }
+            }
+            _ => work.await,
+        }
     }
 
     /// The newest revision, and when its entry was written.
@@ -366,7 +417,9 @@ impl Namespace {
         let beyond_bytes = self.head().bytes_beyond(&newest);
         let dropped = {
             let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
-            history.push((newest, written_at), beyond_bytes, &self.options)
+            let dropped = history.push((newest, written_at), beyond_bytes, &self.options);
+            self.version.0.fetch_add(1, Ordering::Release);
+            dropped
         };
         self.announcer.announce();
         dropped
@@ -403,16 +456,34 @@ impl Namespace {
     fn skip_to(&self, newest: Arc<Published>, written_at: Timestamp) {
         let dropped = {
             let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *history, History::new(newest, written_at))
+            let dropped = std::mem::replace(&mut *history, History::new(newest, written_at));
+            self.version.0.fetch_add(1, Ordering::Release);
+            dropped
         };
         self.announcer.announce();
         drop(dropped);
     }
 }
 
+/// Work that another runtime does, called off when this is dropped.
+struct Aside<T>(JoinHandle<T>);
+
+impl<T> Future for Aside<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+impl<T> Drop for Aside<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Runs what may take long without holding up the tasks that share this thread.
 pub(crate) fn in_place<T>(is_heavy: bool, work: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
     match Handle::try_current() {
         Ok(runtime) if is_heavy && runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
             tokio::task::block_in_place(work)

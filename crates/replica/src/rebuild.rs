@@ -162,7 +162,7 @@ impl Namespace {
     /// # Errors
     /// [`ReplicaError::Expired`] if it is no longer kept, [`ReplicaError::NotYet`] if it is still to come,
     /// [`ReplicaError::TooFar`], [`ReplicaError::PastUnreadable`].
-    pub async fn at(&self, asked: Revision) -> Result<Arc<Published>, ReplicaError> {
+    pub async fn at(self: &Arc<Self>, asked: Revision) -> Result<Arc<Published>, ReplicaError> {
         {
             let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
             let applied = history.newest.revision();
@@ -173,6 +173,10 @@ impl Namespace {
                 return Ok(Arc::clone(above));
             }
         }
+        self.aside(Arc::clone(self).rebuilt_at(asked)).await
+    }
+
+    async fn rebuilt_at(self: Arc<Self>, asked: Revision) -> Result<Arc<Published>, ReplicaError> {
         let cell = self.rebuilt.cell(asked, self.now());
         let found =
             cell.get_or_try_init(|| self.rebuild(asked)).await.map(|found| Arc::clone(&found.published));

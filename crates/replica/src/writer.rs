@@ -288,7 +288,7 @@ impl Namespace {
             !std::mem::replace(&mut queue.is_driven, true)
         };
         if is_idle {
-            tokio::spawn(Arc::clone(self).drive());
+            self.spawn(Arc::clone(self).drive());
         }
         // The writer answers all it takes, unless it is torn down.
         answer.instrument(span).await.unwrap_or(Err(ReplicaError::WriterGone))

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use idhini_engine::{EngineError, Progress};
 use idhini_replica::Wanted;
 use tokio::time::Instant;
@@ -23,7 +24,12 @@ pub(crate) struct Deadline(Option<Instant>);
 impl Deadline {
     /// From a call's metadata.
     pub(crate) fn of(metadata: &MetadataMap) -> Deadline {
-        let asked = metadata.get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(timeout);
+        Deadline::of_headers(metadata.as_ref())
+    }
+
+    /// From a call's metadata as HTTP has it.
+    pub(crate) fn of_headers(headers: &HeaderMap) -> Deadline {
+        let asked = headers.get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(timeout);
         Deadline(asked.map(|after| Instant::now() + after.min(DEADLINE_MAX)))
     }
 

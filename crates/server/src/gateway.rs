@@ -1,6 +1,6 @@
 //! How does a client without gRPC call? `POST /v1/…` with JSON, as the published contract maps its calls to paths.
 //!
-//! A layer around all services: a JSON call becomes the gRPC call that it stands for and goes through the same pipeline,
+//! Around all services: a JSON call becomes the gRPC call that it stands for and goes through the same pipeline,
 //! so that whoever may not call the one may not call the other. `authorization`, `grpc-timeout` and the other request
 //! metadata are headers of the same names.
 //!
@@ -14,32 +14,27 @@
 //!
 //! Cost: two more encodings of each message. A gRPC call pays one comparison.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::StreamExt as _;
-use futures_util::future::Either;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
-use idhini_wire::{Described, google};
+use idhini_wire::{Described, PREFIX_BYTES, google};
 use prost::Message as _;
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::{Layer, Service};
 
+use crate::auth::Accepted;
 use crate::options::MESSAGE_BYTES_MAX;
+use crate::pipeline::Pipeline;
 
 mod routes;
 
 use routes::Route;
 
-/// Before each message of a gRPC stream: whether it is compressed, and its length.
-const PREFIX_BYTES: usize = 5;
 /// Where the calls are.
 const PREFIX: &str = "/v1/";
 /// Where there is no call.
@@ -47,58 +42,29 @@ const NOWHERE: &str = "/";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
-/// Adds the paths to every service.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct GatewayLayer;
-
-/// The services with the paths added.
-#[derive(Debug, Clone)]
-pub(crate) struct Gateway<S>(S);
-
-impl<S> Layer<S> for GatewayLayer {
-    type Service = Gateway<S>;
-
-    fn layer(&self, inner: S) -> Gateway<S> {
-        Gateway(inner)
-    }
+/// Whether a request is a gRPC call as it is.
+pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_2 && !request.uri().path().starts_with(PREFIX)
 }
 
-impl<S> Service<Request<Body>> for Gateway<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Either<S::Future, Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.version() == Version::HTTP_2 && !request.uri().path().starts_with(PREFIX) {
-            return Either::Left(self.0.call(request));
+/// Answers what is not: the call that it stands for goes the way of all.
+pub(crate) async fn answer(
+    pipeline: &Pipeline,
+    accepted: &Accepted,
+    request: Request<Body>,
+) -> Response<Body> {
+    let (mut parts, body) = request.into_parts();
+    match translated(&mut parts, body) {
+        Ok((route, body)) => {
+            let response = pipeline.call(accepted, Request::from_parts(parts, body)).await;
+            answered(route, response.map(Body::new)).await
         }
-        // The one that is ready is used; its clone takes its place.
-        let next = self.0.clone();
-        let mut ready = std::mem::replace(&mut self.0, next);
-        Either::Right(Box::pin(async move {
-            let (mut parts, body) = request.into_parts();
-            match translated(&mut parts, body) {
-                Ok((route, body)) => {
-                    let response = ready.call(Request::from_parts(parts, body)).await?;
-                    Ok(answered(route, response).await)
-                }
-                Err(refusal) => {
-                    // It is counted and has its request id as any call that there is not.
-                    as_grpc(&mut parts, Uri::from_static(NOWHERE));
-                    let response = ready.call(Request::from_parts(parts, Body::empty())).await?;
-                    Ok(behind(refused(&refusal), response.headers()))
-                }
-            }
-        }))
+        Err(refusal) => {
+            // It is counted and has its request id as any call that there is not.
+            as_grpc(&mut parts, Uri::from_static(NOWHERE));
+            let response = pipeline.call(accepted, Request::from_parts(parts, Body::empty())).await;
+            behind(refused(&refusal), response.headers())
+        }
     }
 }
 

@@ -19,30 +19,30 @@ use idhini_wire::idhini::v1::history_service_server::HistoryServiceServer;
 use idhini_wire::idhini::v1::permissions_service_server as own_permissions;
 use tokio::net::TcpListener;
 use tonic::server::NamedService as _;
-use tonic::service::InterceptorLayer;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::service::{InterceptorLayer, Routes};
 use tonic::{Request, Status};
 use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::server::HealthReporter;
 use tower::Layer as _;
 
 use crate::admin::Admin;
 use crate::auth::{Keys, bearer};
 use crate::experimental::Experimental;
-use crate::gateway::GatewayLayer;
 use crate::lookups::Carrier;
-use crate::meta::MetaLayer;
+use crate::meta::{Meta, Place};
 use crate::options::{MESSAGE_BYTES_MAX, Options};
 use crate::own;
+use crate::pipeline::Pipeline;
 use crate::service::{Permissions, Schemas, Watches};
+use crate::single::Checks;
+use crate::telemetry::{Recorder, Telemetry};
 use crate::tenants::{Offer, Tenants};
+use crate::watch::Stopping;
+use crate::workers::Workers;
 
-/// Calls under way on one connection.
-const STREAMS_MAX: u32 = 1_000;
-/// Silence after which a connection is asked whether it is still there.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-/// How long it may take to say so.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long nothing is accepted after the system refused to: as a rule it has no files left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What can be asked for its health; the empty name is the server as a whole.
 const SERVICES: [&str; 7] = [
@@ -85,9 +85,9 @@ pub enum ListenError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The transport failed.
-    #[error("serving failed")]
-    Serve(#[from] tonic::transport::Error),
+    /// The system gives no more threads, or no more files for them.
+    #[error("a thread that answers calls cannot be started")]
+    Threads(#[source] std::io::Error),
     /// The embedded descriptors do not decode.
     #[error("server reflection cannot be set up")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -128,86 +128,125 @@ impl Listener {
             Offer::StorePerToken { .. } => (None, None),
         };
         let tenants = Tenants::new(offer, options);
-        let guard = InterceptorLayer::new(guard(keys));
-        let permissions = PermissionsServiceServer::new(Permissions(tenants.clone()))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let permissions = Carrier(permissions);
-        let schemas =
-            SchemaServiceServer::new(Schemas(tenants.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let experimental = ExperimentalServiceServer::new(Experimental(tenants.clone()))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (stopping_watches, stopping) = tokio::sync::watch::channel(false);
-        let own_permissions = own_permissions::PermissionsServiceServer::new(own::Permissions(
-            tenants.clone(),
-            stopping.clone(),
-        ))
-        .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let history = HistoryServiceServer::new(own::History(tenants.clone()))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let watches =
-            WatchServiceServer::new(Watches(tenants, stopping)).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        // Clients of this one are ours and take what an entry needs.
-        let admin = admin.map(|admin| guard.layer(AdminServiceServer::new(admin)));
         let (reporter, health) = tonic_health::server::health_reporter();
         for service in SERVICES {
             reporter.set_service_status(service, ServingStatus::Serving).await;
         }
-        let mut ending = reporter.clone();
+        let services = Services { tenants, keys, admin, stopping };
+        let workers = options.worker_threads.get();
+        let pipelines = (0..workers).map(|index| {
+            let recorder = Recorder::new(&options.telemetry);
+            let meta = Meta::new(options.seal.key_id, Place { index, of: workers }, recorder);
+            let tenants = services.tenants.of_worker();
+            let checks = services.checks(&tenants);
+            Ok(Arc::new(Pipeline::new(meta, checks, services.routes(&tenants, &health)?)))
+        });
+        let pipelines = pipelines.collect::<Result<Vec<_>, ListenError>>()?;
+        let workers = Workers::start(pipelines).map_err(ListenError::Threads)?;
         let telemetry = Arc::clone(&options.telemetry);
         telemetry.readiness.serve();
+        tokio::select! {
+            () = stop => {}
+            () = accept(self.listener, &workers) => {}
+        }
+        // Whoever sends calls here is told first to send them elsewhere.
+        end(&telemetry, &reporter).await;
+        // A watch would never end by itself, nor would a stream of checks.
+        stopping_watches.send_replace(true);
+        tokio::select! {
+            () = workers.drain() => {}
+            () = async {
+                // Whoever watches our health has been told, and would watch on.
+                for service in SERVICES {
+                    reporter.clone().clear_service_status(service).await;
+                }
+                tokio::time::sleep(options.drain_max).await;
+            } => {}
+        }
+        Ok(())
+    }
+}
+
+/// Hands what connects to the workers, for as long as it is polled; then the address is free.
+async fn accept(listener: TcpListener, workers: &Workers) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                if let Err(error) = workers.take(socket) {
+                    tracing::debug!(%error, "a connection cannot be used");
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "nothing can be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn end(telemetry: &Telemetry, reporter: &HealthReporter) {
+    telemetry.stopping();
+    for service in SERVICES {
+        reporter.set_service_status(service, ServingStatus::NotServing).await;
+    }
+}
+
+/// What the services need.
+struct Services {
+    tenants: Tenants,
+    keys: Option<Keys>,
+    admin: Option<Admin>,
+    stopping: Stopping,
+}
+
+impl Services {
+    /// The short way of checks, where there is one namespace and keys to it.
+    fn checks(&self, tenants: &Tenants) -> Option<Checks> {
+        match (tenants, &self.keys) {
+            (Tenants::One(shared), Some(keys)) => Some(Checks::new(shared.clone(), keys.clone())),
+            _ => None,
+        }
+    }
+
+    /// All services, for one worker.
+    fn routes(&self, tenants: &Tenants, health: &HealthServer<impl Health>) -> Result<Routes, ListenError> {
+        let guard = InterceptorLayer::new(guard(self.keys.clone()));
+        let (tenants, stopping) = (|| tenants.clone(), || self.stopping.clone());
+        let permissions = Carrier(
+            PermissionsServiceServer::new(Permissions(tenants()))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+        );
+        let schemas =
+            SchemaServiceServer::new(Schemas(tenants())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let experimental = ExperimentalServiceServer::new(Experimental(tenants()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let own_permissions =
+            own_permissions::PermissionsServiceServer::new(own::Permissions(tenants(), stopping()))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let history =
+            HistoryServiceServer::new(own::History(tenants())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let watches = WatchServiceServer::new(Watches(tenants(), stopping()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
-        let (stopping, stopped) = tokio::sync::oneshot::channel();
-        let stop = async move {
-            stop.await;
-            // Whoever sends calls here is told first to send them elsewhere.
-            telemetry.stopping();
-            for service in SERVICES {
-                reporter.set_service_status(service, ServingStatus::NotServing).await;
-            }
-            // A watch would never end by itself, nor would a stream of checks.
-            stopping_watches.send_replace(true);
-            // Nobody listens only when serving has already ended.
-            let _ = stopping.send(());
-        };
-        let drain_max = options.drain_max;
-        // Small answers must not wait for acknowledgements of earlier ones.
-        let connections = TcpIncoming::from(self.listener).with_nodelay(Some(true));
-        let serving = Server::builder()
-            .max_concurrent_streams(STREAMS_MAX)
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            // Besides gRPC, the calls as JSON.
-            .accept_http1(true)
-            .layer(GatewayLayer)
-            .layer(MetaLayer::new(options.seal.key_id, &options.telemetry))
-            .add_service(guard.layer(permissions))
+        let routes = Routes::new(guard.layer(permissions))
             .add_service(guard.layer(schemas))
             .add_service(guard.layer(watches))
             .add_service(guard.layer(experimental))
             .add_service(guard.layer(own_permissions))
             .add_service(guard.layer(history))
-            .add_optional_service(admin)
-            .add_service(health)
+            .add_service(health.clone())
             .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?)
-            .serve_with_incoming_shutdown(connections, stop);
-        tokio::select! {
-            served = serving => Ok(served?),
-            () = async {
-                if stopped.await.is_err() {
-                    return std::future::pending().await;
-                }
-                // Whoever watches our health has been told, and would watch on.
-                for service in SERVICES {
-                    ending.clear_service_status(service).await;
-                }
-                tokio::time::sleep(drain_max).await;
-            } => Ok(()),
-        }
+            .add_service(reflection().build_v1alpha()?);
+        // Clients of this one are ours and take what an entry needs.
+        Ok(match self.admin.clone() {
+            Some(admin) => routes.add_service(guard.layer(AdminServiceServer::new(admin))),
+            None => routes,
+        })
     }
 }
 

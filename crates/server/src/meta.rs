@@ -1,24 +1,24 @@
 //! What travels beside the answers: request ids, what a call cost, and the server's version when asked.
 //!
-//! A layer around all services, since the contract wants these behind the answer, as trailers.
+//! Around all services, since the contract wants these behind the answer, as trailers. Every call is begun and ended here,
+//! so this is also where it is counted, traced and told of.
 //!
-//! Every call is begun and ended here, so this is also where it is counted, traced and told of.
+//! # Invariants
+//! * No two calls of a process have the same id: each worker has its own numbers, those that leave its index as remainder.
 //!
-//! Cost: one boxed body and one shared record a call.
+//! Cost: one shared record a call; an id is written among others, so that most take no memory of their own.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::{Layer, Service};
 
-use crate::telemetry::{Call, Finished, Telemetry};
+use crate::telemetry::{Call, Finished, Recorder};
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,110 +28,167 @@ const CACHED: HeaderName = HeaderName::from_static("io.spicedb.respmeta.cachedop
 const VERSION_ASKED: HeaderName = HeaderName::from_static("io.spicedb.requestversion");
 const VERSION: HeaderName = HeaderName::from_static("io.spicedb.debug.version");
 const THIS_VERSION: HeaderValue = HeaderValue::from_static(concat!("v", env!("CARGO_PKG_VERSION")));
+/// Of a call that was answered.
+const GOOD: HeaderValue = HeaderValue::from_static("0");
+const NOTHING: HeaderValue = HeaderValue::from_static("0");
 /// Longest request id of a client that is repeated to it, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
+/// What stands behind an answer, at most.
+const TRAILERS: usize = 6;
 
-/// Adds the metadata to every call.
-#[derive(Debug, Clone)]
-pub(crate) struct MetaLayer {
-    process: u32,
-    calls: Arc<AtomicU64>,
-    telemetry: Arc<Telemetry>,
+/// Adds the metadata to a worker's calls.
+#[derive(Debug)]
+pub(crate) struct Meta {
+    ids: Ids,
+    recorder: Arc<Recorder>,
 }
 
-/// One service with the metadata added.
-#[derive(Debug, Clone)]
-pub(crate) struct Meta<S> {
-    inner: S,
-    layer: MetaLayer,
+/// Which of how many workers this is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) index: usize,
+    pub(crate) of: usize,
 }
 
-impl MetaLayer {
+/// A call that is under way.
+pub(crate) struct Begun {
+    call: Arc<Call>,
+    finished: Finished,
+    behind: Behind,
+}
+
+/// What is to stand behind an answer.
+struct Behind {
+    id: Option<HeaderValue>,
+    is_version_asked: bool,
+}
+
+impl Meta {
     /// `process` tells this process's request ids from another's.
-    pub(crate) fn new(process: u32, telemetry: &Arc<Telemetry>) -> MetaLayer {
-        MetaLayer { process, calls: Arc::new(AtomicU64::new(0)), telemetry: Arc::clone(telemetry) }
+    pub(crate) fn new(process: u32, place: Place, recorder: Arc<Recorder>) -> Meta {
+        Meta { ids: Ids::new(process, place), recorder }
     }
 
-    fn trailers(&self, request: &HeaderMap) -> HeaderMap {
-        let given = request.get(REQUEST_ID).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
-        let id = given.or_else(|| {
-            let call = self.calls.fetch_add(1, Ordering::Relaxed);
-            HeaderValue::try_from(format!("{:08x}-{call:x}", self.process)).ok()
-        });
-        let mut trailers = HeaderMap::new();
-        if let Some(id) = id {
+    /// Begins a call.
+    pub(crate) fn begin<B>(&self, request: &Request<B>) -> Begun {
+        let headers = request.headers();
+        let given = headers.get(REQUEST_ID).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
+        let id = given.or_else(|| self.ids.next());
+        let call = Call::begin(&self.recorder, request.uri().path(), id.as_ref(), headers);
+        let behind = Behind { id, is_version_asked: headers.contains_key(VERSION_ASKED) };
+        Begun { finished: Finished::of(&call), call, behind }
+    }
+}
+
+impl Begun {
+    /// What is known of it.
+    pub(crate) fn call(&self) -> &Arc<Call> {
+        &self.call
+    }
+
+    /// Adds what travels beside its answer. A refusal ends the call here, an answer when its last message has left.
+    pub(crate) fn answered(self, mut response: Response<Content>) -> Response<Reply> {
+        let Begun { call, mut finished, behind } = self;
+        // A refusal has no body: its status stands among the headers, and so does what belongs to it.
+        if let Some(status) = response.headers().get(STATUS) {
+            finished.with(Code::from_bytes(status.as_bytes()));
+            behind.add_to(response.headers_mut(), call.edges());
+            return response.map(|content| match content {
+                Content::Messages(body) => Reply::Other(body),
+                Content::One(_) => Reply::Other(Body::empty()),
+            });
+        }
+        // At once as well, for clients that wait long for what is behind.
+        if let Some(id) = &behind.id {
+            response.headers_mut().insert(REQUEST_ID, id.clone());
+        }
+        response.map(|content| Reply::Answered(Answered { content, call, finished, behind: Some(behind) }))
+    }
+}
+
+impl Behind {
+    /// Clients that look for the counts look for them behind every call.
+    fn add_to(self, trailers: &mut HeaderMap, edges: u64) {
+        if let Some(id) = self.id {
             trailers.insert(REQUEST_ID, id.clone());
             trailers.insert(RESPONSE_REQUEST_ID, id);
         }
-        if request.contains_key(VERSION_ASKED) {
+        if self.is_version_asked {
             trailers.insert(VERSION, THIS_VERSION);
         }
-        trailers
+        trailers.insert(DISPATCHED, HeaderValue::from(edges));
+        trailers.insert(CACHED, NOTHING);
     }
 }
 
-impl<S> Layer<S> for MetaLayer {
-    type Service = Meta<S>;
+/// The ids of a worker's calls.
+#[derive(Debug)]
+struct Ids {
+    process: u32,
+    step: u64,
+    /// Touched by its worker only.
+    next: Mutex<(u64, BytesMut)>,
+}
 
-    fn layer(&self, inner: S) -> Meta<S> {
-        Meta { inner, layer: self.clone() }
+impl Ids {
+    /// Bytes of an id: two numbers in hexadecimal digits and what stands between them.
+    const BYTES_MAX: usize = 8 + 1 + 16;
+    /// Bytes that ids are written into, one behind the other; freed when nobody has one of them any more.
+    const ROOM_BYTES: usize = 1_024;
+
+    fn new(process: u32, place: Place) -> Ids {
+        let next = (place.index as u64, BytesMut::new());
+        Ids { process, step: place.of.max(1) as u64, next: Mutex::new(next) }
+    }
+
+    fn next(&self) -> Option<HeaderValue> {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let (number, room) = &mut *next;
+        if room.capacity() < Ids::BYTES_MAX {
+            *room = BytesMut::with_capacity(Ids::ROOM_BYTES);
+        }
+        hexadecimal(room, u64::from(self.process), 8);
+        room.put_u8(b'-');
+        hexadecimal(room, *number, 1);
+        *number = number.wrapping_add(self.step);
+        HeaderValue::from_maybe_shared(room.split().freeze()).ok()
     }
 }
 
-impl<S> Service<Request<Body>> for Meta<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let trailers = self.layer.trailers(request.headers());
-        let (path, id) = (request.uri().path(), trailers.get(REQUEST_ID));
-        let call = Call::begin(&self.layer.telemetry, path, id, request.headers());
-        let mut finished = Finished::of(&call);
-        let answering = call.run_now(|| self.inner.call(request));
-        Box::pin(async move {
-            let mut response = call.run(answering).await?;
-            // A refusal has no body: its status stands among the headers, and so does what belongs to it.
-            if let Some(status) = response.headers().get(STATUS) {
-                finished.with(Code::from_bytes(status.as_bytes()));
-                response.headers_mut().extend(with_counts(trailers, call.edges()));
-                return Ok(response);
-            }
-            // At once as well, for clients that wait long for what is behind.
-            if let Some(id) = trailers.get(REQUEST_ID) {
-                response.headers_mut().insert(REQUEST_ID, id.clone());
-            }
-            let answered = |body| Body::new(Answered { body, call, finished, trailers: Some(trailers) });
-            Ok(response.map(answered))
-        })
+/// At least so many digits of a number.
+fn hexadecimal(into: &mut BytesMut, number: u64, digits_min: u32) {
+    let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(digits_min);
+    for digit in (0..digits).rev() {
+        into.put_u8(b"0123456789abcdef"[(number >> (digit * 4) & 0xf) as usize]);
     }
 }
 
-/// Clients that look for the counts look for them behind every call.
-fn with_counts(mut trailers: HeaderMap, edges: u64) -> HeaderMap {
-    trailers.insert(DISPATCHED, HeaderValue::from(edges));
-    trailers.insert(CACHED, HeaderValue::from(0));
-    trailers
+/// What is sent to a client behind the headers.
+pub(crate) enum Reply {
+    /// Of a call that was answered.
+    Answered(Answered),
+    /// Of one that was refused, or that is answered otherwise than in gRPC.
+    Other(Body),
+}
+
+/// What a service answers.
+pub(crate) enum Content {
+    /// One message and a good end; none is left once it has been sent.
+    One(Option<Bytes>),
+    /// As gRPC streams them.
+    Messages(Body),
 }
 
 /// An answer's messages, and what is behind them.
-struct Answered {
-    body: Body,
+pub(crate) struct Answered {
+    content: Content,
     call: Arc<Call>,
     finished: Finished,
     /// To be added behind the last message.
-    trailers: Option<HeaderMap>,
+    behind: Option<Behind>,
 }
 
-impl http_body::Body for Answered {
+impl http_body::Body for Reply {
     type Data = Bytes;
     type Error = Status;
 
@@ -139,24 +196,77 @@ impl http_body::Body for Answered {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Answered { body, call, finished, trailers } = self.get_mut();
-        let mut polled = call.run_now(|| Pin::new(body).poll_frame(context));
-        if let Poll::Ready(Some(Ok(frame))) = &mut polled
-            && let Some(behind) = frame.trailers_mut()
-        {
-            if let Some(status) = behind.get(STATUS) {
-                finished.with(Code::from_bytes(status.as_bytes()));
-            }
-            behind.extend(with_counts(trailers.take().unwrap_or_default(), call.edges()));
+        match self.get_mut() {
+            Reply::Answered(answered) => answered.poll_frame(context),
+            Reply::Other(body) => Pin::new(body).poll_frame(context),
         }
-        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match self {
+            Reply::Answered(Answered { content: Content::Messages(body), .. }) => body.is_end_stream(),
+            Reply::Answered(Answered { content: Content::One(message), behind, .. }) => {
+                message.is_none() && behind.is_none()
+            }
+            Reply::Other(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
+        match self {
+            Reply::Answered(Answered { content: Content::Messages(body), .. }) => body.size_hint(),
+            Reply::Answered(_) => http_body::SizeHint::default(),
+            Reply::Other(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Answered {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Answered { content, call, finished, behind } = self;
+        let body = match content {
+            Content::Messages(body) => body,
+            Content::One(message) => {
+                if let Some(message) = message.take() {
+                    return Poll::Ready(Some(Ok(Frame::data(message))));
+                }
+                let Some(behind) = behind.take() else { return Poll::Ready(None) };
+                finished.with(Code::Ok);
+                let mut trailers = HeaderMap::with_capacity(TRAILERS);
+                trailers.insert(STATUS, GOOD);
+                behind.add_to(&mut trailers, call.edges());
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+        };
+        let mut polled = call.run_now(|| http_body::Body::poll_frame(Pin::new(body), context));
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            if let Some(status) = trailers.get(STATUS) {
+                finished.with(Code::from_bytes(status.as_bytes()));
+            }
+            if let Some(behind) = behind.take() {
+                behind.add_to(trailers, call.edges());
+            }
+        }
+        polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_workers_give_out_the_same_id() {
+        let workers = [0, 1, 2].map(|index| Ids::new(0xab, Place { index, of: 3 }));
+        let ids: BTreeSet<String> = (0..300)
+            .flat_map(|_| workers.iter().map(|ids| ids.next().unwrap().to_str().unwrap().to_owned()))
+            .collect();
+        assert_eq!(ids.len(), 900);
+        let wanted = (0..900).map(|number| format!("000000ab-{number:x}")).collect();
+        assert_eq!(ids, wanted);
     }
 }

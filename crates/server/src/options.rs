@@ -1,5 +1,6 @@
 //! What can an operator set? Limits, each with its unit and default.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,4 +73,6 @@ pub struct Options {
     pub telemetry: Arc<Telemetry>,
     /// How long calls under way may take after the server was told to stop.
     pub drain_max: Duration,
+    /// Threads that answer calls, each with its own connections.
+    pub worker_threads: NonZeroUsize,
 }

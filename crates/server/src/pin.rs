@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use idhini_engine::Snapshot;
 use idhini_model::{Revision, Timestamp};
-use idhini_replica::{Namespace, Published};
+use idhini_replica::{Namespace, Published, ReplicaError};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::consistency::Requirement;
 use prost::Message;
+use tokio::runtime::Handle;
 use tonic::metadata::MetadataMap;
 use tracing::Instrument as _;
 
 use crate::deadline::Deadline;
+use crate::heads::{Head, Heads};
 use crate::options::{Limits, Options};
 use crate::refusal::Refusal;
 use crate::seal::{Cursor, QuestionDigest, SealError, Sealer, Stamp};
@@ -29,10 +31,11 @@ pub(crate) struct Shared {
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) limits: Limits,
     searches: Arc<Searches>,
+    heads: Arc<Heads>,
 }
 
 /// Request metadata that asks about a moment in the past, as RFC 3339.
-const AS_OF: &str = "idhini-as-of";
+pub(crate) const AS_OF: &str = "idhini-as-of";
 
 /// What a call's metadata says about time.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +87,7 @@ impl When {
 pub(crate) struct Pinned {
     pub(crate) published: Arc<Published>,
     pub(crate) instant: Timestamp,
-    pub(crate) token: String,
+    pub(crate) token: Arc<str>,
 }
 
 /// Makes the cursors of one question's pages.
@@ -100,7 +103,22 @@ impl Shared {
     pub(crate) fn new(namespace: Arc<Namespace>, options: &Options) -> Shared {
         let sealer = Arc::new(Sealer::new(&options.seal));
         let searches = Arc::new(Searches::new(Arc::clone(&options.telemetry.searches_bytes)));
-        Shared { namespace, sealer, limits: options.limits, searches }
+        Shared { namespace, sealer, limits: options.limits, searches, heads: Arc::default() }
+    }
+
+    /// The same for one worker, which keeps the head from one call to the next.
+    pub(crate) fn of_worker(&self, control: Option<Handle>) -> Shared {
+        Shared { heads: Arc::new(Heads::of_worker(control)), ..self.clone() }
+    }
+
+    /// The newest revision.
+    pub(crate) fn head(&self) -> Arc<Head> {
+        self.heads.newest(&self.namespace, &self.sealer)
+    }
+
+    /// Lets go of what is no longer the newest.
+    pub(crate) fn tidy(&self) {
+        self.heads.tidy(&self.namespace, &self.sealer);
     }
 
     /// What one question may spend.
@@ -123,9 +141,9 @@ impl Shared {
         if let Some(moment) = when.as_of {
             return self.pin_past(requirement, moment, when.deadline).await;
         }
-        let published = match requirement {
+        let head = match requirement {
             None | Some(Requirement::MinimizeLatency(true) | Requirement::FullyConsistent(true)) => {
-                namespace.head()
+                self.head()
             }
             Some(Requirement::MinimizeLatency(false) | Requirement::FullyConsistent(false)) => {
                 return Err(Refusal::invalid(
@@ -133,20 +151,28 @@ impl Shared {
                 ));
             }
             Some(Requirement::AtLeastAsFresh(token)) => match self.sealer.open_token(&token.token) {
-                Ok(revision) => namespace.at_least(revision)?,
+                Ok(asked) => self.at_least(asked)?,
                 // Nothing can be fresher than the newest.
                 Err(SealError::Stranger(stranger)) => {
                     telemetry::met_stranger(stranger);
-                    namespace.head()
+                    self.head()
                 }
                 Err(error) => return Err(Refusal::token(error)),
             },
             Some(Requirement::AtExactSnapshot(token)) => {
                 let revision = self.sealer.open_token(&token.token).map_err(Refusal::exact_token)?;
-                self.at(revision, when.deadline).await?
+                let published = self.at(revision, when.deadline).await?;
+                return Ok(self.pinned(published, namespace.now()));
             }
         };
-        Ok(self.pinned(published, namespace.now()))
+        let (published, token) = (Arc::clone(&head.published), Arc::clone(&head.token));
+        Ok(Pinned { published, instant: namespace.now(), token })
+    }
+
+    fn at_least(&self, asked: Revision) -> Result<Arc<Head>, ReplicaError> {
+        let head = self.head();
+        let applied = head.published.revision();
+        if applied < asked { Err(ReplicaError::NotYet { asked, applied }) } else { Ok(head) }
     }
 
     /// The snapshot that was the newest at a moment, its expirations judged at that moment.
@@ -201,7 +227,7 @@ impl Shared {
     }
 
     fn pinned(&self, published: Arc<Published>, instant: Timestamp) -> Pinned {
-        let token = self.sealer.token(published.revision());
+        let token = self.sealer.token(published.revision()).into();
         Pinned { published, instant, token }
     }
 }
@@ -213,7 +239,7 @@ impl Pinned {
     }
 
     pub(crate) fn zed_token(&self) -> Option<v1::ZedToken> {
-        Some(v1::ZedToken { token: self.token.clone() })
+        Some(v1::ZedToken { token: self.token.as_ref().to_owned() })
     }
 }
 

@@ -22,7 +22,7 @@ use crate::refusal::Refusal;
 /// cannot tell from one that nobody knows.
 pub(crate) fn broken_off(status: Status) -> Status {
     match status.code() {
-        Code::Unknown => Status::cancelled("the stream of the client broke off"),
+        Code::Unknown | Code::Aborted => Status::cancelled("the stream of the client broke off"),
         _ => status,
     }
 }

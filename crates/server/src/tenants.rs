@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use idhini_changelog::LogId;
 use idhini_replica::{Namespace, Node};
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tonic::Code;
 use tonic::metadata::MetadataMap;
@@ -71,6 +72,8 @@ pub(crate) struct Stores {
     new_store: NewStore,
     stores_max: usize,
     options: Options,
+    /// Where a store is opened, and what it does by itself is done: workers have but one thread.
+    control: Option<Handle>,
     state: Mutex<State>,
 }
 
@@ -114,8 +117,17 @@ impl Tenants {
                 new_store: Arc::clone(new_store),
                 stores_max: *stores_max,
                 options: options.clone(),
+                control: Handle::try_current().ok(),
                 state: Mutex::default(),
             })),
+        }
+    }
+
+    /// The same for one worker; what it lets go of is freed on the runtime that this is called on.
+    pub(crate) fn of_worker(&self) -> Tenants {
+        match self {
+            Tenants::One(shared) => Tenants::One(shared.of_worker(Handle::try_current().ok())),
+            Tenants::PerToken(stores) => Tenants::PerToken(Arc::clone(stores)),
         }
     }
 
@@ -141,7 +153,14 @@ impl Stores {
     async fn make(&self) -> Result<Shared, Refusal> {
         let unavailable = |_| Refusal::new(Code::Unavailable, "no store can be made at present; try again");
         let NewNode { node, namespace } = (self.new_store)().map_err(unavailable)?;
-        let opened = node.namespace(LOG).await.map_err(|_| unavailable(std::io::ErrorKind::Other.into()))?;
+        let opening = async move { node.namespace(LOG).await };
+        let opened = match &self.control {
+            Some(control) => {
+                control.spawn(opening).await.map_err(std::io::Error::other).map_err(unavailable)?
+            }
+            None => opening.await,
+        };
+        let opened = opened.map_err(|_| unavailable(std::io::ErrorKind::Other.into()))?;
         let seal = SealOptions { namespace, ..self.options.seal.clone() };
         Ok(Shared::new(opened, &Options { seal, ..self.options.clone() }))
     }

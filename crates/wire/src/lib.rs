@@ -12,12 +12,14 @@
 
 mod convert;
 mod experimental;
+mod plain_check;
 mod printed;
 
 pub use convert::{
     Malformed, context, context_message, member_name, object_id, timestamp, timestamp_message, type_name,
 };
 
+pub use plain_check::{PREFIX_BYTES, PlainCheck, PlainRequirement, framed, only_message, plain_answer};
 pub use printed::{Described, PrintError, from_json, json, text_format};
 
 /// Code generated from `proto/`, module by package.

@@ -13,7 +13,7 @@ use super::environment::PREFIX;
 use super::observing::{
     LOG_FORMATS, LOG_LEVELS, endpoint, metrics_address, name, named, ratio, show_metrics_address,
 };
-use super::values::{FOREVER, bytes, count, seconds, show_bytes, show_seconds};
+use super::values::{AUTO, FOREVER, bytes, count, seconds, show_bytes, show_seconds};
 use super::{Server, Settings};
 
 /// One setting.
@@ -579,6 +579,22 @@ pub(super) static SETTINGS: &[Setting] = &[
         is_detail: true,
         kind: number!(1..=u64::MAX, Unit::Bytes, node.namespace.waiting_bytes_max),
         doc: "Requests that wait for the writer, about; more are refused",
+    },
+    Setting {
+        name: "worker-threads",
+        heading: TUNING,
+        of: Of::Both,
+        is_detail: true,
+        kind: Kind::Text {
+            shape: "COUNT",
+            remedy: "write a number from 1 to 1024, or auto",
+            get: |settings| Some(settings.worker_threads.map_or(AUTO.to_owned(), |count| count.to_string())),
+            set: |settings, text| {
+                settings.worker_threads = super::values::threads(text)?;
+                Ok(())
+            },
+        },
+        doc: "Threads that answer calls, each with connections of its own; `auto` is as many as the machine has processors",
     },
     Setting {
         name: "rebuild-changes-max",

@@ -1,5 +1,7 @@
 //! How is a value written? Counts, bytes, times; for people and back.
 
+use std::num::NonZeroUsize;
+
 /// Seconds of each unit of time.
 const TIMES: [(char, u64); 4] = [('d', 24 * 60 * 60), ('h', 60 * 60), ('m', 60), ('s', 1)];
 /// Bytes of each unit of memory.
@@ -8,6 +10,26 @@ const SIZES: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 <
 const SECONDS_MAX: u64 = i64::MAX as u64;
 /// Without end.
 pub(super) const FOREVER: &str = "forever";
+
+/// As the machine has it.
+pub(super) const AUTO: &str = "auto";
+/// More threads than any machine has use for.
+const THREADS_MAX: usize = 1024;
+
+/// A number of threads; `None` is as many as the machine has processors.
+///
+/// # Errors
+/// Why it is none.
+pub(super) fn threads(text: &str) -> Result<Option<NonZeroUsize>, String> {
+    if text == AUTO {
+        return Ok(None);
+    }
+    let given = count(text).and_then(|count| NonZeroUsize::new(usize::try_from(count).ok()?));
+    match given.filter(|count| count.get() <= THREADS_MAX) {
+        Some(count) => Ok(Some(count)),
+        None => Err(format!("`{text}` is not a number of threads from 1 to {THREADS_MAX}")),
+    }
+}
 
 /// A number of digits alone.
 pub(super) fn count(text: &str) -> Option<u64> {

@@ -35,6 +35,7 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>) -> Result<(), Fai
         seal: seal(&new_identity()?),
         telemetry,
         drain_max: Duration::from_secs(settings.drain_seconds),
+        worker_threads: settings.workers(),
     };
     let offer = Offer::StorePerToken {
         new_store: new_store(settings, Arc::clone(&nodes)),

@@ -49,8 +49,8 @@ pub fn spent(server: &Server) -> Duration {
 }
 
 /// Groups behind conditions that take long, and a tree that doubles at each level.
-async fn slow() -> Server {
-    let server = Server::start(&[]);
+pub async fn slow(arguments: &[&str]) -> Server {
+    let server = Server::start(arguments);
     let schema = v1::WriteSchemaRequest { schema: SCHEMA.to_owned() };
     server.schemas().await.write_schema(schema).await.unwrap();
     let values = (0..30).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
@@ -144,7 +144,7 @@ fn call(server: &Server, name: &'static str) -> impl Future<Output = Result<(), 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_leaves_ends_the_work() {
-    let server = slow().await;
+    let server = slow(&[]).await;
     for name in [
         "check",
         "check with tracing",
@@ -173,7 +173,7 @@ async fn a_client_that_leaves_ends_the_work() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_ends_the_work_when_it_passes() {
-    let server = slow().await;
+    let server = slow(&[]).await;
     let mut client = server.permissions().await;
     let timed = Duration::from_millis(400);
     let mut request = Request::new(check("document:slow", "view", "user:nobody"));

@@ -27,9 +27,12 @@ mod refusals;
 #[cfg(target_os = "linux")]
 mod root_token;
 mod serve_testing;
+mod short_way;
 #[cfg(target_os = "linux")]
 mod slow_readers;
 #[cfg(target_os = "linux")]
 mod syscalls;
 mod traces;
 mod watch;
+#[cfg(target_os = "linux")]
+mod workers;

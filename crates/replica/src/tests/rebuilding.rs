@@ -14,7 +14,7 @@ use super::{ALWAYS, SCHEMA, relationship, write};
 use crate::namespace::RELATIONSHIP_BYTES;
 use crate::{Namespace, Operation, Options, Published, ReplicaError};
 
-fn at(left: &Left, namespace: &Namespace, revision: u64) -> Result<Arc<Published>, ReplicaError> {
+fn at(left: &Left, namespace: &Arc<Namespace>, revision: u64) -> Result<Arc<Published>, ReplicaError> {
     left.runtime.block_on(namespace.at(Revision(revision)))
 }
 

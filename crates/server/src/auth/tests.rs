@@ -1,7 +1,9 @@
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use tonic::Code;
 use tonic::metadata::MetadataMap;
 
-use super::Keys;
+use super::{Accepted, Keys};
 
 fn call(keys: &[&str], header: Option<&str>) -> Option<Code> {
     let mut metadata = MetadataMap::new();
@@ -32,4 +34,24 @@ fn no_keys_and_empty_keys_let_nobody_in() {
     assert_eq!(call(&[], Some("Bearer one")), Some(Code::PermissionDenied));
     assert_eq!(call(&[""], Some("Bearer ")), Some(Code::Unauthenticated));
     assert!(Keys::new([""]).is_empty());
+}
+
+#[test]
+fn a_connection_is_let_in_by_what_it_brought_before_and_by_nothing_else() {
+    let (keys, accepted) =
+        (Keys::new(["one", "a key that is longer than one hash of it"]), Accepted::default());
+    let is_let_in = |header: Option<&str>| {
+        let mut headers = HeaderMap::new();
+        headers.extend(header.map(|header| (AUTHORIZATION, header.parse().unwrap())));
+        keys.accept(&headers, &accepted)
+    };
+    for _ in 0..2 {
+        assert!(is_let_in(Some("Bearer one")) && is_let_in(Some("Bearer one")));
+        for bad in ["Bearer onf", "Bearer two", "Bearer on", "Bearer ones", "bearer", "", "one"] {
+            assert!(!is_let_in(Some(bad)), "{bad}");
+        }
+        assert!(!is_let_in(None));
+        assert!(is_let_in(Some("Bearer a key that is longer than one hash of it")));
+        assert!(!is_let_in(Some("Bearer a key that is longer than one hash of i_")));
+    }
 }

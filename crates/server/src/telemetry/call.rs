@@ -16,8 +16,8 @@ use tonic::Code;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use super::Telemetry;
 use super::calls::{CODES, Row};
+use super::shard::Recorder;
 
 tokio::task_local! {
     static CALL: Arc<Call>;
@@ -26,7 +26,7 @@ tokio::task_local! {
 /// One call.
 #[derive(Debug)]
 pub(crate) struct Call {
-    telemetry: Arc<Telemetry>,
+    recorder: Arc<Recorder>,
     row: usize,
     request_id: Option<HeaderValue>,
     began: Instant,
@@ -58,15 +58,18 @@ pub(crate) fn carried<T>(part: impl Future<Output = T>) -> impl Future<Output = 
 impl Call {
     /// Begins a call of this path.
     pub(crate) fn begin(
-        telemetry: &Arc<Telemetry>,
+        recorder: &Arc<Recorder>,
         path: &str,
         request_id: Option<&HeaderValue>,
         headers: &HeaderMap,
     ) -> Arc<Call> {
+        let telemetry = &recorder.telemetry;
         let row = telemetry.calls.find(path);
+        if let Some(counts) = recorder.counts(row) {
+            counts.under_way.fetch_add(1, Ordering::Relaxed);
+        }
         let mut span = Span::none();
         if let Some(row) = telemetry.calls.row(row) {
-            row.under_way.fetch_add(1, Ordering::Relaxed);
             span = tracing::debug_span!(
                 "request",
                 otel.name = format_args!("{}/{}", row.service, row.call),
@@ -86,7 +89,7 @@ impl Call {
             continues(&span, headers);
         }
         Arc::new(Call {
-            telemetry: Arc::clone(telemetry),
+            recorder: Arc::clone(recorder),
             row,
             request_id: request_id.cloned(),
             began: Instant::now(),
@@ -96,8 +99,8 @@ impl Call {
         })
     }
 
-    pub(super) fn telemetry(&self) -> &Telemetry {
-        &self.telemetry
+    pub(super) fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     /// Runs a part of the call.
@@ -114,6 +117,12 @@ impl Call {
         self.edges.fetch_add(edges, Ordering::Relaxed);
     }
 
+    /// It was a check that visited so many edges.
+    pub(crate) fn checked(&self, edges: u64) {
+        self.charge(edges);
+        self.recorder.checked(edges);
+    }
+
     /// Edges visited so far.
     pub(crate) fn edges(&self) -> u64 {
         self.edges.load(Ordering::Relaxed)
@@ -127,16 +136,17 @@ impl Call {
     }
 
     fn end(&self, code: Code) {
-        let Some(row) = self.telemetry.calls.row(self.row) else { return };
+        let telemetry = &self.recorder.telemetry;
         let (edges, took) = (self.edges(), self.began.elapsed());
-        row.under_way.fetch_sub(1, Ordering::Relaxed);
-        if let Some(ended) = row.ended.get(code as usize) {
-            ended.fetch_add(1, Ordering::Relaxed);
+        if let Some(counts) = self.recorder.counts(self.row) {
+            counts.under_way.fetch_sub(1, Ordering::Relaxed);
+            if let Some(ended) = counts.ended.get(code as usize) {
+                ended.fetch_add(1, Ordering::Relaxed);
+            }
+            counts.seconds.observe(took.as_secs_f64());
         }
-        row.seconds.observe(took.as_secs_f64());
-        if edges > 0 {
-            self.telemetry.edges.fetch_add(edges, Ordering::Relaxed);
-        }
+        self.recorder.charge(edges);
+        let Some(row) = telemetry.calls.row(self.row) else { return };
         let is_ours = matches!(code, Code::Internal | Code::Unavailable | Code::DataLoss | Code::Unknown);
         if !self.span.is_disabled() {
             // Collectors take signed numbers as numbers, and others as text.
@@ -148,7 +158,7 @@ impl Call {
         }
         // Ending what would not end by itself is how a server stops.
         let is_expected =
-            code == Code::Unavailable && row.is_ended_by_stopping() && self.telemetry.readiness.is_stopping();
+            code == Code::Unavailable && row.is_ended_by_stopping() && telemetry.readiness.is_stopping();
         if is_ours && !is_expected {
             self.tell_failed(row, code, took);
             return;
@@ -165,7 +175,7 @@ impl Call {
     }
 
     fn tell_failed(&self, row: &Row, code: Code, took: Duration) {
-        let Some(untold) = self.telemetry.lines.take() else { return };
+        let Some(untold) = self.recorder.telemetry.lines.take() else { return };
         if untold > 0 {
             tracing::warn!(untold, "so many calls failed and were not told, as too many did");
         }

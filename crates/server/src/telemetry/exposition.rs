@@ -140,39 +140,41 @@ impl Collector for Page {
 
 impl Page {
     fn calls(&self, write: &mut Writing<'_>) -> fmt::Result {
-        let rows = self.telemetry.calls.rows();
+        let shards = self.telemetry.shards();
+        let rows = self.telemetry.calls.rows().iter().enumerate();
+        let rows: Vec<_> = rows.map(|(at, row)| (row, shards.counted(at))).collect();
         let mut family = write.family("idhini_requests", "Calls that ended", MetricType::Counter)?;
-        for row in rows {
-            for (code, ended) in CODES.iter().zip(&row.ended) {
-                let ended = ended.load(Ordering::Relaxed);
-                if ended > 0 {
+        for (row, counted) in &rows {
+            for (code, ended) in CODES.iter().zip(&counted.ended) {
+                if *ended > 0 {
                     let labels = [("service", row.service.as_str()), ("call", &row.call), ("code", code)];
-                    family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&ended, None)?;
+                    family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(ended, None)?;
                 }
             }
         }
         let help = "How long calls took, streams until their end";
         let mut family = write.family("idhini_request_duration_seconds", help, MetricType::Histogram)?;
-        for row in rows.iter().filter(|row| row.seconds.count() > 0) {
+        for (row, counted) in rows.iter().filter(|(_, counted)| counted.seconds.count() > 0) {
             let labels = [("service", row.service.as_str()), ("call", &row.call)];
-            row.seconds.encode(family.encode_family(&labels)?)?;
+            counted.seconds.encode(family.encode_family(&labels)?)?;
         }
-        let under_way = |row: &super::calls::Row| row.under_way.load(Ordering::Relaxed);
-        write.gauge("idhini_requests_under_way", "Calls under way", rows.iter().map(under_way).sum())?;
-        let watchers = rows.iter().filter(|row| row.is_watch()).map(under_way).sum();
+        let under_way = rows.iter().map(|(_, counted)| counted.under_way).sum();
+        write.gauge("idhini_requests_under_way", "Calls under way", under_way)?;
+        let watchers =
+            rows.iter().filter(|(row, _)| row.is_watch()).map(|(_, counted)| counted.under_way).sum();
         write.gauge("idhini_watchers", "Watches under way", watchers)
     }
 
     fn questions(&self, write: &mut Writing<'_>) -> fmt::Result {
-        let telemetry = &self.telemetry;
+        let shards = self.telemetry.shards();
         let help = "Edges that a CheckPermission visited, which is what it is charged";
-        telemetry.check_edges.encode(write.family("idhini_check_edges", help, MetricType::Histogram)?)?;
-        let edges = telemetry.edges.load(Ordering::Relaxed);
+        shards.check_edges().encode(write.family("idhini_check_edges", help, MetricType::Histogram)?)?;
+        let edges = shards.edges();
         write.counter("idhini_edges_visited", "Edges that questions visited", edges)?;
         let help = "Tokens of another store, timeline or key that were treated as full consistency";
         let mut family = write.family("idhini_stranger_tokens", help, MetricType::Counter)?;
-        for (stranger, count) in Stranger::ALL.iter().zip(&telemetry.strangers) {
-            let count = count.load(Ordering::Relaxed);
+        for stranger in Stranger::ALL {
+            let count = shards.strangers(stranger);
             let labels = [("kind", stranger.name())];
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
         }

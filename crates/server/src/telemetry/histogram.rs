@@ -15,21 +15,36 @@ use prometheus_client::encoding::{MetricEncoder, NoLabelSet};
 /// Sums are kept as whole numbers of this part of the unit: nanoseconds, of what is counted in seconds.
 const PARTS: f64 = 1e9;
 
+/// The most bounds.
+const BOUNDS_MAX: usize = 15;
+/// Classes: one more than there are bounds.
+const CLASSES_MAX: usize = BOUNDS_MAX + 1;
+
 /// Values by size.
 #[derive(Debug)]
 pub(crate) struct Histogram {
     bounds: &'static [f64],
-    /// One more than there are bounds.
-    counts: Box<[AtomicU64]>,
+    /// Held in place, so that those of one worker lie among its own.
+    counts: [AtomicU64; CLASSES_MAX],
     /// Whole units of all values, and the parts of units of all: together their sum.
     units: AtomicU64,
     parts: AtomicU64,
 }
 
+/// What was counted, of one histogram or of several with the same bounds.
+#[derive(Debug)]
+pub(crate) struct Distribution {
+    bounds: &'static [f64],
+    counts: [u64; CLASSES_MAX],
+    units: u64,
+    parts: u64,
+}
+
 impl Histogram {
-    /// With these upper bounds, ascending.
+    /// With these upper bounds, ascending; those beyond the most there may be are left out.
     pub(crate) fn new(bounds: &'static [f64]) -> Histogram {
-        let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
+        let bounds = bounds.get(..BOUNDS_MAX).unwrap_or(bounds);
+        let counts = Default::default();
         Histogram { bounds, counts, units: AtomicU64::new(0), parts: AtomicU64::new(0) }
     }
 
@@ -49,16 +64,37 @@ impl Histogram {
         }
     }
 
+    pub(crate) fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+        let mut counted = Distribution::new(self.bounds);
+        counted.add(self);
+        counted.encode(encoder)
+    }
+}
+
+impl Distribution {
+    /// Of nothing yet.
+    pub(crate) fn new(bounds: &'static [f64]) -> Distribution {
+        let bounds = bounds.get(..BOUNDS_MAX).unwrap_or(bounds);
+        Distribution { bounds, counts: [0; CLASSES_MAX], units: 0, parts: 0 }
+    }
+
+    /// And what this one counted, which has the same bounds.
+    pub(crate) fn add(&mut self, histogram: &Histogram) {
+        for (sum, count) in self.counts.iter_mut().zip(&histogram.counts) {
+            *sum += count.load(Ordering::Relaxed);
+        }
+        self.units += histogram.units.load(Ordering::Relaxed);
+        self.parts += histogram.parts.load(Ordering::Relaxed);
+    }
+
     /// How many were counted.
     pub(crate) fn count(&self) -> u64 {
-        self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        self.counts.iter().sum()
     }
 
     pub(crate) fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let counts: Vec<u64> = self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        let sum =
-            self.units.load(Ordering::Relaxed) as f64 + self.parts.load(Ordering::Relaxed) as f64 / PARTS;
-        encode(&mut encoder, self.bounds, &counts, sum)
+        let counts = self.counts.get(..=self.bounds.len()).unwrap_or(&self.counts);
+        encode(&mut encoder, self.bounds, counts, self.units as f64 + self.parts as f64 / PARTS)
     }
 }
 
@@ -76,20 +112,19 @@ pub(crate) fn encode(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
+    use super::{Distribution, Histogram};
 
-    use super::Histogram;
+    const BOUNDS: &[f64] = &[0.5, 1.0, 10.0];
 
     #[test]
     fn values_are_counted_in_the_class_that_they_fit_and_add_up() {
-        let histogram = Histogram::new(&[0.5, 1.0, 10.0]);
-        for value in [0.25, 0.5, 0.75, 10.0, 1e6] {
-            histogram.observe(value);
+        let mut sum = Distribution::new(BOUNDS);
+        for values in [[0.25, 0.5, 0.75], [10.0, 1e6, 0.0]] {
+            let histogram = Histogram::new(BOUNDS);
+            values.into_iter().for_each(|value| histogram.observe(value));
+            sum.add(&histogram);
         }
-        let counts: Vec<u64> = histogram.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        assert_eq!((counts, histogram.count()), (vec![2, 1, 1, 1], 5));
-        let (units, parts) =
-            (histogram.units.load(Ordering::Relaxed), histogram.parts.load(Ordering::Relaxed));
-        assert_eq!((units, parts), (1_000_010, 1_500_000_000));
+        assert_eq!((&sum.counts[..5], sum.count()), (&[3, 1, 1, 1, 0][..], 6));
+        assert_eq!((sum.units, sum.parts), (1_000_010, 1_500_000_000));
     }
 }

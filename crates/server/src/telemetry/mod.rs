@@ -2,8 +2,7 @@
 //!
 //! # Invariants
 //! * No secret is seen, and above the level debug no id, context or subject of a relationship.
-//! * A call takes no lock that others take: what it counts are numbers of its own kind of call, resolved when the server
-//!   starts.
+//! * A call takes no lock, and what it counts are numbers of its kind of call and of the worker that answers it.
 //! * A line that nobody wants costs a look at a number.
 
 mod budget;
@@ -14,9 +13,10 @@ mod histogram;
 mod http;
 mod observer;
 mod readiness;
+mod shard;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::HeaderMap;
 use tracing::Span;
@@ -29,6 +29,8 @@ use self::histogram::Histogram;
 pub use self::http::{Monitoring, MonitoringListener, Profiled, Profiler, Served};
 pub use self::observer::LogObserver;
 pub(crate) use self::readiness::Readiness;
+pub(crate) use self::shard::Recorder;
+use self::shard::{Shard, Shards};
 use crate::seal::Stranger;
 
 /// Continues a trace that a caller's metadata names, on a span that is new.
@@ -45,10 +47,9 @@ const ENTRIES_BOUNDS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 
 /// What one process tells of itself.
 pub struct Telemetry {
     calls: Calls,
+    /// Of each worker.
+    shards: Mutex<Vec<Arc<Shard>>>,
     pub(crate) readiness: Readiness,
-    check_edges: Histogram,
-    edges: AtomicU64,
-    strangers: [AtomicU64; Stranger::ALL.len()],
     sync_seconds: Histogram,
     sync_entries: Histogram,
     sync_bytes: AtomicU64,
@@ -71,10 +72,8 @@ impl Telemetry {
     pub fn new(continues: Option<Continue>) -> Telemetry {
         Telemetry {
             calls: Calls::of_all_services(),
+            shards: Mutex::default(),
             readiness: Readiness::default(),
-            check_edges: Histogram::new(EDGES_BOUNDS),
-            edges: AtomicU64::new(0),
-            strangers: Default::default(),
             sync_seconds: Histogram::new(SYNC_BOUNDS),
             sync_entries: Histogram::new(ENTRIES_BOUNDS),
             sync_bytes: AtomicU64::new(0),
@@ -90,10 +89,8 @@ impl Telemetry {
         self.readiness.stop();
     }
 
-    fn count_stranger(&self, stranger: Stranger) {
-        if let Some(count) = self.strangers.get(stranger as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+    fn shards(&self) -> Shards {
+        Shards(self.shards.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 
@@ -104,15 +101,12 @@ pub(crate) fn charge(edges: u64) {
 
 /// The call that runs here was a check that visited so many edges.
 pub(crate) fn checked(edges: u64) {
-    call::with(|call| {
-        call.charge(edges);
-        call.telemetry().check_edges.observe(edges as f64);
-    });
+    call::with(|call| call.checked(edges));
 }
 
 /// The call that runs here brought a token that is treated as full consistency.
 pub(crate) fn met_stranger(stranger: Stranger) {
-    call::with(|call| call.telemetry().count_stranger(stranger));
+    call::with(|call| call.recorder().met_stranger(stranger));
 }
 
 /// Why the call that runs here will fail, for the log: what its caller is not told.

@@ -28,7 +28,8 @@ fn tenants(stores_max: usize) -> (Tenants, Arc<AtomicUsize>) {
     let seal = SealOptions { key: [7; 32], key_id: 1, store: 2, timeline: 1, namespace: String::new() };
     let telemetry = Arc::new(crate::Telemetry::new(None));
     let (keys, limits, drain_max) = (Keys::new([]), Limits::default(), Duration::ZERO);
-    let options = Options { keys, limits, seal, telemetry, drain_max };
+    let worker_threads = std::num::NonZeroUsize::MIN;
+    let options = Options { keys, limits, seal, telemetry, drain_max, worker_threads };
     (Tenants::new(&Offer::StorePerToken { new_store, stores_max }, &options), made)
 }
 

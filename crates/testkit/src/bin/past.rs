@@ -96,7 +96,7 @@ async fn measure(folder: &str, changes: u64, place: &std::path::Path) -> Result<
 }
 
 /// Milliseconds to pin a revision that nobody has asked for.
-async fn timed(namespace: &Namespace, asked: Revision) -> Result<f64, Failure> {
+async fn timed(namespace: &Arc<Namespace>, asked: Revision) -> Result<f64, Failure> {
     // Not from one that was asked for before.
     namespace.forget_rebuilt(Timestamp::from_seconds(i64::MAX));
     let started = Instant::now();

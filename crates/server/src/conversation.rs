@@ -1,0 +1,112 @@
+//! How are the calls of one connection run?
+//!
+//! Most calls have their answer as soon as they are looked at. Those that came together are looked at together, by the
+//! task of their connection, and their answers leave together: a task of its own for each would cost more than a check.
+//! A call that is not finished then becomes a task, and so do those behind it, so that a connection of expensive calls
+//! has no longer turn than any other.
+//!
+//! # Invariants
+//! * A call that fails to end properly takes neither its connection nor another call with it.
+//! * What was looked at here is looked at again as a task, so that nothing that happened in between is missed.
+//!
+//! Cost: one allocation a call.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use hyper::rt::Executor;
+
+/// How often a connection is looked at for more calls before others have their turn.
+const ROUNDS_MAX: usize = 8;
+
+/// One call, to its end.
+type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Calls of a connection that nobody has looked at yet.
+#[derive(Clone, Default)]
+pub(crate) struct NewCalls(Arc<Mutex<Vec<Call>>>);
+
+/// A connection with its calls.
+pub(crate) struct Conversation<C> {
+    connection: Pin<Box<C>>,
+    new: NewCalls,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for NewCalls {
+    fn execute(&self, call: F) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(call));
+    }
+}
+
+impl NewCalls {
+    fn take(&self) -> Vec<Call> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at each, until one takes longer. Returns whether there were any.
+    fn run(&self) -> bool {
+        let mut calls = self.take().into_iter();
+        if calls.len() == 0 {
+            return false;
+        }
+        for call in calls.by_ref() {
+            if let Some(longer) = begun(call) {
+                drop(tokio::spawn(longer));
+                break;
+            }
+        }
+        calls.for_each(|call| drop(tokio::spawn(call)));
+        true
+    }
+}
+
+/// Looks at a call; returns it if it has not ended.
+fn begun(mut call: Call) -> Option<Call> {
+    // As a task it is woken by what it waits for. Until then there is nobody to wake: it is looked at again at once.
+    let mut context = Context::from_waker(Waker::noop());
+    let looked = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut context)));
+    match looked {
+        Ok(Poll::Pending) => Some(call),
+        Ok(Poll::Ready(())) => None,
+        Err(_) => {
+            tracing::error!("a call ended by a panic");
+            // It may panic again when it is taken apart.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(call)));
+            None
+        }
+    }
+}
+
+impl<C> Conversation<C> {
+    /// Of a connection that hands its calls to `new`.
+    pub(crate) fn new(connection: C, new: NewCalls) -> Conversation<C> {
+        Conversation { connection: Box::pin(connection), new }
+    }
+
+    pub(crate) fn connection(&mut self) -> Pin<&mut C> {
+        self.connection.as_mut()
+    }
+}
+
+impl<C: Future> Future for Conversation<C> {
+    type Output = C::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
+        for _ in 0..ROUNDS_MAX {
+            let polled = self.connection.as_mut().poll(context);
+            let had_calls = self.new.run();
+            // Its answers are written when the connection is looked at again.
+            if polled.is_ready() || !had_calls {
+                return polled;
+            }
+        }
+        // There may be more, after whoever else is waiting.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests;

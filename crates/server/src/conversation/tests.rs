@@ -1,0 +1,58 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::*;
+
+/// A connection over which so many calls come at once, each of which counts itself when it ends.
+fn connection(
+    new: &NewCalls,
+    ended: &Arc<AtomicUsize>,
+    calls: usize,
+    call: &impl Fn(usize) -> Call,
+) -> std::future::Pending<()> {
+    for number in 0..calls {
+        let (call, ended) = (call(number), Arc::clone(ended));
+        new.execute(async move {
+            call.await;
+            ended.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    std::future::pending()
+}
+
+/// How many of so many calls end, at once and after a while.
+async fn ended(calls: usize, call: impl Fn(usize) -> Call) -> (usize, usize) {
+    let (new, ended) = (NewCalls::default(), Arc::<AtomicUsize>::default());
+    let connection = connection(&new, &ended, calls, &call);
+    let mut conversation = Conversation::new(connection, new);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut conversation).poll(&mut context).is_pending());
+    let at_once = ended.load(Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    (at_once, ended.load(Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn calls_that_do_not_wait_end_at_once() {
+    assert_eq!(ended(100, |_| Box::pin(async {})).await, (100, 100));
+}
+
+#[tokio::test]
+async fn a_call_that_waits_becomes_a_task_and_so_do_those_behind_it() {
+    let call = |number: usize| -> Call {
+        Box::pin(async move {
+            if number == 3 {
+                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+    };
+    assert_eq!(ended(10, call).await, (3, 10));
+}
+
+#[tokio::test]
+async fn a_call_that_panics_takes_nobody_with_it() {
+    let call =
+        |number: usize| -> Call { Box::pin(async move { assert!(number != 2, "as this test wants it") }) };
+    assert_eq!(ended(5, call).await, (4, 4));
+}

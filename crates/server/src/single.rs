@@ -1,0 +1,323 @@
+//! How is the commonest call answered? `CheckPermission` in one piece: read from the bytes it came in, evaluated where it
+//! stands, answered by bytes that are mostly made already.
+//!
+//! This stands where the service is called, inside all that is around every call. It takes only what is plain: a known
+//! token, one uncompressed message that is well formed, the newest revision, nothing to explain. Whatever else a request
+//! is, a mistake or a question of another kind, goes on to the service as it came, whose words a client hears.
+//!
+//! # Invariants
+//! * What is answered here is what the service answers.
+//! * Nothing is evaluated twice: once a check was begun, its answer or its refusal is given here.
+//! * A request is not read before its token is found good.
+//!
+//! Cost: nothing is allocated for a check that finds its answer in the first portion but what carries the answer.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use idhini_engine::{Answer, Check, EngineError, Limits, Progress};
+use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp, WILDCARD};
+use idhini_model::{validate_name, validate_object_id, validate_type};
+use idhini_wire::authzed::api::v1;
+use idhini_wire::{PlainCheck, PlainRequirement, framed, only_message, timestamp_message};
+use prost::Message as _;
+use prost_types::Struct;
+use tonic::Status;
+use tracing::Instrument as _;
+
+use crate::auth::{Accepted, Keys};
+use crate::checks::{Asked, partial_caveat_info, permissionship};
+use crate::deadline::{Deadline, FUEL};
+use crate::heads::Head;
+use crate::meta::Content;
+use crate::pin::{AS_OF, Shared};
+use crate::refusal::Refusal;
+use crate::requests;
+use crate::telemetry::{self, Call};
+
+/// The call that is answered here.
+const PATH: &str = "/authzed.api.v1.PermissionsService/CheckPermission";
+/// Longest request, in bytes: longer than any good one without a context, and than most with one.
+const REQUEST_BYTES_MAX: usize = 8 * 1024;
+/// Questions that are kept to be filled again.
+const SPARE_MAX: usize = 64;
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+/// Headers of an answer, as far as they are ours.
+const HEADERS: usize = 3;
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// Answers checks of a worker.
+pub(crate) struct Checks {
+    shared: Shared,
+    keys: Keys,
+    spare: Mutex<Vec<Asked>>,
+}
+
+/// A request's body of which a part was read: that part, and what is still to come.
+pub(crate) struct Rest<B: Body<Data = Bytes>> {
+    read: Bytes,
+    last: Option<Result<Frame<Bytes>, B::Error>>,
+    body: B,
+}
+
+/// How far a check got at once.
+enum Begun<'a> {
+    /// It is not for here.
+    NotPlain,
+    Done(Result<Bytes, Refusal>),
+    /// It takes longer than a portion.
+    Long(Pin<Box<dyn Future<Output = Result<Bytes, Refusal>> + Send + 'a>>),
+}
+
+impl Checks {
+    pub(crate) fn new(shared: Shared, keys: Keys) -> Checks {
+        Checks { shared, keys, spare: Mutex::default() }
+    }
+
+    /// Whether a request may be one that is answered here, by all that is known before it is read.
+    pub(crate) fn takes<B>(&self, request: &Request<B>, accepted: &Accepted) -> bool {
+        let headers = request.headers();
+        request.uri().path() == PATH
+            && request.method() == Method::POST
+            && !headers.contains_key(AS_OF)
+            && !headers.contains_key(ENCODING)
+            && self.keys.accept(headers, accepted)
+    }
+
+    /// Answers a request, or gives it back as it came.
+    pub(crate) async fn answer<B>(
+        &self,
+        request: Request<B>,
+        call: &Call,
+        deadline: Deadline,
+    ) -> Result<Response<Content>, Request<Rest<B>>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (parts, body) = request.into_parts();
+        let read = match deadline.within(read(body)).await {
+            Ok(read) => read,
+            Err(refusal) => return Ok(Status::from(refusal).into_http().map(Content::Messages)),
+        };
+        let plain = read.whole().and_then(only_message).and_then(PlainCheck::read);
+        let Some((mut asked, head)) = plain.and_then(|plain| self.asked(&plain)) else {
+            return Err(Request::from_parts(parts, read));
+        };
+        let answered = match begin(&head, &asked, self.shared.namespace.now(), self.limits(), call, deadline)
+        {
+            Begun::NotPlain => None,
+            Begun::Done(answered) => Some(answered),
+            Begun::Long(answering) => Some(answering.await),
+        };
+        asked.context = Context::default();
+        self.put_back(asked);
+        match answered {
+            None => Err(Request::from_parts(parts, read)),
+            Some(Ok(frame)) => Ok(in_one(frame)),
+            Some(Err(refusal)) => Ok(Status::from(refusal).into_http().map(Content::Messages)),
+        }
+    }
+
+    /// Lets go of what is no longer needed.
+    pub(crate) fn tidy(&self) {
+        self.shared.tidy();
+    }
+
+    fn limits(&self) -> Limits {
+        self.shared.question_limits()
+    }
+
+    /// The question and the revision that it is asked of, if both are plain.
+    fn asked(&self, plain: &PlainCheck<'_>) -> Option<(Asked, Arc<Head>)> {
+        let (resource_type, resource_id) = plain.resource;
+        let (subject_type, subject_id) = plain.subject;
+        let is_good = !plain.with_tracing
+            && validate_type(resource_type).is_ok()
+            && validate_object_id(resource_id).is_ok()
+            && validate_name(plain.permission).is_ok()
+            && validate_type(subject_type).is_ok()
+            && subject_id != WILDCARD
+            && validate_object_id(subject_id).is_ok()
+            && (plain.subject_relation.is_empty() || validate_name(plain.subject_relation).is_ok());
+        if !is_good {
+            return None;
+        }
+        let context = match plain.context {
+            None => Context::default(),
+            Some(bytes) => requests::context(Some(Struct::decode(bytes).ok()?)).ok()?,
+        };
+        let head = telemetry::snapshot_span().in_scope(|| self.head(plain.requirement))?;
+        let mut asked = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_else(empty);
+        fill(&mut asked.resource.object_type, resource_type);
+        fill(&mut asked.resource.object_id, resource_id);
+        fill(&mut asked.permission, plain.permission);
+        fill(&mut asked.subject.object_type, subject_type);
+        fill(&mut asked.subject.object_id, subject_id);
+        asked.subject.relation = Some(plain.subject_relation).filter(|r| !r.is_empty()).map(str::to_owned);
+        asked.context = context;
+        Some((asked, head))
+    }
+
+    /// The newest revision, if that is as good as what is required.
+    fn head(&self, requirement: Option<PlainRequirement<'_>>) -> Option<Arc<Head>> {
+        let token = match requirement {
+            None
+            | Some(PlainRequirement::MinimizeLatency(true) | PlainRequirement::FullyConsistent(true)) => None,
+            Some(PlainRequirement::AtLeastAsFresh(token)) => Some(token),
+            Some(_) => return None,
+        };
+        let head = self.shared.head();
+        match token.filter(|token| **token != *head.token) {
+            None => Some(head),
+            Some(token) => {
+                let asked = self.shared.sealer.open_token(token).ok()?;
+                (asked <= head.published.revision()).then_some(head)
+            }
+        }
+    }
+
+    fn put_back(&self, asked: Asked) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_MAX {
+            spare.push(asked);
+        }
+    }
+}
+
+/// Asks a question and answers it if it takes no longer than a portion. The evaluation is no part of the call's own
+/// state unless it does.
+fn begin<'a>(
+    head: &'a Head,
+    asked: &'a Asked,
+    instant: Timestamp,
+    limits: Limits,
+    call: &'a Call,
+    deadline: Deadline,
+) -> Begun<'a> {
+    let Some(snapshot) = head.published.snapshot(instant) else { return Begun::NotPlain };
+    let Ok(mut check) = Check::open(snapshot, asked.question(), limits) else { return Begun::NotPlain };
+    let span = telemetry::evaluation_span();
+    match span.in_scope(|| check.advance(FUEL)) {
+        Ok(Progress::Done(answer)) => Begun::Done(ended(head, &check, Ok(Ok(answer)), call)),
+        Err(error) => Begun::Done(ended(head, &check, Ok(Err(error)), call)),
+        Ok(Progress::More) => Begun::Long(Box::pin(async move {
+            let evaluating = async {
+                deadline.pause().await?;
+                deadline.drive_to(FUEL, |fuel| check.advance(fuel)).await
+            };
+            let evaluated = evaluating.instrument(span).await;
+            ended(head, &check, evaluated, call)
+        })),
+    }
+}
+
+/// Charges what a check has cost, and makes its answer.
+fn ended(
+    head: &Head,
+    check: &Check<'_>,
+    evaluated: Result<Result<Answer, EngineError>, Refusal>,
+    call: &Call,
+) -> Result<Bytes, Refusal> {
+    call.checked(check.cost());
+    let answer = evaluated??;
+    let until = check.until();
+    match head.answer(answer.permissionship).filter(|_| until.is_none()) {
+        Some(made) => Ok(made),
+        None => Ok(Bytes::from(framed(&v1::CheckPermissionResponse {
+            checked_at: Some(v1::ZedToken { token: head.token.as_ref().to_owned() }),
+            permissionship: permissionship(answer.permissionship) as i32,
+            partial_caveat_info: partial_caveat_info(&answer),
+            debug_trace: None,
+            optional_expires_at: until.map(timestamp_message),
+        }))),
+    }
+}
+
+fn in_one(frame: Bytes) -> Response<Content> {
+    let mut response = Response::new(Content::One(Some(frame)));
+    response.headers_mut().reserve(HEADERS);
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    response
+}
+
+fn empty() -> Asked {
+    Asked {
+        resource: ResourceRef::new(String::new(), String::new()),
+        permission: String::new(),
+        subject: SubjectRef::object(String::new(), String::new()),
+        context: Context::default(),
+    }
+}
+
+fn fill(field: &mut String, text: &str) {
+    field.clear();
+    field.push_str(text);
+}
+
+/// Reads a body to its end, as far as it may be one that is answered here.
+async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B) -> Rest<B> {
+    let mut read = Bytes::new();
+    let mut last = None;
+    while last.is_none() && read.len() <= REQUEST_BYTES_MAX && !body.is_end_stream() {
+        let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
+        else {
+            break;
+        };
+        match frame.map(Frame::into_data) {
+            Ok(Ok(data)) if read.is_empty() => read = data,
+            Ok(Ok(data)) => {
+                let mut both = BytesMut::from(read);
+                both.extend_from_slice(&data);
+                read = both.freeze();
+            }
+            Ok(Err(trailers)) => last = Some(Ok(trailers)),
+            Err(error) => last = Some(Err(error)),
+        }
+    }
+    Rest { read, last, body }
+}
+
+impl<B: Body<Data = Bytes>> Rest<B> {
+    /// All of it, if that was read and nothing is behind it.
+    fn whole(&self) -> Option<&[u8]> {
+        (self.last.is_none() && self.read.len() <= REQUEST_BYTES_MAX).then_some(&self.read)
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Rest<B>
+where
+    B::Error: Unpin,
+{
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let rest = self.get_mut();
+        if !rest.read.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut rest.read)))));
+        }
+        match rest.last.take() {
+            Some(last) => Poll::Ready(Some(last)),
+            None => Pin::new(&mut rest.body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_empty() && self.last.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

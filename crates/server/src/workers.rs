@@ -1,0 +1,207 @@
+//! Which thread answers which connection?
+//!
+//! Each worker is a thread with a runtime of its own that has its connections to itself from their first byte to their
+//! last: nothing is stolen, and nothing of a call moves from one core to another. A new connection goes to the worker that
+//! has the fewest. What is not a call (the log's writer, images, sweeps, metrics) runs elsewhere, so that neither holds up
+//! the other.
+//!
+//! # Invariants
+//! * A worker never blocks: evaluation pauses after each portion, and what may take long is done aside.
+//! * When they are told to stop, workers finish the calls under way; when their time is over, nothing.
+//!
+//! Cost: handing over a connection wakes a thread; calls cost nothing.
+
+use std::io;
+use std::net::TcpStream as Socket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpStream;
+use tokio::runtime::{self, Runtime};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::conversation::{Conversation, NewCalls};
+use crate::pipeline::{Connection, Pipeline};
+
+/// Calls under way on one connection.
+const STREAMS_MAX: u32 = 1_000;
+/// Silence after which a connection is asked whether it is still there.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long it may take to say so.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a worker looks whether it holds what it does not need.
+const TIDY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The threads that answer.
+pub(crate) struct Workers {
+    workers: Vec<Worker>,
+    stage: watch::Sender<Stage>,
+}
+
+/// One of them, from outside.
+struct Worker {
+    sockets: mpsc::UnboundedSender<(Socket, Open)>,
+    open: Arc<AtomicUsize>,
+}
+
+/// A connection counts for as long as this is there.
+struct Open(Arc<AtomicUsize>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Serving,
+    /// What is under way is finished, and nothing new is taken.
+    Draining,
+    Over,
+}
+
+impl Workers {
+    /// Starts a worker for each pipeline.
+    pub(crate) fn start(pipelines: Vec<Arc<Pipeline>>) -> io::Result<Workers> {
+        let (stage, _) = watch::channel(Stage::Serving);
+        let mut started = Workers { workers: Vec::with_capacity(pipelines.len()), stage };
+        for (index, pipeline) in pipelines.into_iter().enumerate() {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            let (sockets, handed) = mpsc::unbounded_channel();
+            let stage = started.stage.subscribe();
+            let work = move || run(&runtime, pipeline, handed, stage);
+            thread::Builder::new().name(format!("worker-{index}")).spawn(work)?;
+            started.workers.push(Worker { sockets, open: Arc::default() });
+        }
+        Ok(started)
+    }
+
+    /// Hands a connection to the worker with the fewest.
+    pub(crate) fn take(&self, socket: TcpStream) -> io::Result<()> {
+        let fewest = self.workers.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed));
+        let Some(worker) = fewest else { return Ok(()) };
+        // Answers are small and must not wait for acknowledgements of earlier ones.
+        socket.set_nodelay(true)?;
+        worker.open.fetch_add(1, Ordering::Relaxed);
+        let open = Open(Arc::clone(&worker.open));
+        // A worker that is gone has no connections; the client sees that it is closed.
+        let _ = worker.sockets.send((socket.into_std()?, open));
+        Ok(())
+    }
+
+    /// Lets what is under way come to its end, and waits for it.
+    pub(crate) async fn drain(&self) {
+        self.stage.send_replace(Stage::Draining);
+        // Each worker listens until its last connection is closed.
+        self.stage.closed().await;
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stage.send_replace(Stage::Over);
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn run(
+    runtime: &Runtime,
+    pipeline: Arc<Pipeline>,
+    handed: mpsc::UnboundedReceiver<(Socket, Open)>,
+    stage: watch::Receiver<Stage>,
+) {
+    // What is still under way when its time is over goes with the runtime.
+    runtime.block_on(work(pipeline, handed, stage));
+}
+
+async fn work(
+    pipeline: Arc<Pipeline>,
+    mut handed: mpsc::UnboundedReceiver<(Socket, Open)>,
+    mut stage: watch::Receiver<Stage>,
+) {
+    let (here, mut all_gone) = mpsc::channel::<()>(1);
+    let begin = |(socket, open): (Socket, Open)| {
+        let (pipeline, draining, here) = (Arc::clone(&pipeline), stage.clone(), here.clone());
+        tokio::spawn(async move {
+            // Of a socket that cannot be watched there is nothing to be heard.
+            if let Ok(socket) = TcpStream::from_std(socket) {
+                converse(socket, pipeline, draining).await;
+            }
+            drop((open, here));
+        });
+    };
+    let mut rounds = rounds();
+    let mut told = stage.clone();
+    loop {
+        tokio::select! {
+            () = reached(&mut told, Stage::Draining) => break,
+            next = handed.recv() => match next {
+                Some(next) => begin(next),
+                None => break,
+            },
+            _ = rounds.tick() => pipeline.tidy(),
+        }
+    }
+    // What was handed over before.
+    while let Ok(next) = handed.try_recv() {
+        begin(next);
+    }
+    drop((here, told));
+    tokio::select! {
+        _ = all_gone.recv() => {}
+        () = reached(&mut stage, Stage::Over) => {}
+    }
+}
+
+/// Waits until they were told this, or more; whoever would tell is gone only when all is over.
+async fn reached(told: &mut watch::Receiver<Stage>, stage: Stage) {
+    let _ = told.wait_for(|told| *told >= stage).await;
+}
+
+fn rounds() -> Interval {
+    let mut rounds = tokio::time::interval(TIDY_INTERVAL);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    rounds
+}
+
+fn protocol(calls: NewCalls) -> Builder<NewCalls> {
+    let mut protocol = Builder::new(calls);
+    protocol
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    // Besides gRPC, the calls as JSON. With a timer, whoever does not send a whole head is not waited for without end.
+    protocol.http1().timer(TokioTimer::new());
+    protocol
+}
+
+/// Answers what comes over one connection until it is closed; once draining, no new calls.
+async fn converse(socket: TcpStream, pipeline: Arc<Pipeline>, mut stage: watch::Receiver<Stage>) {
+    let connection = Arc::new(Connection::new(pipeline));
+    let service = service_fn(move |request| Arc::clone(&connection).answer(request));
+    let calls = NewCalls::default();
+    let protocol = protocol(calls.clone());
+    let mut conversation = Conversation::new(protocol.serve_connection(TokioIo::new(socket), service), calls);
+    let ended = tokio::select! {
+        biased;
+        ended = &mut conversation => ended,
+        () = reached(&mut stage, Stage::Draining) => {
+            conversation.connection().graceful_shutdown();
+            conversation.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+
+use super::*;
+use crate::Telemetry;
+use crate::meta::{Meta, Place};
+use crate::telemetry::Recorder;
+
+fn workers(count: usize) -> Workers {
+    let telemetry = Arc::new(Telemetry::new(None));
+    let pipelines = (0..count).map(|index| {
+        let meta = Meta::new(1, Place { index, of: count }, Recorder::new(&telemetry));
+        Arc::new(Pipeline::new(meta, None, Routes::default()))
+    });
+    Workers::start(pipelines.collect()).unwrap()
+}
+
+fn open(workers: &Workers) -> Vec<usize> {
+    workers.workers.iter().map(|worker| worker.open.load(Ordering::Relaxed)).collect()
+}
+
+/// Connections that are handed to the workers.
+async fn connected(listener: &TcpListener, workers: &Workers, count: usize) -> Vec<TcpStream> {
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        clients.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+        workers.take(listener.accept().await.unwrap().0).unwrap();
+    }
+    clients
+}
+
+async fn until(workers: &Workers, wanted: &[usize]) {
+    while open(workers) != wanted {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn connections_are_spread_evenly_also_after_some_were_closed() {
+    let (workers, listener) = (workers(3), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let mut clients = connected(&listener, &workers, 9).await;
+    assert_eq!(open(&workers), [3, 3, 3]);
+    // Those of the first worker.
+    for at in [6, 3, 0] {
+        drop(clients.remove(at));
+    }
+    until(&workers, &[0, 3, 3]).await;
+    clients.extend(connected(&listener, &workers, 5).await);
+    let mut now = open(&workers);
+    now.sort_unstable();
+    assert_eq!(now, [3, 4, 4]);
+}
+
+#[tokio::test]
+async fn draining_ends_with_the_last_connection_and_idle_ones_are_closed() {
+    let (workers, listener) = (workers(2), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let clients = connected(&listener, &workers, 4).await;
+    tokio::time::timeout(Duration::from_secs(30), workers.drain()).await.unwrap();
+    assert_eq!(open(&workers), [0, 0]);
+    drop(clients);
+}
