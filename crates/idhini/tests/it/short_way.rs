@@ -85,7 +85,7 @@ fn requests(token: &v1::ZedToken) -> Vec<v1::CheckPermissionRequest> {
     requests.push(v1::CheckPermissionRequest { resource: None, ..whole.clone() });
     requests.push(v1::CheckPermissionRequest { subject: None, ..whole.clone() });
     requests
-        .push(v1::CheckPermissionRequest { subject: Some(v1::SubjectReference::default()), ..whole.clone() });
+        .push(v1::CheckPermissionRequest { subject: Some(v1::SubjectReference::default()), ..whole });
     requests.push(v1::CheckPermissionRequest {
         with_tracing: true,
         ..check("document:readme", "view", "user:bob")
