@@ -498,16 +498,19 @@ impl Root {
             arc_bytes::<TypeTable>()
         };
         let of_class = |own: &ClassTable, base: Option<&ClassTable>| {
+            // Those that later versions know are given back with the last of these.
+            let is_own = base.is_none_or(|base| !own.version.is(&base.version));
+            let version = if is_own { own.version.bytes() } else { 0 };
             let base = base.and_then(|base| base.attributes.as_ref());
             let Some(own) =
                 own.attributes.as_ref().filter(|own| base.is_none_or(|base| !Arc::ptr_eq(own, base)))
             else {
-                return 0;
+                return version;
             };
             let mut sum = memory.get();
             sum.attributes_bytes += own.bytes(base.map(|base| &**base));
             memory.set(sum);
-            0
+            version
         };
         let types = self.types.bytes(base.map(|base| &base.types), &of_table);
         let classes = self.classes.bytes(base.map(|base| &base.classes), &of_class);
