@@ -51,7 +51,7 @@ impl<'a> Check<'a> {
         question: Question<'a>,
         limits: Limits,
     ) -> Result<Check<'a>, EngineError> {
-        let (goal, subject) = bind(snapshot, question)?;
+        let (goal, subject) = snapshot.bind(question)?;
         let (attempted, evaluation) = (Attempted::default(), None);
         Ok(Check { snapshot, question, limits, goal, subject, attempted, evaluation })
     }
@@ -231,7 +231,7 @@ impl<'a> CheckBulk<'a> {
                     *contexts.entry(context.to_string()).or_insert(next)
                 }
             };
-            match bind(snapshot, *question) {
+            match snapshot.bind(*question) {
                 // Subjects that no relationship names are alike, each to its own resource and to all others.
                 Ok((goal, subject)) => open.push(Item { context, subject, goal, at }),
                 Err(error) => answers[at] = Some(Err(error)),
@@ -358,12 +358,4 @@ impl<'a> CheckBulk<'a> {
         };
         self.running = None;
     }
-}
-
-fn bind(snapshot: Snapshot<'_>, question: Question<'_>) -> Result<(GoalKey, BoundSubject), EngineError> {
-    let object_type = snapshot.bind_type(&question.resource.object_type)?;
-    let member = snapshot.bind_member(object_type, question.permission)?;
-    let subject = snapshot.bind_subject(question.subject)?;
-    let object = snapshot.bind_resource(object_type, question.resource, question.subject);
-    Ok((GoalKey { member, object }, subject))
 }

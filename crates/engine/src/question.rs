@@ -7,6 +7,7 @@ use idhini_graph::Root;
 use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp};
 use idhini_schema::{MemberIndex, TypeIndex};
 
+use crate::evaluate::GoalKey;
 use crate::{Permissionship, Plans};
 
 /// The most edges that one question may visit unless its caller says otherwise.
@@ -178,17 +179,29 @@ impl<'a> Snapshot<'a> {
         Ok(BoundSubject { object_type, object, member })
     }
 
-    /// The number that stands for a resource in questions about `subject`.
-    pub(crate) fn bind_resource(
-        self,
-        object_type: TypeIndex,
-        resource: &ResourceRef,
-        subject: &SubjectRef,
-    ) -> u32 {
-        let is_subject =
-            resource.object_id == subject.object_id && resource.object_type == subject.object_type;
-        let unnamed = if is_subject { UNNAMED_SUBJECT } else { UNNAMED_RESOURCE };
-        self.object(object_type, &resource.object_id).unwrap_or(unnamed)
+    /// A question's goal and subject in the plan's numbers.
+    pub(crate) fn bind(self, question: Question<'_>) -> Result<(GoalKey, BoundSubject), EngineError> {
+        let Question { resource, permission, subject, .. } = question;
+        let object_type = self.bind_type(&resource.object_type)?;
+        let member = self.bind_member(object_type, permission)?;
+        let subject_type = self.bind_type(&subject.object_type)?;
+        let relation = subject.relation.as_deref();
+        let of_subject = relation.map(|relation| self.bind_member(subject_type, relation)).transpose()?;
+        if subject.is_wildcard() {
+            return Err(EngineError::WildcardSubject);
+        }
+        let type_ids = &self.plans.type_ids;
+        let (object, subject_object) = self.root.object_pair(
+            (type_ids[object_type as usize], &resource.object_id),
+            (type_ids[subject_type as usize], &subject.object_id),
+        );
+        let object = object.unwrap_or_else(|| {
+            let is_subject = object_type == subject_type && resource.object_id == subject.object_id;
+            if is_subject { UNNAMED_SUBJECT } else { UNNAMED_RESOURCE }
+        });
+        let subject_object = subject_object.unwrap_or(UNNAMED_SUBJECT);
+        let subject = BoundSubject { object_type: subject_type, object: subject_object, member: of_subject };
+        Ok((GoalKey { member, object }, subject))
     }
 
     pub(crate) fn object(self, object_type: TypeIndex, id: &str) -> Option<u32> {

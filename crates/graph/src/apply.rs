@@ -390,10 +390,14 @@ impl Root {
                 table.version = table.version.after(subjects);
             }
         }
+        let has_edits = !edits.is_empty();
         for (class, edits) in edits {
             if let Some(table) = self.classes.item_mut(class.0 as usize) {
                 table.change_attributes(&edits);
             }
+        }
+        if has_edits {
+            self.note_attributes();
         }
     }
 

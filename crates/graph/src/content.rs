@@ -20,6 +20,8 @@ pub struct Content {
     pub counters: Vec<(String, Filter)>,
     /// How many relationships the root says it has.
     pub relationships: u64,
+    /// Whether the root says that any of them has attributes.
+    pub is_attributed: bool,
 }
 
 /// Everything of one type.
@@ -94,6 +96,7 @@ impl Root {
             classes: classes.collect(),
             counters: self.counters().map(|(name, filter)| (name.to_owned(), filter.clone())).collect(),
             relationships: self.relationships,
+            is_attributed: self.is_attributed,
         }
     }
 }

@@ -102,6 +102,21 @@ impl Names {
         self.number_hashed(self.hash(id), id)
     }
 
+    /// The number that an id of this hash has most likely, if it has one. Nothing but the index is read.
+    #[inline]
+    pub(crate) fn likely(&self, hash: u64) -> Option<u32> {
+        self.index.likely(hash)
+    }
+
+    /// As [`Names::number_hashed`], which is asked if the likely one is another id's.
+    #[inline]
+    pub(crate) fn number_likely(&self, likely: Option<u32>, hash: u64, id: &str) -> Option<u32> {
+        match likely {
+            Some(number) if self.bytes(number) == id.as_bytes() => Some(number),
+            _ => self.number_hashed(hash, id),
+        }
+    }
+
     /// As [`Names::number`], for an id whose hash is known.
     #[inline]
     pub(crate) fn number_hashed(&self, hash: u64, id: &str) -> Option<u32> {

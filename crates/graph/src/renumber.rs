@@ -175,6 +175,7 @@ impl Root {
                 .collect();
             table.change_attributes(&edits);
         }
+        self.note_attributes();
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Root {
     pub(crate) seed: u64,
     /// Object numbers are below this.
     pub(crate) numbers_end: u32,
+    /// Whether any class has a table of attributes.
+    pub(crate) is_attributed: bool,
     /// Entries before this one cannot be undone: which numbers they gave is not known any more.
     pub(crate) undoable_from: Revision,
 }
@@ -94,6 +96,7 @@ impl Root {
             relationships: 0,
             seed,
             numbers_end: u32::MAX,
+            is_attributed: false,
             undoable_from: Revision(0),
         }
     }
@@ -180,6 +183,19 @@ impl Root {
     #[inline]
     pub fn object(&self, object_type: TypeId, id: &str) -> Option<u32> {
         self.table(object_type)?.names.number(id)
+    }
+
+    /// The numbers of two objects: what the one waits for in memory the other waits for too.
+    #[must_use]
+    #[inline]
+    pub fn object_pair(&self, one: (TypeId, &str), other: (TypeId, &str)) -> (Option<u32>, Option<u32>) {
+        let (Some(of_one), Some(of_other)) = (self.table(one.0), self.table(other.0)) else {
+            return (self.object(one.0, one.1), self.object(other.0, other.1));
+        };
+        let (hash, other_hash) = (of_one.names.hash(one.1), of_other.names.hash(other.1));
+        let (likely, other_likely) = (of_one.names.likely(hash), of_other.names.likely(other_hash));
+        let number = of_one.names.number_likely(likely, hash, one.1);
+        (number, of_other.names.number_likely(other_likely, other_hash, other.1))
     }
 
     /// The id of an object.
@@ -269,6 +285,18 @@ impl Root {
     #[inline]
     pub fn has_attributes(&self, class: ClassId) -> bool {
         self.classes.item(class.0 as usize).is_some_and(|table| table.attributes.is_some())
+    }
+
+    /// Whether any edge of any class has a caveat or expires.
+    #[must_use]
+    #[inline]
+    pub fn is_attributed(&self) -> bool {
+        self.is_attributed
+    }
+
+    /// Looks which classes have attributes, after some may have got or lost them.
+    pub(crate) fn note_attributes(&mut self) {
+        self.is_attributed = (0..self.classes.len() as u32).any(|class| self.has_attributes(ClassId(class)));
     }
 
     /// What an edge has besides existing; `None` if it has nothing, or does not exist.
@@ -470,16 +498,19 @@ impl Root {
             arc_bytes::<TypeTable>()
         };
         let of_class = |own: &ClassTable, base: Option<&ClassTable>| {
+            // Those that later versions know are given back with the last of these.
+            let is_own = base.is_none_or(|base| !own.version.is(&base.version));
+            let version = if is_own { own.version.bytes() } else { 0 };
             let base = base.and_then(|base| base.attributes.as_ref());
             let Some(own) =
                 own.attributes.as_ref().filter(|own| base.is_none_or(|base| !Arc::ptr_eq(own, base)))
             else {
-                return 0;
+                return version;
             };
             let mut sum = memory.get();
             sum.attributes_bytes += own.bytes(base.map(|base| &**base));
             memory.set(sum);
-            0
+            version
         };
         let types = self.types.bytes(base.map(|base| &base.types), &of_table);
         let classes = self.classes.bytes(base.map(|base| &base.classes), &of_class);

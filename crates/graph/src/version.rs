@@ -8,6 +8,8 @@
 
 use std::sync::Arc;
 
+use crate::memory::arc_bytes;
+
 /// Versions that one knows before it at most.
 const BEFORE_MAX: u32 = 64;
 /// Subjects of one change that are told at most.
@@ -50,6 +52,12 @@ impl ClassVersion {
             at = before;
         }
         true
+    }
+
+    /// What it takes, besides what is known before it.
+    pub(crate) fn bytes(&self) -> u64 {
+        let subjects = self.0.change.as_ref().map_or(0, |(_, subjects)| size_of_val(&**subjects));
+        arc_bytes::<State>() + subjects as u64
     }
 
     /// The version after the edges of these subjects have changed; more than are told are as if all had.

@@ -49,6 +49,7 @@ pub struct Set {
 }
 
 /// A question with its right answer.
+#[derive(Clone)]
 pub struct Query {
     /// On what.
     pub resource: ResourceRef,

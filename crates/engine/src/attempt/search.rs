@@ -143,7 +143,7 @@ impl<'a> Search<'a> {
             instant,
             subject,
             relevant,
-            has_attributes: plans.class_ids.iter().any(|class| root.has_attributes(*class)),
+            has_attributes: root.is_attributed(),
             edges_max,
             scratch,
         };

@@ -230,6 +230,7 @@ impl<B: AsRef<[u8]>, E> Chunks<'_, '_, B, E> {
             classes.push(ClassTable { edges, attributes, version });
         }
         root.classes = classes.into_iter().collect();
+        root.note_attributes();
         Ok(())
     }
 

@@ -315,6 +315,7 @@ impl Pending {
                 table.change_attributes(&changes);
             }
         }
+        root.note_attributes();
         Ok(())
     }
 }

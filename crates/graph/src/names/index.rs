@@ -57,6 +57,15 @@ impl Index {
         find(self.pages.item(page_of(hash, self.pages.len()))?, tag_of(hash), is_it)
     }
 
+    /// The first number with this hash in the line where it would be.
+    #[inline]
+    pub(super) fn likely(&self, hash: u64) -> Option<u32> {
+        let page = self.pages.item(page_of(hash, self.pages.len()))?;
+        let line = page.get(line_of(tag_of(hash), page.len()))?;
+        let same = line.same(tag_of(hash));
+        (same != 0).then(|| line.numbers[same.trailing_zeros() as usize % SLOTS])
+    }
+
     /// Adds the number `count`; all below it are there. `hash_of` tells the hash of any of them.
     pub(super) fn insert(&mut self, hash: u64, count: u32, hash_of: impl Fn(u32) -> u64) {
         if count as usize >= self.pages.len() * PAGE_FILL {

@@ -287,6 +287,10 @@ impl Sketch {
             classes: classes.collect(),
             counters: self.counters.clone().into_iter().collect(),
             relationships: self.relationships.len() as u64,
+            is_attributed: self
+                .relationships
+                .values()
+                .any(|relationship| relationship.caveat.is_some() || relationship.expires_at.is_some()),
         }
     }
 }

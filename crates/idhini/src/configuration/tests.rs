@@ -210,6 +210,7 @@ fn each_setting_sets_what_it_shows_and_nothing_else() {
             table::Kind::Text { shape: "FORMAT", .. } => "json",
             table::Kind::Text { shape: "LEVEL", .. } => "trace",
             table::Kind::Text { shape: "URL", .. } => "http://127.0.0.1:7",
+            table::Kind::Text { shape: "COUNT", .. } => "7",
             table::Kind::Text { .. } => "0.7",
         };
         let mut settings = Settings::default();

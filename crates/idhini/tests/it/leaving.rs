@@ -23,13 +23,15 @@ const LATE_MAX: Duration = Duration::from_millis(100);
 
 const CAVEATS: u32 = 450;
 const FOLDERS: u32 = 40;
+/// Of a bulk check.
+const ITEMS: u32 = 100;
 
 const SCHEMA: &str = "
 caveat slow(values list<int>, number int) {
   values.all(one, values.all(two, values.all(three, one + two + three + number >= 0)))
 }
 definition user {}
-definition group { relation member: user }
+definition group { relation member: user | user with slow }
 definition folder {
   relation parent: folder
   permission view = parent->view
@@ -60,6 +62,10 @@ pub async fn slow(arguments: &[&str]) -> Server {
             r#"document:slow#viewer@group:g{number}#member[slow:{{"values":[{values}],"number":{number}}}]"#
         ));
         texts.push(format!("group:g{number}#member@user:last"));
+    }
+    // Who is in another group under a condition cannot be told at once to be in none of these.
+    for user in (0..ITEMS).map(|n| format!("n{n}")).chain(["nobody".to_owned()]) {
+        texts.push(format!(r#"group:apart#member@user:{user}[slow:{{"values":[],"number":0}}]"#));
     }
     for level in 0..FOLDERS {
         for (side, parent) in [("a", "a"), ("a", "b"), ("b", "a"), ("b", "b")] {
@@ -103,7 +109,7 @@ fn call(server: &Server, name: &'static str) -> impl Future<Output = Result<(), 
                     subject: subject(&format!("user:n{n}")),
                     context: None,
                 };
-                let items = (0..100).map(item).collect();
+                let items = (0..ITEMS).map(item).collect();
                 let request = v1::CheckBulkPermissionsRequest { items, ..Default::default() };
                 drop(client.check_bulk_permissions(request).await?);
             }

@@ -29,11 +29,19 @@ fn a_check_adds_nothing_to_what_the_engine_allocates() {
     let plans = Plans::compile(&root).unwrap();
     let snapshot = Snapshot { root: &root, plans: &plans, instant: pinned.instant() };
     let asked = [
+        ("document:readme", "banned", "user:bob"),
         ("document:plan", "viewer", "user:ann"),
         ("document:readme", "view", "user:ann"),
         ("document:readme", "view", "user:bob"),
         ("document:nothing", "view", "user:nobody"),
     ];
+    // What a thread keeps from one check to the next it makes with the first.
+    for (object, permission, who) in asked {
+        let (resource, subject) = (&resource(object), &subject(who));
+        pinned.check(resource, permission, subject).unwrap();
+        let question = Question { resource, permission, subject, context: &context };
+        Check::open(snapshot, question, Limits::default()).unwrap().answer().unwrap();
+    }
     for (object, permission, who) in asked {
         let (resource, subject) = (resource(object), subject(who));
         let (mut found, mut evaluated) = (None, None);
@@ -51,5 +59,8 @@ fn a_check_adds_nothing_to_what_the_engine_allocates() {
         });
         assert_eq!(found.unwrap().permissionship, evaluated.unwrap().permissionship);
         assert_eq!(library.count_total, engine.count_total, "{object}#{permission}@{who}");
+        if permission == "banned" {
+            assert_eq!(library.count_total, 0, "a direct relationship needs none");
+        }
     }
 }

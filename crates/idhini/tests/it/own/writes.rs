@@ -114,7 +114,9 @@ async fn what_cannot_be_asked_is_an_error_and_not_a_failed_precondition() {
 #[tokio::test]
 async fn the_checks_of_one_write_may_not_hold_up_the_writer() {
     let server = Server::furnished();
+    // Neither from above nor from below is it told at once that they do not meet.
     import(&server, (0..3_000).map(|n| format!("document:wide#viewer@group:w{n}#member"))).await;
+    import(&server, (0..3_000).map(|n| format!("group:x{n}#member@user:nobody"))).await;
     let mut client = own(&server).await;
     let asked = must(false, "document:wide", "view", "user:nobody");
     client.write_relationships(guarded(&["document:n#viewer@user:b"], vec![asked.clone()])).await.unwrap();
