@@ -187,32 +187,42 @@ impl<'a> Judging<'a, '_> {
         }
     }
 
-    /// Any of the edges of one class, by their targets.
+    /// Any of the edges of one class, by their targets. A run may be far longer than what is left to be spent.
     fn step(&mut self, step: ArrowStep, object: u32, depth: u32) -> Told {
-        any(self.run(step.class, object), |subject| match self.target(step, object, subject, depth) {
-            (Some(true), told) => told,
-            // Without the edge it is no as well.
-            (_, Told::No) | (Some(false), _) => Told::No,
-            (None, _) => Told::Open,
-        })
+        let mut highest = Told::No;
+        for subject in self.run(step.class, object) {
+            if self.search.is_spent() {
+                return Told::Open;
+            }
+            match self.target(step, object, subject, depth) {
+                (Some(true), Told::Yes) => return Told::Yes,
+                // Without the edge it is no as well.
+                (_, Told::No) | (Some(false), _) => {}
+                _ => highest = Told::Open,
+            }
+        }
+        highest
     }
 
     /// All edges of some classes, by their targets; there must be one.
     fn all_of(&mut self, steps: &[ArrowStep], object: u32, depth: u32) -> Told {
-        let mut is_any = false;
-        let told = all(steps, |step| {
-            all(self.run(step.class, object), |subject| {
+        let (mut is_any, mut lowest) = (false, Told::Yes);
+        for step in steps {
+            for subject in self.run(step.class, object) {
+                if self.search.is_spent() {
+                    return Told::Open;
+                }
                 let (counts, told) = self.target(*step, object, subject, depth);
                 is_any |= counts != Some(false);
-                match counts {
-                    Some(true) => told,
-                    Some(false) => Told::Yes,
+                match (counts, told) {
+                    (Some(false), _) | (Some(true), Told::Yes) => {}
+                    (Some(true), Told::No) => return Told::No,
                     // Once it expires, others may be all there are.
-                    None => Told::Open,
+                    _ => lowest = Told::Open,
                 }
-            })
-        });
-        if is_any { told } else { Told::No }
+            }
+        }
+        if is_any { lowest } else { Told::No }
     }
 
     fn run(&self, class: ClassIndex, object: u32) -> Run<'a> {
@@ -258,4 +268,44 @@ fn all<T>(of: impl IntoIterator<Item = T>, mut ask: impl FnMut(T) -> Told) -> To
         }
     }
     lowest
+}
+
+#[cfg(test)]
+mod tests {
+    use idhini_graph::Root;
+    use idhini_model::{Change, Entry, EntryKind, SubjectRef, Timestamp};
+
+    use super::*;
+    use crate::Plans;
+
+    /// What an attempt does not finish it leaves: a long run is not walked to its end when nothing may be spent any more.
+    #[test]
+    fn an_attempt_ends_within_its_edges_however_long_a_run_is() {
+        const EDGES_MAX: u64 = 50;
+        let schema = "definition user {}\ndefinition document {\nrelation parent: document\nrelation one: user\n\
+                      relation two: user\npermission both = one & two\npermission any = parent->both\n\
+                      permission all = parent.all(both)\n}";
+        let mut root = Root::empty();
+        let kind = EntryKind::Schema { new: schema.to_owned(), old: String::new() };
+        root.apply(&Entry { revision: root.revision().next(), kind }).unwrap();
+        let edges = (0..5_000).flat_map(|at| {
+            let of_parent = ["one", "two"].map(|relation| format!("document:p{at}#{relation}@user:ann"));
+            of_parent.into_iter().chain([format!("document:doc#parent@document:p{at}")])
+        });
+        let created = edges.map(|edge| Change::Created(edge.parse().unwrap())).collect();
+        root.apply(&Entry { revision: root.revision().next(), kind: EntryKind::Relationships(created) })
+            .unwrap();
+        let plans = Plans::compile(&root).unwrap();
+        let snapshot = Snapshot { root: &root, plans: &plans, instant: Timestamp::from_seconds(0) };
+        let document = snapshot.bind_type("document").unwrap();
+        let object = snapshot.object(document, "doc").unwrap();
+        for (user, permission) in [("user:bob", "any"), ("user:ann", "all")] {
+            let subject = snapshot.bind_subject(&user.parse::<SubjectRef>().unwrap()).unwrap();
+            let member = snapshot.bind_member(document, permission).unwrap();
+            let mut attempt = Attempt::open(snapshot, member, subject).unwrap();
+            let attempted = attempt.ask(GoalKey { member, object }, EDGES_MAX);
+            assert_eq!(attempted.permissionship, None, "{permission}");
+            assert!(attempted.edges < 2 * EDGES_MAX, "{permission}: {}", attempted.edges);
+        }
+    }
 }
