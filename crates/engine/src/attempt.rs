@@ -271,41 +271,4 @@ fn all<T>(of: impl IntoIterator<Item = T>, mut ask: impl FnMut(T) -> Told) -> To
 }
 
 #[cfg(test)]
-mod tests {
-    use idhini_graph::Root;
-    use idhini_model::{Change, Entry, EntryKind, SubjectRef, Timestamp};
-
-    use super::*;
-    use crate::Plans;
-
-    /// What an attempt does not finish it leaves: a long run is not walked to its end when nothing may be spent any more.
-    #[test]
-    fn an_attempt_ends_within_its_edges_however_long_a_run_is() {
-        const EDGES_MAX: u64 = 50;
-        let schema = "definition user {}\ndefinition document {\nrelation parent: document\nrelation one: user\n\
-                      relation two: user\npermission both = one & two\npermission any = parent->both\n\
-                      permission all = parent.all(both)\n}";
-        let mut root = Root::empty();
-        let kind = EntryKind::Schema { new: schema.to_owned(), old: String::new() };
-        root.apply(&Entry { revision: root.revision().next(), kind }).unwrap();
-        let edges = (0..5_000).flat_map(|at| {
-            let of_parent = ["one", "two"].map(|relation| format!("document:p{at}#{relation}@user:ann"));
-            of_parent.into_iter().chain([format!("document:doc#parent@document:p{at}")])
-        });
-        let created = edges.map(|edge| Change::Created(edge.parse().unwrap())).collect();
-        root.apply(&Entry { revision: root.revision().next(), kind: EntryKind::Relationships(created) })
-            .unwrap();
-        let plans = Plans::compile(&root).unwrap();
-        let snapshot = Snapshot { root: &root, plans: &plans, instant: Timestamp::from_seconds(0) };
-        let document = snapshot.bind_type("document").unwrap();
-        let object = snapshot.object(document, "doc").unwrap();
-        for (user, permission) in [("user:bob", "any"), ("user:ann", "all")] {
-            let subject = snapshot.bind_subject(&user.parse::<SubjectRef>().unwrap()).unwrap();
-            let member = snapshot.bind_member(document, permission).unwrap();
-            let mut attempt = Attempt::open(snapshot, member, subject).unwrap();
-            let attempted = attempt.ask(GoalKey { member, object }, EDGES_MAX);
-            assert_eq!(attempted.permissionship, None, "{permission}");
-            assert!(attempted.edges < 2 * EDGES_MAX, "{permission}: {}", attempted.edges);
-        }
-    }
-}
+mod tests;

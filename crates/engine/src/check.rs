@@ -158,7 +158,7 @@ impl<'a> Check<'a> {
     }
 
     /// What an attempt told.
-    fn settled(&self) -> Option<Permissionship> {
+    pub(crate) fn settled(&self) -> Option<Permissionship> {
         self.attempted.permissionship
     }
 

@@ -105,7 +105,7 @@ impl Default for Options {
             seed: 0,
             writer_id: 0,
             history_seconds: Some(24 * 60 * 60),
-            kept_bytes_max: 64 << 20,
+            kept_bytes_max: 16 << 20,
             image_changes: 50_000,
             image_seconds: 600,
             rebuild_changes_max: 2_000_000,

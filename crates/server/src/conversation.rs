@@ -2,8 +2,8 @@
 //!
 //! Most calls have their answer as soon as they are looked at. Those that came together are looked at together, by the
 //! task of their connection, and their answers leave together: a task of its own for each would cost more than a check.
-//! A call that is not finished then becomes a task, and so do those behind it, so that a connection of expensive calls
-//! has no longer turn than any other.
+//! A call that is not finished then becomes a task, and so do those behind it, or behind the first millisecond of calls
+//! that are: a connection of expensive calls has no longer turn than any other.
 //!
 //! # Invariants
 //! * A call that fails to end properly takes neither its connection nor another call with it.
@@ -15,11 +15,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use hyper::rt::Executor;
+use tokio::time::Instant;
 
-/// How often a connection is looked at for more calls before others have their turn.
+/// How often a connection is looked at for more calls before others have their turn,
 const ROUNDS_MAX: usize = 8;
+/// and how long its calls may take together, about: one of them more than a portion of an evaluation does.
+const TURN_MAX: Duration = Duration::from_millis(1);
 
 /// One call, to its end.
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -45,8 +49,8 @@ impl NewCalls {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Looks at each, until one takes longer. Returns whether there were any.
-    fn run(&self) -> bool {
+    /// Looks at each, until one takes longer or all together have taken `TURN_MAX`. Returns whether there were any.
+    fn run(&self, began: Instant) -> bool {
         let mut calls = self.take().into_iter();
         if calls.len() == 0 {
             return false;
@@ -54,6 +58,9 @@ impl NewCalls {
         for call in calls.by_ref() {
             if let Some(longer) = begun(call) {
                 drop(tokio::spawn(longer));
+                break;
+            }
+            if began.elapsed() >= TURN_MAX {
                 break;
             }
         }
@@ -94,12 +101,16 @@ impl<C: Future> Future for Conversation<C> {
     type Output = C::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
+        let began = Instant::now();
         for _ in 0..ROUNDS_MAX {
             let polled = self.connection.as_mut().poll(context);
-            let had_calls = self.new.run();
+            let had_calls = self.new.run(began);
             // Its answers are written when the connection is looked at again.
             if polled.is_ready() || !had_calls {
                 return polled;
+            }
+            if began.elapsed() >= TURN_MAX {
+                break;
             }
         }
         // There may be more, after whoever else is waiting.

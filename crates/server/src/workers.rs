@@ -79,8 +79,10 @@ impl Workers {
 
     /// Hands a connection to the worker with the fewest.
     pub(crate) fn take(&self, socket: TcpStream) -> io::Result<()> {
-        let fewest = self.workers.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed));
-        let Some(worker) = fewest else { return Ok(()) };
+        // One whose thread has ended takes nothing.
+        let alive = self.workers.iter().filter(|worker| !worker.sockets.is_closed());
+        let fewest = alive.min_by_key(|worker| worker.open.load(Ordering::Relaxed));
+        let Some(worker) = fewest else { return Err(io::Error::other("no thread is left to answer")) };
         // Answers are small and must not wait for acknowledgements of earlier ones.
         socket.set_nodelay(true)?;
         worker.open.fetch_add(1, Ordering::Relaxed);

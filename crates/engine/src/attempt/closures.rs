@@ -29,6 +29,8 @@ const CLOSURE_MAX: usize = if cfg!(test) { 4 } else { 256 };
 const GOALS_MAX: usize = if cfg!(test) { 64 } else { 1 << 17 };
 /// States of which closures are remembered: of several namespaces, or revisions.
 const STATES_MAX: usize = 4;
+/// More changed subjects than this, and it takes less to compute anew what is asked for.
+const CHANGED_MAX: usize = 64;
 const SLOTS_MIN: usize = 256;
 
 /// How often it was known what contains a group.
@@ -168,15 +170,20 @@ impl State {
             }
         }
         if !is_broken(Variant::ClosuresOutliveChanges) {
-            self.take_away(&changed);
+            self.take_away(changed);
         }
         true
     }
 
     /// Takes away the closures that pass one of these objects.
-    fn take_away(&mut self, changed: &[u32]) {
+    fn take_away(&mut self, mut changed: Vec<u32>) {
+        changed.sort_unstable();
+        changed.dedup();
+        if changed.len() > CHANGED_MAX {
+            return self.forget();
+        }
         for slot in &mut self.slots {
-            let passes = |goal: &Goal| changed.contains(&goal.object);
+            let passes = |goal: &Goal| changed.binary_search(&goal.object).is_ok();
             let is_changed = match slot.holds {
                 Holds::Closure => {
                     let start = slot.start as usize;
@@ -320,7 +327,7 @@ mod tests {
             state.goals.extend([goal, Goal { rule: 1, object: object / 10 + 1_000 }]);
             state.put(Slot { goal, start, len: 2, holds: Holds::Closure });
         }
-        state.take_away(&[7, 1_003]);
+        state.take_away(vec![1_003, 7, 7]);
         for object in 0..100 {
             let holds = state.slots[state.place(Goal { rule: 0, object })].holds;
             let is_gone = object == 7 || (30..40).contains(&object);

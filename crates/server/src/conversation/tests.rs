@@ -56,3 +56,11 @@ async fn a_call_that_panics_takes_nobody_with_it() {
         |number: usize| -> Call { Box::pin(async move { assert!(number != 2, "as this test wants it") }) };
     assert_eq!(ended(5, call).await, (4, 4));
 }
+
+#[tokio::test]
+async fn calls_that_take_their_time_leave_others_their_turn() {
+    let call = |_: usize| -> Call { Box::pin(async { std::thread::sleep(2 * TURN_MAX) }) };
+    // One took the turn; the others become tasks.
+    let (at_once, in_the_end) = ended(10, call).await;
+    assert_eq!((at_once, in_the_end), (1, 10));
+}
