@@ -77,7 +77,9 @@ impl Chance {
             0 => group(chance),
             _ => format!("user:u{}", chance.below(6)),
         };
-        match self.below(10) {
+        match self.below(16) {
+            // Long runs, of which a search from below knows nothing before it ends.
+            10.. => format!("folder:f{}#viewer@group:g{}#member", self.below(2), self.below(40)),
             0 => format!("folder:f{}#viewer@user:*", self.below(6)),
             1 => format!("group:g{}#member@team:t{}#all", self.below(8), self.below(3)),
             2 | 3 => format!("group:g{}#member@{}", self.below(8), group(self)),
@@ -112,7 +114,7 @@ fn what_an_attempt_tells_the_evaluator_tells_whatever_changes_meanwhile() {
         root.apply(&Entry { revision: root.revision().next(), kind }).unwrap();
         let plans = Plans::compile(&root).unwrap();
         let mut present: BTreeSet<String> = BTreeSet::new();
-        for _ in 0..40 {
+        for _ in 0..60 {
             let edge = chance.edge();
             let gone = present.iter().find(|have| have.split('[').next() == Some(&edge)).cloned();
             let change = match gone {
