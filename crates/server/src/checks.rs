@@ -99,6 +99,7 @@ async fn answer(
     let answered = evaluating.instrument(telemetry::evaluation_span()).await;
     let cost = check.cost();
     telemetry::checked(cost);
+    telemetry::used(check.closures());
     *spent += cost;
     let (answer, expires_at) = match (answered?, &budget) {
         (Ok(answer), _) => (answer, check.until()),
@@ -159,7 +160,7 @@ pub(crate) async fn check_bulk(
     Ok(Response::new(v1::CheckBulkPermissionsResponse { checked_at: pinned.zed_token(), pairs }))
 }
 
-type BulkResponse = v1::check_bulk_permissions_pair::Response;
+pub(crate) type BulkResponse = v1::check_bulk_permissions_pair::Response;
 
 async fn untraced(
     shared: &Shared,
@@ -178,6 +179,7 @@ async fn untraced(
     let answering = deadline.drive(|fuel| Ok::<_, EngineError>(bulk.advance(fuel)));
     let answers = answering.instrument(telemetry::evaluation_span()).await;
     telemetry::charge(bulk.cost());
+    telemetry::used(bulk.closures());
     let answers = answers?;
     Ok(answers.into_iter().map(|a| bulk_response(a.map_err(Refusal::from), None)).collect())
 }
@@ -218,7 +220,10 @@ fn asked_in_bulk(item: &v1::CheckBulkPermissionsRequestItem) -> Result<Asked, Re
     })
 }
 
-fn bulk_response(answer: Result<Answer, Refusal>, debug_trace: Option<v1::DebugInformation>) -> BulkResponse {
+pub(crate) fn bulk_response(
+    answer: Result<Answer, Refusal>,
+    debug_trace: Option<v1::DebugInformation>,
+) -> BulkResponse {
     match answer {
         Ok(answer) => BulkResponse::Item(v1::CheckBulkPermissionsResponseItem {
             permissionship: permissionship(answer.permissionship) as i32,

@@ -84,8 +84,7 @@ fn requests(token: &v1::ZedToken) -> Vec<v1::CheckPermissionRequest> {
     let whole = check("document:readme", "view", "user:tom");
     requests.push(v1::CheckPermissionRequest { resource: None, ..whole.clone() });
     requests.push(v1::CheckPermissionRequest { subject: None, ..whole.clone() });
-    requests
-        .push(v1::CheckPermissionRequest { subject: Some(v1::SubjectReference::default()), ..whole });
+    requests.push(v1::CheckPermissionRequest { subject: Some(v1::SubjectReference::default()), ..whole });
     requests.push(v1::CheckPermissionRequest {
         with_tracing: true,
         ..check("document:readme", "view", "user:bob")

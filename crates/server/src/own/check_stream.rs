@@ -136,6 +136,7 @@ async fn check(
     let evaluating = when.deadline.drive_by(FUEL, |fuel| check.advance(fuel));
     let answered = evaluating.instrument(telemetry::evaluation_span()).await;
     telemetry::checked(check.cost());
+    telemetry::used(check.closures());
     let answer = answered?;
     Ok(v1::CheckStreamAnswer {
         checked_at: pinned.zed_token(),
