@@ -6,7 +6,7 @@ use idhini_engine::{
 use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
-use idhini_wire::timestamp_message;
+use idhini_wire::{ELLIPSIS, timestamp_message};
 use prost_types::Struct;
 use tonic::{Code, Request, Response, Status};
 use tracing::Instrument as _;
@@ -147,15 +147,17 @@ pub(crate) async fn check_bulk(
         .with("maximum_checks_allowed", max)
         .into());
     }
-    let asked = message.items.iter().map(asked_in_bulk).collect::<Result<Vec<_>, _>>()?;
+    let items = message.items.into_iter().map(asked_in_bulk).collect::<Result<Vec<_>, _>>()?;
+    let (asked, beside): (Vec<_>, Vec<_>) = items.into_iter().unzip();
     let pinned = shared.pin(message.consistency, when).await?;
     let mut pairs = Vec::with_capacity(count);
     let responses = match message.with_tracing {
         true => traced(shared, &pinned, &asked, deadline).await?,
         false => untraced(shared, &pinned, &asked, deadline).await?,
     };
-    for (request, response) in message.items.into_iter().zip(responses) {
-        pairs.push(v1::CheckBulkPermissionsPair { request: Some(request), response: Some(response) });
+    for ((asked, beside), response) in asked.into_iter().zip(beside).zip(responses) {
+        let request = Some(beside.item(asked));
+        pairs.push(v1::CheckBulkPermissionsPair { request, response: Some(response) });
     }
     Ok(Response::new(v1::CheckBulkPermissionsResponse { checked_at: pinned.zed_token(), pairs }))
 }
@@ -209,15 +211,38 @@ async fn traced(
     Ok(responses)
 }
 
-fn asked_in_bulk(item: &v1::CheckBulkPermissionsRequestItem) -> Result<Asked, Refusal> {
-    let item = item.clone();
-    Ok(Asked {
+/// What an item of a bulk says that its question does not; with that it becomes the item again.
+struct Beside {
+    relation: Option<&'static str>,
+    context: Option<Struct>,
+}
+
+fn asked_in_bulk(item: v1::CheckBulkPermissionsRequestItem) -> Result<(Asked, Beside), Refusal> {
+    let relation = item.subject.as_ref().filter(|subject| subject.optional_relation == ELLIPSIS);
+    let beside = Beside { relation: relation.map(|_| ELLIPSIS), context: item.context.clone() };
+    let asked = Asked {
         resource: requests::required(item.resource, "items.resource")?.try_into()?,
         permission: requests::permission(item.permission)?,
         // A wildcard is that item's error, which the engine tells.
         subject: requests::required(item.subject, "items.subject")?.try_into()?,
         context: requests::context(item.context)?,
-    })
+    };
+    Ok((asked, beside))
+}
+
+impl Beside {
+    fn item(self, asked: Asked) -> v1::CheckBulkPermissionsRequestItem {
+        let mut subject = v1::SubjectReference::from(asked.subject);
+        if let Some(relation) = self.relation {
+            subject.optional_relation = relation.to_owned();
+        }
+        v1::CheckBulkPermissionsRequestItem {
+            resource: Some(asked.resource.into()),
+            permission: asked.permission,
+            subject: Some(subject),
+            context: self.context,
+        }
+    }
 }
 
 pub(crate) fn bulk_response(

@@ -104,13 +104,19 @@ pub fn plain_answer(token: &str, permissionship: v1::check_permission_response::
 /// A message as gRPC carries it.
 #[must_use]
 pub fn framed(message: &impl prost::Message) -> Vec<u8> {
-    let length = message.encoded_len();
-    let mut frame = Vec::with_capacity(PREFIX_BYTES + length);
-    frame.push(0);
-    // Answers are far from that long.
-    frame.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
-    message.encode_raw(&mut frame);
+    let mut frame = Vec::new();
+    put_framed(message, &mut frame);
     frame
+}
+
+/// Puts a message behind others, as gRPC carries it.
+pub fn put_framed(message: &impl prost::Message, into: &mut Vec<u8>) {
+    let length = message.encoded_len();
+    into.reserve(PREFIX_BYTES + length);
+    into.push(0);
+    // Answers are far from that long.
+    into.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+    message.encode_raw(into);
 }
 
 pub(crate) fn plain_requirement(bytes: &[u8]) -> Option<Option<PlainRequirement<'_>>> {
