@@ -6,7 +6,7 @@ use idhini_engine::{
 use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
-use idhini_wire::timestamp_message;
+use idhini_wire::{ELLIPSIS, timestamp_message};
 use prost_types::Struct;
 use tonic::{Code, Request, Response, Status};
 use tracing::Instrument as _;
@@ -99,6 +99,7 @@ async fn answer(
     let answered = evaluating.instrument(telemetry::evaluation_span()).await;
     let cost = check.cost();
     telemetry::checked(cost);
+    telemetry::used(check.closures());
     *spent += cost;
     let (answer, expires_at) = match (answered?, &budget) {
         (Ok(answer), _) => (answer, check.until()),
@@ -146,20 +147,22 @@ pub(crate) async fn check_bulk(
         .with("maximum_checks_allowed", max)
         .into());
     }
-    let asked = message.items.iter().map(asked_in_bulk).collect::<Result<Vec<_>, _>>()?;
+    let items = message.items.into_iter().map(asked_in_bulk).collect::<Result<Vec<_>, _>>()?;
+    let (asked, beside): (Vec<_>, Vec<_>) = items.into_iter().unzip();
     let pinned = shared.pin(message.consistency, when).await?;
     let mut pairs = Vec::with_capacity(count);
     let responses = match message.with_tracing {
         true => traced(shared, &pinned, &asked, deadline).await?,
         false => untraced(shared, &pinned, &asked, deadline).await?,
     };
-    for (request, response) in message.items.into_iter().zip(responses) {
-        pairs.push(v1::CheckBulkPermissionsPair { request: Some(request), response: Some(response) });
+    for ((asked, beside), response) in asked.into_iter().zip(beside).zip(responses) {
+        let request = Some(beside.item(asked));
+        pairs.push(v1::CheckBulkPermissionsPair { request, response: Some(response) });
     }
     Ok(Response::new(v1::CheckBulkPermissionsResponse { checked_at: pinned.zed_token(), pairs }))
 }
 
-type BulkResponse = v1::check_bulk_permissions_pair::Response;
+pub(crate) type BulkResponse = v1::check_bulk_permissions_pair::Response;
 
 async fn untraced(
     shared: &Shared,
@@ -178,6 +181,7 @@ async fn untraced(
     let answering = deadline.drive(|fuel| Ok::<_, EngineError>(bulk.advance(fuel)));
     let answers = answering.instrument(telemetry::evaluation_span()).await;
     telemetry::charge(bulk.cost());
+    telemetry::used(bulk.closures());
     let answers = answers?;
     Ok(answers.into_iter().map(|a| bulk_response(a.map_err(Refusal::from), None)).collect())
 }
@@ -207,18 +211,44 @@ async fn traced(
     Ok(responses)
 }
 
-fn asked_in_bulk(item: &v1::CheckBulkPermissionsRequestItem) -> Result<Asked, Refusal> {
-    let item = item.clone();
-    Ok(Asked {
+/// What an item of a bulk says that its question does not; with that it becomes the item again.
+struct Beside {
+    relation: Option<&'static str>,
+    context: Option<Struct>,
+}
+
+fn asked_in_bulk(item: v1::CheckBulkPermissionsRequestItem) -> Result<(Asked, Beside), Refusal> {
+    let relation = item.subject.as_ref().filter(|subject| subject.optional_relation == ELLIPSIS);
+    let beside = Beside { relation: relation.map(|_| ELLIPSIS), context: item.context.clone() };
+    let asked = Asked {
         resource: requests::required(item.resource, "items.resource")?.try_into()?,
         permission: requests::permission(item.permission)?,
         // A wildcard is that item's error, which the engine tells.
         subject: requests::required(item.subject, "items.subject")?.try_into()?,
         context: requests::context(item.context)?,
-    })
+    };
+    Ok((asked, beside))
 }
 
-fn bulk_response(answer: Result<Answer, Refusal>, debug_trace: Option<v1::DebugInformation>) -> BulkResponse {
+impl Beside {
+    fn item(self, asked: Asked) -> v1::CheckBulkPermissionsRequestItem {
+        let mut subject = v1::SubjectReference::from(asked.subject);
+        if let Some(relation) = self.relation {
+            subject.optional_relation = relation.to_owned();
+        }
+        v1::CheckBulkPermissionsRequestItem {
+            resource: Some(asked.resource.into()),
+            permission: asked.permission,
+            subject: Some(subject),
+            context: self.context,
+        }
+    }
+}
+
+pub(crate) fn bulk_response(
+    answer: Result<Answer, Refusal>,
+    debug_trace: Option<v1::DebugInformation>,
+) -> BulkResponse {
     match answer {
         Ok(answer) => BulkResponse::Item(v1::CheckBulkPermissionsResponseItem {
             permissionship: permissionship(answer.permissionship) as i32,

@@ -221,9 +221,10 @@ impl Services {
             SchemaServiceServer::new(Schemas(tenants())).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let experimental = ExperimentalServiceServer::new(Experimental(tenants()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let own_permissions =
+        let own_permissions = Carrier(
             own_permissions::PermissionsServiceServer::new(own::Permissions(tenants(), stopping()))
-                .max_decoding_message_size(MESSAGE_BYTES_MAX);
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+        );
         let history =
             HistoryServiceServer::new(own::History(tenants())).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let watches = WatchServiceServer::new(Watches(tenants(), stopping()))

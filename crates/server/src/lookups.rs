@@ -7,7 +7,7 @@
 //!
 //! Cost: the search; then what [`chunks`] says.
 
-mod carried;
+pub(crate) mod carried;
 mod chunks;
 
 use std::pin::Pin;

@@ -92,7 +92,7 @@ impl Begun {
         // A refusal has no body: its status stands among the headers, and so does what belongs to it.
         if let Some(status) = response.headers().get(STATUS) {
             finished.with(Code::from_bytes(status.as_bytes()));
-            behind.add_to(response.headers_mut(), call.edges());
+            behind.add_to(response.headers_mut(), &call);
             return response.map(|content| match content {
                 Content::Messages(body) => Reply::Other(body),
                 Content::One(_) => Reply::Other(Body::empty()),
@@ -108,7 +108,7 @@ impl Begun {
 
 impl Behind {
     /// Clients that look for the counts look for them behind every call.
-    fn add_to(self, trailers: &mut HeaderMap, edges: u64) {
+    fn add_to(self, trailers: &mut HeaderMap, call: &Call) {
         if let Some(id) = self.id {
             trailers.insert(REQUEST_ID, id.clone());
             trailers.insert(RESPONSE_REQUEST_ID, id);
@@ -116,8 +116,8 @@ impl Behind {
         if self.is_version_asked {
             trailers.insert(VERSION, THIS_VERSION);
         }
-        trailers.insert(DISPATCHED, HeaderValue::from(edges));
-        trailers.insert(CACHED, NOTHING);
+        trailers.insert(DISPATCHED, HeaderValue::from(call.edges()));
+        trailers.insert(CACHED, if call.found() == 0 { NOTHING } else { HeaderValue::from(call.found()) });
     }
 }
 
@@ -234,7 +234,7 @@ impl Answered {
                 finished.with(Code::Ok);
                 let mut trailers = HeaderMap::with_capacity(TRAILERS);
                 trailers.insert(STATUS, GOOD);
-                behind.add_to(&mut trailers, call.edges());
+                behind.add_to(&mut trailers, call);
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
         };
@@ -246,7 +246,7 @@ impl Answered {
                 finished.with(Code::from_bytes(status.as_bytes()));
             }
             if let Some(behind) = behind.take() {
-                behind.add_to(trailers, call.edges());
+                behind.add_to(trailers, call);
             }
         }
         polled

@@ -100,10 +100,11 @@ impl Pipeline {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<tonic::codegen::StdError> + Send + Unpin,
     {
-        let Some(checks) = self.checks.as_ref().filter(|checks| checks.takes(&request, accepted)) else {
+        let taken = self.checks.as_ref().and_then(|checks| Some((checks, checks.takes(&request, accepted)?)));
+        let Some((checks, taken)) = taken else {
             return self.by_service(request, deadline).await;
         };
-        match checks.answer(request, call, deadline).await {
+        match checks.answer(taken, request, call, deadline).await {
             Ok(response) => response,
             Err(request) => self.by_service(request, deadline).await,
         }

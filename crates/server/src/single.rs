@@ -1,5 +1,5 @@
-//! How is the commonest call answered? `CheckPermission` in one piece: read from the bytes it came in, evaluated where it
-//! stands, answered by bytes that are mostly made already.
+//! How are the commonest calls answered? `CheckPermission` in one piece: read from the bytes it came in, evaluated where it
+//! stands, answered by bytes that are mostly made already; and `CheckBulkPermissions` the same way (`single/bulk.rs`).
 //!
 //! This stands where the service is called, inside all that is around every call. It takes only what is plain: a known
 //! token, one uncompressed message that is well formed, the newest revision, nothing to explain. Whatever else a request
@@ -11,6 +11,8 @@
 //! * A request is not read before its token is found good.
 //!
 //! Cost: nothing is allocated for a check that finds its answer in the first portion but what carries the answer.
+
+mod bulk;
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +26,7 @@ use idhini_engine::{Answer, Check, EngineError, Limits, Progress};
 use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp, WILDCARD};
 use idhini_model::{validate_name, validate_object_id, validate_type};
 use idhini_wire::authzed::api::v1;
-use idhini_wire::{PlainCheck, PlainRequirement, framed, only_message, timestamp_message};
+use idhini_wire::{PlainCheck, PlainQuestion, PlainRequirement, framed, only_message, timestamp_message};
 use prost::Message as _;
 use prost_types::Struct;
 use tonic::Status;
@@ -40,8 +42,13 @@ use crate::refusal::Refusal;
 use crate::requests;
 use crate::telemetry::{self, Call};
 
-/// The call that is answered here.
-const PATH: &str = "/authzed.api.v1.PermissionsService/CheckPermission";
+/// A call that is answered here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Single,
+    Bulk,
+}
+
 /// Longest request, in bytes: longer than any good one without a context, and than most with one.
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
 /// Questions that are kept to be filled again.
@@ -56,11 +63,15 @@ pub(crate) struct Checks {
     shared: Shared,
     keys: Keys,
     spare: Mutex<Vec<Asked>>,
+    /// The same for the questions of a bulk.
+    spare_of_bulks: Mutex<Vec<Asked>>,
 }
 
 /// A request's body of which a part was read: that part, and what is still to come.
 pub(crate) struct Rest<B: Body<Data = Bytes>> {
     read: Bytes,
+    /// Longer ones are none for here.
+    bytes_max: usize,
     last: Option<Result<Frame<Bytes>, B::Error>>,
     body: B,
 }
@@ -76,22 +87,28 @@ enum Begun<'a> {
 
 impl Checks {
     pub(crate) fn new(shared: Shared, keys: Keys) -> Checks {
-        Checks { shared, keys, spare: Mutex::default() }
+        Checks { shared, keys, spare: Mutex::default(), spare_of_bulks: Mutex::default() }
     }
 
-    /// Whether a request may be one that is answered here, by all that is known before it is read.
-    pub(crate) fn takes<B>(&self, request: &Request<B>, accepted: &Accepted) -> bool {
+    /// As what a request may be answered here, by all that is known before it is read.
+    pub(crate) fn takes<B>(&self, request: &Request<B>, accepted: &Accepted) -> Option<Taken> {
+        let taken = match request.uri().path() {
+            "/authzed.api.v1.PermissionsService/CheckPermission" => Taken::Single,
+            "/authzed.api.v1.PermissionsService/CheckBulkPermissions" => Taken::Bulk,
+            _ => return None,
+        };
         let headers = request.headers();
-        request.uri().path() == PATH
-            && request.method() == Method::POST
+        let is_plain = request.method() == Method::POST
             && !headers.contains_key(AS_OF)
             && !headers.contains_key(ENCODING)
-            && self.keys.accept(headers, accepted)
+            && self.keys.accept(headers, accepted);
+        is_plain.then_some(taken)
     }
 
     /// Answers a request, or gives it back as it came.
     pub(crate) async fn answer<B>(
         &self,
+        taken: Taken,
         request: Request<B>,
         call: &Call,
         deadline: Deadline,
@@ -99,8 +116,12 @@ impl Checks {
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        if taken == Taken::Bulk {
+            // Its state is no part of every check's.
+            return Box::pin(self.answer_bulk(request, call, deadline)).await;
+        }
         let (parts, body) = request.into_parts();
-        let read = match deadline.within(read(body)).await {
+        let read = match deadline.within(read(body, REQUEST_BYTES_MAX)).await {
             Ok(read) => read,
             Err(refusal) => return Ok(Status::from(refusal).into_http().map(Content::Messages)),
         };
@@ -134,32 +155,13 @@ impl Checks {
 
     /// The question and the revision that it is asked of, if both are plain.
     fn asked(&self, plain: &PlainCheck<'_>) -> Option<(Asked, Arc<Head>)> {
-        let (resource_type, resource_id) = plain.resource;
-        let (subject_type, subject_id) = plain.subject;
-        let is_good = !plain.with_tracing
-            && validate_type(resource_type).is_ok()
-            && validate_object_id(resource_id).is_ok()
-            && validate_name(plain.permission).is_ok()
-            && validate_type(subject_type).is_ok()
-            && subject_id != WILDCARD
-            && validate_object_id(subject_id).is_ok()
-            && (plain.subject_relation.is_empty() || validate_name(plain.subject_relation).is_ok());
-        if !is_good {
+        if plain.with_tracing {
             return None;
         }
-        let context = match plain.context {
-            None => Context::default(),
-            Some(bytes) => requests::context(Some(Struct::decode(bytes).ok()?)).ok()?,
-        };
+        let context = good(&plain.question)?;
         let head = telemetry::snapshot_span().in_scope(|| self.head(plain.requirement))?;
         let mut asked = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_else(empty);
-        fill(&mut asked.resource.object_type, resource_type);
-        fill(&mut asked.resource.object_id, resource_id);
-        fill(&mut asked.permission, plain.permission);
-        fill(&mut asked.subject.object_type, subject_type);
-        fill(&mut asked.subject.object_id, subject_id);
-        asked.subject.relation = Some(plain.subject_relation).filter(|r| !r.is_empty()).map(str::to_owned);
-        asked.context = context;
+        fill_in(&mut asked, &plain.question, context);
         Some((asked, head))
     }
 
@@ -224,6 +226,7 @@ fn ended(
     call: &Call,
 ) -> Result<Bytes, Refusal> {
     call.checked(check.cost());
+    call.used(check.closures());
     let answer = evaluated??;
     let until = check.until();
     match head.answer(answer.permissionship).filter(|_| until.is_none()) {
@@ -254,16 +257,42 @@ fn empty() -> Asked {
     }
 }
 
+/// The context of a question, if that is one that is answered here.
+fn good(question: &PlainQuestion<'_>) -> Option<Context> {
+    let PlainQuestion { resource, permission, subject, subject_relation, context } = *question;
+    let is_good = validate_type(resource.0).is_ok()
+        && validate_object_id(resource.1).is_ok()
+        && validate_name(permission).is_ok()
+        && validate_type(subject.0).is_ok()
+        && subject.1 != WILDCARD
+        && validate_object_id(subject.1).is_ok()
+        && (subject_relation.is_empty() || validate_name(subject_relation).is_ok());
+    match context.filter(|_| is_good) {
+        Some(bytes) => requests::context(Some(Struct::decode(bytes).ok()?)).ok(),
+        None => is_good.then(Context::default),
+    }
+}
+
+fn fill_in(asked: &mut Asked, question: &PlainQuestion<'_>, context: Context) {
+    fill(&mut asked.resource.object_type, question.resource.0);
+    fill(&mut asked.resource.object_id, question.resource.1);
+    fill(&mut asked.permission, question.permission);
+    fill(&mut asked.subject.object_type, question.subject.0);
+    fill(&mut asked.subject.object_id, question.subject.1);
+    asked.subject.relation = Some(question.subject_relation).filter(|r| !r.is_empty()).map(str::to_owned);
+    asked.context = context;
+}
+
 fn fill(field: &mut String, text: &str) {
     field.clear();
     field.push_str(text);
 }
 
 /// Reads a body to its end, as far as it may be one that is answered here.
-async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B) -> Rest<B> {
+async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B, bytes_max: usize) -> Rest<B> {
     let mut read = Bytes::new();
     let mut last = None;
-    while last.is_none() && read.len() <= REQUEST_BYTES_MAX && !body.is_end_stream() {
+    while last.is_none() && read.len() <= bytes_max && !body.is_end_stream() {
         let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
         else {
             break;
@@ -279,13 +308,13 @@ async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B) -> Rest<B> {
             Err(error) => last = Some(Err(error)),
         }
     }
-    Rest { read, last, body }
+    Rest { read, bytes_max, last, body }
 }
 
 impl<B: Body<Data = Bytes>> Rest<B> {
     /// All of it, if that was read and nothing is behind it.
     fn whole(&self) -> Option<&[u8]> {
-        (self.last.is_none() && self.read.len() <= REQUEST_BYTES_MAX).then_some(&self.read)
+        (self.last.is_none() && self.read.len() <= self.bytes_max).then_some(&self.read)
     }
 }
 

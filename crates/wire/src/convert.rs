@@ -17,7 +17,7 @@ use prost_types::{ListValue, Struct, Value};
 use crate::authzed::api::v1;
 
 /// The relation that older clients send for "no relation".
-const ELLIPSIS: &str = "...";
+pub const ELLIPSIS: &str = "...";
 
 /// Why a message is not what its field promises.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -12,14 +12,19 @@
 
 mod convert;
 mod experimental;
+mod plain_bulk;
 mod plain_check;
 mod printed;
 
 pub use convert::{
-    Malformed, context, context_message, member_name, object_id, timestamp, timestamp_message, type_name,
+    ELLIPSIS, Malformed, context, context_message, member_name, object_id, timestamp, timestamp_message,
+    type_name,
 };
 
-pub use plain_check::{PREFIX_BYTES, PlainCheck, PlainRequirement, framed, only_message, plain_answer};
+pub use plain_bulk::{BulkAnswer, PlainBulk, PlainItem};
+pub use plain_check::{
+    PREFIX_BYTES, PlainCheck, PlainQuestion, PlainRequirement, framed, only_message, plain_answer, put_framed,
+};
 pub use printed::{Described, PrintError, from_json, json, text_format};
 
 /// Code generated from `proto/`, module by package.

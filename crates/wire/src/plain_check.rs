@@ -21,6 +21,15 @@ pub const PREFIX_BYTES: usize = 5;
 pub struct PlainCheck<'b> {
     /// Which revision is wanted; `None` is any.
     pub requirement: Option<PlainRequirement<'b>>,
+    /// What is asked.
+    pub question: PlainQuestion<'b>,
+    /// Whether to explain.
+    pub with_tracing: bool,
+}
+
+/// What a check asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlainQuestion<'b> {
     /// The type and id of the object asked about.
     pub resource: (&'b str, &'b str),
     /// A permission or relation of it.
@@ -31,8 +40,6 @@ pub struct PlainCheck<'b> {
     pub subject_relation: &'b str,
     /// The bytes of the context's message, if there is one.
     pub context: Option<&'b [u8]>,
-    /// Whether to explain.
-    pub with_tracing: bool,
 }
 
 /// Which revision is wanted.
@@ -75,13 +82,10 @@ impl<'b> PlainCheck<'b> {
             }
         }
         let (subject, subject_relation) = subject?;
+        let (resource, permission) = (resource?, permission.unwrap_or_default());
         Some(PlainCheck {
             requirement: requirement.flatten(),
-            resource: resource?,
-            permission: permission.unwrap_or_default(),
-            subject,
-            subject_relation,
-            context,
+            question: PlainQuestion { resource, permission, subject, subject_relation, context },
             with_tracing: with_tracing.unwrap_or_default(),
         })
     }
@@ -100,16 +104,22 @@ pub fn plain_answer(token: &str, permissionship: v1::check_permission_response::
 /// A message as gRPC carries it.
 #[must_use]
 pub fn framed(message: &impl prost::Message) -> Vec<u8> {
-    let length = message.encoded_len();
-    let mut frame = Vec::with_capacity(PREFIX_BYTES + length);
-    frame.push(0);
-    // Answers are far from that long.
-    frame.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
-    message.encode_raw(&mut frame);
+    let mut frame = Vec::new();
+    put_framed(message, &mut frame);
     frame
 }
 
-fn plain_requirement(bytes: &[u8]) -> Option<Option<PlainRequirement<'_>>> {
+/// Puts a message behind others, as gRPC carries it.
+pub fn put_framed(message: &impl prost::Message, into: &mut Vec<u8>) {
+    let length = message.encoded_len();
+    into.reserve(PREFIX_BYTES + length);
+    into.push(0);
+    // Answers are far from that long.
+    into.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+    message.encode_raw(into);
+}
+
+pub(crate) fn plain_requirement(bytes: &[u8]) -> Option<Option<PlainRequirement<'_>>> {
     let mut requirement = None;
     let mut fields = Fields(bytes);
     while let Some(field) = fields.next()? {
@@ -135,7 +145,7 @@ fn token(bytes: &[u8]) -> Option<&str> {
     Some(token.unwrap_or_default())
 }
 
-fn object(bytes: &[u8]) -> Option<(&str, &str)> {
+pub(crate) fn object(bytes: &[u8]) -> Option<(&str, &str)> {
     let (mut object_type, mut object_id) = (None, None);
     let mut fields = Fields(bytes);
     while let Some(field) = fields.next()? {
@@ -149,7 +159,7 @@ fn object(bytes: &[u8]) -> Option<(&str, &str)> {
 }
 
 /// With its relation. Without an object it is none.
-fn plain_subject(bytes: &[u8]) -> Option<((&str, &str), &str)> {
+pub(crate) fn plain_subject(bytes: &[u8]) -> Option<((&str, &str), &str)> {
     let (mut of, mut relation) = (None, None);
     let mut fields = Fields(bytes);
     while let Some(field) = fields.next()? {
@@ -162,17 +172,17 @@ fn plain_subject(bytes: &[u8]) -> Option<((&str, &str), &str)> {
     Some((of?, relation.unwrap_or_default()))
 }
 
-fn text(bytes: &[u8]) -> Option<&str> {
+pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
 /// A field that comes twice is not plain: messages would be merged, others replaced.
-fn once<T>(field: &mut Option<T>, value: T) -> Option<()> {
+pub(crate) fn once<T>(field: &mut Option<T>, value: T) -> Option<()> {
     field.replace(value).is_none().then_some(())
 }
 
 /// The value of a field.
-enum Value<'b> {
+pub(crate) enum Value<'b> {
     /// A string or a message.
     Bytes(&'b [u8]),
     /// A number that is 0 or 1.
@@ -180,12 +190,12 @@ enum Value<'b> {
 }
 
 /// The fields of a message that are still to be read.
-struct Fields<'b>(&'b [u8]);
+pub(crate) struct Fields<'b>(pub(crate) &'b [u8]);
 
 impl<'b> Fields<'b> {
     /// The next field by its number; `Some(None)` at the end, `None` if it is not plain.
     #[expect(clippy::option_option, reason = "the end is not a mistake")]
-    fn next(&mut self) -> Option<Option<(u8, Value<'b>)>> {
+    pub(crate) fn next(&mut self) -> Option<Option<(u8, Value<'b>)>> {
         let Some((tag, rest)) = self.0.split_first() else { return Some(None) };
         let number = tag >> 3;
         let (value, rest) = match (tag & 7, rest.split_first()?) {
@@ -212,4 +222,4 @@ impl<'b> Fields<'b> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -32,7 +32,7 @@ type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 struct Carried(Arc<Mutex<Option<Chunks>>>);
 
 /// A response whose messages are encoded in these chunks.
-pub(super) fn response<T: Send + 'static>(
+pub(crate) fn response<T: Send + 'static>(
     chunks: impl Stream<Item = Result<Bytes, Status>> + Send + 'static,
 ) -> Response<Answers<T>> {
     let forgotten = || Status::internal("the answers stayed inside the server");

@@ -38,11 +38,11 @@ async fn what_was_read_of_a_body_is_still_in_it() {
         (Vec::new, true),
     ];
     for (frames, is_whole) in bodies {
-        let rest = read(body(frames())).await;
+        let rest = read(body(frames()), REQUEST_BYTES_MAX).await;
         assert_eq!(rest.whole().is_some(), is_whole);
         assert_eq!(all_of(rest).await, all_of(body(frames())).await);
     }
-    let rest = read(body(vec![data(b"one"), trailers()])).await;
+    let rest = read(body(vec![data(b"one"), trailers()]), REQUEST_BYTES_MAX).await;
     assert!(rest.whole().is_none(), "metadata may come behind");
     assert_eq!(all_of(rest).await, (b"one".to_vec(), true, None));
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
+use idhini_engine::ClosureUse;
 use tokio::time::Instant;
 use tonic::Code;
 use tracing::field::Empty;
@@ -31,6 +32,8 @@ pub(crate) struct Call {
     request_id: Option<HeaderValue>,
     began: Instant,
     edges: AtomicU64,
+    /// Closures that were remembered.
+    found: AtomicU64,
     cause: OnceLock<String>,
     span: Span,
 }
@@ -94,6 +97,7 @@ impl Call {
             request_id: request_id.cloned(),
             began: Instant::now(),
             edges: AtomicU64::new(0),
+            found: AtomicU64::new(0),
             cause: OnceLock::new(),
             span,
         })
@@ -113,7 +117,7 @@ impl Call {
         CALL.sync_scope(Arc::clone(self), || self.span.in_scope(part))
     }
 
-    pub(super) fn charge(&self, edges: u64) {
+    pub(crate) fn charge(&self, edges: u64) {
         self.edges.fetch_add(edges, Ordering::Relaxed);
     }
 
@@ -121,6 +125,19 @@ impl Call {
     pub(crate) fn checked(&self, edges: u64) {
         self.charge(edges);
         self.recorder.checked(edges);
+    }
+
+    /// It used closures so often.
+    pub(crate) fn used(&self, closures: ClosureUse) {
+        if closures.found > 0 {
+            self.found.fetch_add(closures.found, Ordering::Relaxed);
+        }
+        self.recorder.used(closures);
+    }
+
+    /// Closures that it found remembered so far.
+    pub(crate) fn found(&self) -> u64 {
+        self.found.load(Ordering::Relaxed)
     }
 
     /// Edges visited so far.

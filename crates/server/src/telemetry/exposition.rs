@@ -171,6 +171,15 @@ impl Page {
         shards.check_edges().encode(write.family("idhini_check_edges", help, MetricType::Histogram)?)?;
         let edges = shards.edges();
         write.counter("idhini_edges_visited", "Edges that questions visited", edges)?;
+        let help =
+            "How often checks needed to know what contains a group, and found it remembered or had to search";
+        let mut family = write.family("idhini_closures", help, MetricType::Counter)?;
+        let closures = shards.closures();
+        for (outcome, count) in [("found", closures.found), ("computed", closures.computed)] {
+            family
+                .encode_family(&[("outcome", outcome)])?
+                .encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+        }
         let help = "Tokens of another store, timeline or key that were treated as full consistency";
         let mut family = write.family("idhini_stranger_tokens", help, MetricType::Counter)?;
         for stranger in Stranger::ALL {

@@ -19,6 +19,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::HeaderMap;
+use idhini_engine::ClosureUse;
 use tracing::Span;
 
 use self::budget::LineBudget;
@@ -102,6 +103,11 @@ pub(crate) fn charge(edges: u64) {
 /// The call that runs here was a check that visited so many edges.
 pub(crate) fn checked(edges: u64) {
     call::with(|call| call.checked(edges));
+}
+
+/// The call that runs here used closures so often.
+pub(crate) fn used(closures: ClosureUse) {
+    call::with(|call| call.used(closures));
 }
 
 /// The call that runs here brought a token that is treated as full consistency.

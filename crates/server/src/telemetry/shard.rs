@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use idhini_engine::ClosureUse;
+
 use super::calls::{CODES, SECONDS_BOUNDS};
 use super::histogram::{Distribution, Histogram};
 use super::{EDGES_BOUNDS, Telemetry};
@@ -20,6 +22,8 @@ pub(super) struct Shard {
     calls: Box<[Counts]>,
     check_edges: Histogram,
     edges: AtomicU64,
+    closures_found: AtomicU64,
+    closures_computed: AtomicU64,
     strangers: [AtomicU64; Stranger::ALL.len()],
 }
 
@@ -73,6 +77,16 @@ impl Recorder {
         self.shard.check_edges.observe(edges as f64);
     }
 
+    pub(super) fn used(&self, closures: ClosureUse) {
+        let counts = [
+            (&self.shard.closures_found, closures.found),
+            (&self.shard.closures_computed, closures.computed),
+        ];
+        for (count, more) in counts.into_iter().filter(|(_, more)| *more > 0) {
+            count.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn met_stranger(&self, stranger: Stranger) {
         if let Some(count) = self.shard.strangers.get(stranger as usize) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -86,6 +100,8 @@ impl Shard {
             calls: (0..rows).map(|_| Counts::new()).collect(),
             check_edges: Histogram::new(EDGES_BOUNDS),
             edges: AtomicU64::new(0),
+            closures_found: AtomicU64::new(0),
+            closures_computed: AtomicU64::new(0),
             strangers: Default::default(),
         }
     }
@@ -126,6 +142,15 @@ impl Shards {
         self.0.iter().map(|shard| shard.edges.load(Ordering::Relaxed)).sum()
     }
 
+    pub(super) fn closures(&self) -> ClosureUse {
+        let mut sum = ClosureUse::default();
+        for shard in &self.0 {
+            sum.found += shard.closures_found.load(Ordering::Relaxed);
+            sum.computed += shard.closures_computed.load(Ordering::Relaxed);
+        }
+        sum
+    }
+
     pub(super) fn strangers(&self, stranger: Stranger) -> u64 {
         let met = self.0.iter().filter_map(|shard| shard.strangers.get(stranger as usize));
         met.map(|count| count.load(Ordering::Relaxed)).sum()
@@ -148,12 +173,14 @@ mod tests {
             counts.seconds.observe(0.5);
             recorder.charge(edges);
             recorder.checked(edges);
+            recorder.used(ClosureUse { found: edges, computed: 1 });
             recorder.met_stranger(Stranger::Migrated);
         }
         let shards = telemetry.shards();
         let Counted { ended, under_way, seconds } = shards.counted(row);
         assert_eq!((ended[0], ended[1], under_way, seconds.count()), (4, 0, 2, 2));
         assert_eq!((shards.edges(), shards.check_edges().count()), (6, 2));
+        assert_eq!(shards.closures(), ClosureUse { found: 6, computed: 2 });
         assert_eq!(shards.strangers(Stranger::Migrated), 2);
         assert_eq!(shards.strangers(Stranger::OtherStore), 0);
     }

@@ -21,15 +21,16 @@ fn message(plain: PlainCheck<'_>) -> v1::CheckPermissionRequest {
         PlainRequirement::AtExactSnapshot(text) => Requirement::AtExactSnapshot(token(text)),
         PlainRequirement::FullyConsistent(flag) => Requirement::FullyConsistent(flag),
     });
+    let question = plain.question;
     v1::CheckPermissionRequest {
         consistency: Some(v1::Consistency { requirement }),
-        resource: Some(object(plain.resource)),
-        permission: plain.permission.to_owned(),
+        resource: Some(object(question.resource)),
+        permission: question.permission.to_owned(),
         subject: Some(v1::SubjectReference {
-            object: Some(object(plain.subject)),
-            optional_relation: plain.subject_relation.to_owned(),
+            object: Some(object(question.subject)),
+            optional_relation: question.subject_relation.to_owned(),
         }),
-        context: plain.context.map(|bytes| Struct::decode(bytes).unwrap_or_default()),
+        context: question.context.map(|bytes| Struct::decode(bytes).unwrap_or_default()),
         with_tracing: plain.with_tracing,
     }
 }
@@ -47,13 +48,16 @@ fn agree(bytes: &[u8]) -> Result<bool, TestCaseError> {
         Ok(generated) => prop_assert_eq!(message(plain), normal(generated)),
         // The one thing that is not looked into here, and decoded before it is used.
         Err(error) => {
-            prop_assert!(plain.context.is_some_and(|bytes| Struct::decode(bytes).is_err()), "{error}")
+            prop_assert!(
+                plain.question.context.is_some_and(|bytes| Struct::decode(bytes).is_err()),
+                "{error}"
+            )
         }
     }
     Ok(true)
 }
 
-fn texts() -> impl Strategy<Value = String> {
+pub(crate) fn texts() -> impl Strategy<Value = String> {
     prop_oneof![3 => "[a-z0-9_]{0,12}", 1 => "\\PC{0,8}", 1 => "[a-z]{120,300}"]
 }
 
@@ -63,7 +67,7 @@ fn objects() -> impl Strategy<Value = Option<v1::ObjectReference>> {
     prop_oneof![1 => Just(None), 9 => object.prop_map(Some)]
 }
 
-fn requests() -> impl Strategy<Value = v1::CheckPermissionRequest> {
+pub(crate) fn requests() -> impl Strategy<Value = v1::CheckPermissionRequest> {
     let token = || texts().prop_map(|token| v1::ZedToken { token });
     let requirement = prop_oneof![
         Just(None),
@@ -95,7 +99,7 @@ fn requests() -> impl Strategy<Value = v1::CheckPermissionRequest> {
 }
 
 /// What becomes of bytes on a bad day.
-fn changed(mut bytes: Vec<u8>, changes: &[(u8, prop::sample::Index, u8)]) -> Vec<u8> {
+pub(crate) fn changed(mut bytes: Vec<u8>, changes: &[(u8, prop::sample::Index, u8)]) -> Vec<u8> {
     for (how, at, byte) in changes {
         let place = at.index(bytes.len() + 1);
         match (how % 5, place < bytes.len()) {
@@ -184,7 +188,7 @@ fn what_clients_send_is_plain() {
         ..Default::default()
     };
     let bytes = request.encode_to_vec();
-    let read = PlainCheck::read(&bytes).unwrap();
+    let PlainCheck { requirement, question: read, .. } = PlainCheck::read(&bytes).unwrap();
     assert_eq!((read.resource, read.permission, read.subject), (("document", "d1"), "view", ("user", "u1")));
-    assert_eq!(read.requirement, Some(PlainRequirement::MinimizeLatency(true)));
+    assert_eq!(requirement, Some(PlainRequirement::MinimizeLatency(true)));
 }

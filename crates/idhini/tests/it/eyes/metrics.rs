@@ -4,9 +4,13 @@ use std::net::TcpListener;
 
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::consistency::Requirement;
+use idhini_wire::idhini::v1 as idhini_v1;
+use idhini_wire::idhini::v1::check_stream_request::Request as Asking;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Request};
 
 use super::{Seen, page, ready, until, value};
+use crate::own::own;
 use crate::process::{KEY, SCHEMA, Server, binary, check, folder, run, touch};
 
 /// Where metrics are served unless it is said.
@@ -50,6 +54,65 @@ async fn calls_are_counted_by_name_and_code_and_their_times_and_edges_add_up() {
     assert_eq!(value(&text, "idhini_check_edges_sum"), Some(edges));
     assert_eq!(value(&text, "idhini_edges_visited_total"), Some(edges));
     assert_eq!(value(&text, "idhini_requests_under_way"), Some(0.0));
+}
+
+/// Whatever answers them: one call, a bulk on either way, and a stream.
+#[tokio::test]
+async fn closures_that_checks_find_and_those_they_search_for_add_up_and_stand_behind_their_answers() {
+    let seen = Seen::start(&["--worker-threads", "1"]);
+    // A closure is remembered of groups in groups.
+    let nested: Vec<String> = (0..9).map(|n| format!("group:n{}#member@group:n{n}#member", n + 1)).collect();
+    let mut texts: Vec<&str> = nested.iter().map(String::as_str).collect();
+    texts.extend(["group:n0#member@user:deep", "document:deep#viewer@group:n9#member"]);
+    seen.server.permissions().await.write_relationships(touch(&texts)).await.unwrap();
+    let asked = check("document:deep", "view", "user:deep");
+    let counted = || {
+        let of = |outcome| seen.metric(&format!("idhini_closures_total{{outcome=\"{outcome}\"}}")).unwrap();
+        (of("found"), of("computed"))
+    };
+    let found_behind = |metadata: &MetadataMap| {
+        let text = metadata.get("io.spicedb.respmeta.cachedoperationscount").unwrap().to_str().unwrap();
+        text.parse::<f64>().unwrap()
+    };
+    assert_eq!(counted(), (0.0, 0.0));
+    let mut permissions = seen.server.permissions().await;
+    let mut found = 0.0;
+    for round in 0..3 {
+        let answer = permissions.check_permission(asked.clone()).await.unwrap();
+        let behind = found_behind(answer.metadata());
+        assert_eq!(behind > 0.0, round > 0, "{behind} in round {round}");
+        found += behind;
+    }
+    let computed = counted().1;
+    assert!(computed > 0.0, "{computed}");
+    let v1::CheckPermissionRequest { resource, permission, subject, .. } = asked.clone();
+    let item = v1::CheckBulkPermissionsRequestItem { resource, permission, subject, context: None };
+    for is_long in [false, true] {
+        let bulk = v1::CheckBulkPermissionsRequest { items: vec![item.clone()], ..Default::default() };
+        let mut request = Request::new(bulk);
+        if is_long {
+            request.metadata_mut().insert("grpc-encoding", "identity".parse().unwrap());
+        }
+        let answer = permissions.check_bulk_permissions(request).await.unwrap();
+        let behind = found_behind(answer.metadata());
+        assert!(behind > 0.0, "long: {is_long}");
+        found += behind;
+    }
+    let mut long = Request::new(asked.clone());
+    long.metadata_mut().insert("grpc-encoding", "identity".parse().unwrap());
+    found += found_behind(permissions.check_permission(long).await.unwrap().metadata());
+    assert_eq!(counted(), (found, computed), "what stands behind the answers is what is counted");
+    let stream = idhini_v1::CheckStreamItem {
+        resource: asked.resource,
+        permission: asked.permission,
+        subject: asked.subject,
+        ..Default::default()
+    };
+    let stream = idhini_v1::CheckStreamRequest { request: Some(Asking::Check(stream)) };
+    let asking = tokio_stream::once(stream);
+    let mut answers = own(&seen.server).await.check_stream(asking).await.unwrap().into_inner();
+    answers.message().await.unwrap().unwrap();
+    assert!(counted().0 > found, "a stream's are counted");
 }
 
 #[tokio::test]

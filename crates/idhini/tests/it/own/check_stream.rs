@@ -100,15 +100,19 @@ fn reason(error: &Answered) -> String {
     info.reason.trim_start_matches("ERROR_REASON_").to_owned()
 }
 
-/// Has a question that takes long: a chain of so many groups.
+/// Has a question that takes long, from either side: a chain of so many groups below the resource, and one above the
+/// subject, that do not meet.
 async fn slow(length: usize) -> Server {
     let server = Server::furnished();
-    import(&server, (0..length).map(|n| format!("group:c{n}#member@group:c{}#member", n + 1))).await;
+    let below = (0..length).map(|n| format!("group:c{n}#member@group:c{}#member", n + 1));
+    let above = (0..length).map(|n| format!("group:d{}#member@group:d{n}#member", n + 1));
+    let of_subject = std::iter::once("group:d0#member@user:lost".to_owned());
+    import(&server, below.chain(above).chain(of_subject)).await;
     server
 }
 
 fn slow_item(request_id: u64) -> v1::CheckStreamItem {
-    item(request_id, "group:c0", "member", "user:nobody")
+    item(request_id, "group:c0", "member", "user:lost")
 }
 
 #[tokio::test]
