@@ -134,7 +134,7 @@ proptest! {
         let Some(plain) = PlainBulk::read(&bytes, ITEMS_MAX) else { return Ok(()) };
         let mut answer = BulkAnswer::new(&token, &plain.items);
         let mut wanted = v1::CheckBulkPermissionsResponse {
-            checked_at: Some(v1::ZedToken { token: token.clone() }),
+            checked_at: Some(v1::ZedToken { token }),
             pairs: Vec::new(),
         };
         for ((plain, request), response) in plain.items.iter().zip(bulk.items).zip(responses) {
