@@ -46,6 +46,7 @@ pub(crate) async fn explain(
     let answered =
         when.deadline.drive(|fuel| check.advance(fuel)).instrument(telemetry::evaluation_span()).await;
     telemetry::charge(check.cost());
+    telemetry::used(check.closures());
     let answer = answered?;
     let expires_at = check.until();
     let cost = check.cost();
