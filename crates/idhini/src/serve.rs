@@ -185,14 +185,7 @@ fn stored(settings: &Settings, telemetry: &Arc<Telemetry>) -> Result<Stored, Fai
         return Ok(Stored { node, identity: new_identity()?, embedded: None, disk: None, place });
     }
     let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(&settings.data_dir)?);
-    let identity = match Identity::read(&*disk)? {
-        Some(identity) => identity,
-        None => {
-            let identity = new_identity()?;
-            identity.write(&*disk)?;
-            identity
-        }
-    };
+    let identity = Identity::read_or_make(&*disk, new_identity)?;
     let mut log = LogOptions::new(identity.store);
     log.segment_bytes = settings.segment_bytes;
     log.observer = Some(Arc::new(LogObserver(Arc::clone(telemetry))));

@@ -99,6 +99,22 @@ impl Identity {
         if has_data { Err(IdentityError::Missing) } else { Ok(None) }
     }
 
+    /// The identity of a data directory; an empty one gets that which `make` makes, durable on return.
+    ///
+    /// # Errors
+    /// [`IdentityError`], and as `make`.
+    pub fn read_or_make<E: From<IdentityError>>(
+        disk: &dyn Disk,
+        make: impl FnOnce() -> Result<Identity, E>,
+    ) -> Result<Identity, E> {
+        if let Some(identity) = Identity::read(disk)? {
+            return Ok(identity);
+        }
+        let identity = make()?;
+        identity.write(disk)?;
+        Ok(identity)
+    }
+
     /// Makes this the identity of a data directory, durable on return.
     ///
     /// # Errors

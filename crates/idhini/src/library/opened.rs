@@ -74,14 +74,7 @@ impl Options {
     /// As [`Idhini::open`].
     pub fn open(self, directory: impl AsRef<Path>) -> Result<Idhini, Error> {
         let disk: Arc<dyn Disk> = Arc::new(FileDisk::open(directory.as_ref())?);
-        let identity = match Identity::read(&*disk)? {
-            Some(identity) => identity,
-            None => {
-                let identity = new_identity()?;
-                identity.write(&*disk)?;
-                identity
-            }
-        };
+        let identity = Identity::read_or_make(&*disk, new_identity)?;
         let embedded = Arc::new(EmbeddedStore::open(Arc::clone(&disk), &LogOptions::new(identity.store))?);
         let store: Arc<dyn Store> = Arc::clone(&embedded) as Arc<dyn Store>;
         Opened::new(store, Some(embedded), Some(disk), self).map(Idhini::of)
