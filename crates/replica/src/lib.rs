@@ -36,6 +36,7 @@ mod size;
 mod small_file;
 mod sweep;
 mod watch;
+mod working;
 mod writer;
 
 pub use backup::{BackupError, Restored, Target, Verified, restore, verify};
