@@ -1,5 +1,6 @@
 mod batches;
 mod counters;
+mod driving;
 mod importing;
 mod on_disk;
 mod opening;

@@ -42,7 +42,12 @@ impl Working {
     }
 
     /// All of these, or, failing, none.
-    pub(crate) fn push(&mut self, kinds: Kinds, written_at: Timestamp, bytes_max: u64) -> Result<(), ReplicaError> {
+    pub(crate) fn push(
+        &mut self,
+        kinds: Kinds,
+        written_at: Timestamp,
+        bytes_max: u64,
+    ) -> Result<(), ReplicaError> {
         // One entry is applied whole or not at all; to go back behind several, the root before them is kept.
         let before = (kinds.len() > 1).then(|| self.newest.clone());
         let count = self.records.len();

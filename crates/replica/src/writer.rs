@@ -100,6 +100,11 @@ impl Queue {
     pub(crate) fn waiting(&self) -> (usize, u64) {
         (self.waiting.len(), self.bytes.load(Ordering::Relaxed))
     }
+
+    #[cfg(test)]
+    pub(crate) fn is_driven(&self) -> bool {
+        self.is_driven
+    }
 }
 
 impl Waiting {
