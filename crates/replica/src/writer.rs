@@ -13,8 +13,10 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Poll, Waker};
 
 use idhini_changelog::{AppendError, BATCH_BYTES_MAX, Batch};
 use idhini_model::{Cause, Context, EntryKind, Revision, Timestamp};
@@ -160,8 +162,21 @@ impl Driver {
         let (taken, judged) = (VecDeque::new(), Vec::new());
         let driver = Driver { namespace, is_among_calls, taken, judged, is_done: false };
         match is_among_calls {
-            true => drop(tokio::spawn(driver.drive())),
+            true => driver.go_on_here(),
             false => driver.go_aside(),
+        }
+    }
+
+    /// Judges at once, before the calls that wait for this thread; what follows the append is a task of it.
+    fn go_on_here(self) {
+        let mut driving = Box::pin(self.drive());
+        // Until it is a task there is nobody to wake: it is looked at again at once.
+        let mut context = TaskContext::from_waker(Waker::noop());
+        // As a task it would not take whoever asked with it, either. They hear that the writer is gone.
+        match catch_unwind(AssertUnwindSafe(|| driving.as_mut().poll(&mut context))) {
+            Ok(Poll::Pending) => drop(tokio::spawn(driving)),
+            Ok(Poll::Ready(())) => {}
+            Err(_) => tracing::error!("a batch ended by a panic"),
         }
     }
 
@@ -179,6 +194,10 @@ impl Driver {
             }
             let Driver { namespace, taken, judged, is_among_calls, .. } = &mut self;
             namespace.turn(taken, judged, *is_among_calls).await;
+            if *is_among_calls {
+                // A log that answers at once would have this go on while anyone writes.
+                tokio::task::consume_budget().await;
+            }
         }
     }
 
