@@ -37,7 +37,10 @@ pub(super) struct Early {
 
 impl Early {
     pub(super) fn new(limits: Limits) -> Early {
-        Early { found_max: limits.early_max, edges_max: limits.early_edges, ..Early::default() }
+        let Limits { early_max, early_edges, .. } = limits;
+        let mut early = Early { found_max: early_max, edges_max: early_edges, ..Early::default() };
+        early.count(0);
+        early
     }
 
     /// How many edges may be followed at once: up to where another number may be found.
