@@ -405,6 +405,17 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn places_are_positions_with_their_kind_or_those_of_earlier_releases() {
+        for position in [0, 1, 1 << 32, u64::MAX].map(Position) {
+            assert_eq!(super::position(place(position)).unwrap(), position);
+            assert_eq!(super::position(position.0.to_be_bytes().to_vec()).unwrap(), position);
+        }
+        for other in [vec![], vec![PLACE_KIND], vec![PLACE_KIND; 7], vec![PLACE_KIND + 1; 9], vec![0; 10]] {
+            assert!(super::position(other).is_err());
+        }
+    }
+
     #[tokio::test]
     async fn answers_that_need_no_pause_end_with_the_deadline() {
         let mut metadata = MetadataMap::new();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use idhini_engine::{
-    ATTEMPT_MAX, Check, CheckBulk, EARLY_EDGES, EARLY_MAX, EngineError, Limits, LookupResources, LookupSubjects, Permissionship,
-    Plans, Position, Progress, Snapshot,
+    ATTEMPT_MAX, Check, CheckBulk, EARLY_EDGES, EARLY_MAX, EngineError, Limits, LookupResources,
+    LookupSubjects, Permissionship, Plans, Position, Progress, Snapshot,
 };
 use idhini_graph::Root;
 use idhini_model::{Context, WILDCARD};
