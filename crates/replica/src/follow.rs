@@ -31,7 +31,8 @@ pub(crate) fn following(
 ) -> Result<Vec<Stored>, FollowError> {
     read.retain(|stored| stored.revision <= last);
     let expected = || (after.0 + 1..).map(Revision);
-    if let Some((missing, _)) = expected().zip(&read).find(|(expected, stored)| stored.revision != *expected) {
+    if let Some((missing, _)) = expected().zip(&read).find(|(expected, stored)| stored.revision != *expected)
+    {
         return Err(FollowError::Gap { missing, head: last });
     }
     if read.is_empty() && after < last {
