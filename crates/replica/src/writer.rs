@@ -381,8 +381,8 @@ impl Namespace {
     /// Whether this writer's batch stands after `head`; `None` if the log does not say.
     async fn was_appended(&self, head: Revision, writer: idhini_changelog::Writer) -> Option<bool> {
         self.log.head().await.ok()?;
-        let next = self.log.read(head, 1).await.ok()?;
-        Some(next.first().is_some_and(|stored| stored.writer == writer))
+        let next = self.log.beginning(head.next()).await.ok()?;
+        Some(next.is_some_and(|stored| stored.writer == writer))
     }
 
     /// Judges requests in order until the batch is full.
