@@ -77,7 +77,10 @@ impl ControlPlane {
     ///
     /// # Errors
     /// [`ReplicaError`].
-    pub async fn open(sys: Arc<Namespace>, admins: Vec<SubjectRef>) -> Result<Arc<ControlPlane>, ReplicaError> {
+    pub async fn open(
+        sys: Arc<Namespace>,
+        admins: Vec<SubjectRef>,
+    ) -> Result<Arc<ControlPlane>, ReplicaError> {
         sys.write_schema(SCHEMA.to_owned(), Wanted::always()).await?;
         let (told, _) = watch::channel(0);
         let plane = Arc::new(ControlPlane {

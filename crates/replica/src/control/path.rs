@@ -32,7 +32,9 @@ pub enum PathError {
         path: String,
     },
     /// A name that has a meaning of its own.
-    #[error("`{name}` cannot be the name of a namespace: `.`, `..`, root, sys, audit, auth and identity are reserved")]
+    #[error(
+        "`{name}` cannot be the name of a namespace: `.`, `..`, root, sys, audit, auth and identity are reserved"
+    )]
     Reserved {
         /// As asked.
         name: String,
@@ -158,13 +160,34 @@ mod tests {
 
     #[test]
     fn paths_are_taken_as_they_are_or_not_at_all() {
-        for good in ["team_a", "team_a/subteam_b/division_c", "Team-A", "a.b", "a=b", "@x", "rooted", "x/sysops"] {
+        for good in
+            ["team_a", "team_a/subteam_b/division_c", "Team-A", "a.b", "a=b", "@x", "rooted", "x/sysops"]
+        {
             let path: NamespacePath = good.parse().unwrap();
             assert_eq!(path.to_string(), good);
         }
         for bad in [
-            "/a", "a/", "a//b", ".", "..", "a/..", "sys", "a/Root", "AUDIT/b", "auth", "identity", "a b", "a+b", "a*",
-            "a\\b", "a\u{0}", "a\n", "\u{e9}", "\u{ff41}", "a\u{200b}", "\u{7f}",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "a/..",
+            "sys",
+            "a/Root",
+            "AUDIT/b",
+            "auth",
+            "identity",
+            "a b",
+            "a+b",
+            "a*",
+            "a\\b",
+            "a\u{0}",
+            "a\n",
+            "\u{e9}",
+            "\u{ff41}",
+            "a\u{200b}",
+            "\u{7f}",
         ] {
             assert!(bad.parse::<NamespacePath>().is_err(), "{bad:?}");
         }
@@ -179,7 +202,9 @@ mod tests {
         let path = |text: &str| text.parse::<NamespacePath>().unwrap();
         let above: Vec<String> = path("a/b/c").ancestors().map(|a| a.to_string()).collect();
         assert_eq!(above, ["a/b", "a", "root"]);
-        assert!(path("a").holds(&path("a/b")) && path("a").holds(&path("a")) && path("root").holds(&path("a")));
+        assert!(
+            path("a").holds(&path("a/b")) && path("a").holds(&path("a")) && path("root").holds(&path("a"))
+        );
         assert!(!path("a").holds(&path("ab")) && !path("a/b").holds(&path("a")));
         assert_eq!(path("a").join(&path("b/c")).unwrap(), path("a/b/c"));
         assert_eq!(path("a").join(&path("root")).unwrap(), path("a"));

@@ -9,9 +9,7 @@
 use std::collections::BTreeMap;
 
 use idhini_changelog::LogId;
-use idhini_model::{
-    CaveatUse, Context, ContextValue, Relationship, ResourceRef, SubjectRef, Timestamp,
-};
+use idhini_model::{CaveatUse, Context, ContextValue, Relationship, ResourceRef, SubjectRef, Timestamp};
 
 use super::path::NamespacePath;
 
@@ -201,7 +199,8 @@ impl NamespaceId {
 
 impl NamespaceRecord {
     pub(super) fn to_relationship(&self, id: &NamespaceId) -> Relationship {
-        let metadata = self.metadata.iter().map(|(name, value)| (name.clone(), text(value.as_str()))).collect();
+        let metadata =
+            self.metadata.iter().map(|(name, value)| (name.clone(), text(value.as_str()))).collect();
         record(
             id.resource(),
             "record",
@@ -354,7 +353,8 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 pub(super) fn from_hexadecimal(text: &str) -> Option<SecretHash> {
-    let digits: Vec<u8> = text.bytes().map(|byte| (byte as char).to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
+    let digits: Vec<u8> =
+        text.bytes().map(|byte| (byte as char).to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
     let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
     if digits.len() == 64 { bytes.try_into().ok() } else { None }
 }

@@ -146,7 +146,8 @@ pub(super) fn may(
     let undecided = |what: String| ControlError::Undecided { what };
     let Some(snapshot) = head.snapshot(now) else { return Err(undecided("there is no schema".to_owned())) };
     let (resource, context) = (id.resource(), Context::default());
-    let question = Question { resource: &resource, permission: right.as_str(), subject: who, context: &context };
+    let question =
+        Question { resource: &resource, permission: right.as_str(), subject: who, context: &context };
     let limits = Limits { cost_max: EDGES_MAX, ..Limits::default() };
     let mut check = Check::open(snapshot, question, limits).map_err(|error| undecided(error.to_string()))?;
     let answer = check.answer().map_err(|error| undecided(error.to_string()))?;

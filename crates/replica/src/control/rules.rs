@@ -18,8 +18,8 @@ use super::record::{
     next_log_of, opens, path_resource, server,
 };
 use super::request::{
-    Control, ControlChange, ControlError, LIFETIME_SECONDS_MAX, METADATA_KEY_BYTES_MAX, METADATA_MAX, METADATA_VALUE_BYTES_MAX,
-    REMARK_BYTES_MAX,
+    Control, ControlChange, ControlError, LIFETIME_SECONDS_MAX, METADATA_KEY_BYTES_MAX, METADATA_MAX,
+    METADATA_VALUE_BYTES_MAX, REMARK_BYTES_MAX,
 };
 use super::rights::{Right, Role, may};
 use super::{FIRST_LOG, ROOT_LOG};
@@ -100,7 +100,8 @@ impl Rules<'_> {
     }
 
     fn token(&self, accessor: &Accessor) -> Judged<TokenRecord> {
-        let record = self.found(&bare(accessor.resource(), "record", "token")).ok_or(ControlError::NoToken)?;
+        let record =
+            self.found(&bare(accessor.resource(), "record", "token")).ok_or(ControlError::NoToken)?;
         Ok(TokenRecord::of(&record)?)
     }
 
@@ -187,7 +188,8 @@ impl Rules<'_> {
             changes.extend(self.put(record.to_relationship(&root)));
             changes.extend(self.put(named(&path, &root)));
         }
-        let wanted: Vec<Relationship> = admins.iter().map(|admin| granted(&root, Role::Admin, admin)).collect();
+        let wanted: Vec<Relationship> =
+            admins.iter().map(|admin| granted(&root, Role::Admin, admin)).collect();
         for kind in ["preshared_key", "root_token"] {
             let (subject_id, relation) = (None, RelationFilter::Absent);
             let subject = SubjectFilter { subject_type: kind.to_owned(), subject_id, relation };
@@ -234,15 +236,12 @@ impl Rules<'_> {
             metadata: metadata.clone(),
             is_deleting: false,
         };
-        let made = [record.to_relationship(id), named(path, id), below(id, &parent), next_log(LogId(log.0 + 1))];
+        let made =
+            [record.to_relationship(id), named(path, id), below(id, &parent), next_log(LogId(log.0 + 1))];
         Ok(made.into_iter().filter_map(|relationship| self.put(relationship)).collect())
     }
 
-    fn patch(
-        &self,
-        path: &NamespacePath,
-        patch: &BTreeMap<String, Option<String>>,
-    ) -> Judged<Vec<Change>> {
+    fn patch(&self, path: &NamespacePath, patch: &BTreeMap<String, Option<String>>) -> Judged<Vec<Change>> {
         let (id, mut record) = self.standing(path, Right::Administer)?;
         for (key, value) in patch {
             match value {
@@ -285,7 +284,9 @@ impl Rules<'_> {
         for token in self.all(&tokens) {
             if TokenRecord::of(&token)?.home == *id {
                 let gone = self.all_of_token(&Accessor(token.resource.object_id));
-                changes.extend(gone.into_iter().filter(|gone| gone.resource != id.resource()).map(Change::Deleted));
+                changes.extend(
+                    gone.into_iter().filter(|gone| gone.resource != id.resource()).map(Change::Deleted),
+                );
             }
         }
         Ok(changes)

@@ -88,7 +88,8 @@ impl View {
         for at in std::iter::once(path.clone()).chain(path.ancestors()) {
             let here = self.paths.get(&at).and_then(|id| Some((id, self.namespaces.get(id)?)));
             let is_exact = at == *path;
-            found = found.or(here.map(|(id, record)| Found { nearest: (id.clone(), Arc::clone(record)), is_exact }));
+            found = found
+                .or(here.map(|(id, record)| Found { nearest: (id.clone(), Arc::clone(record)), is_exact }));
         }
         found
     }
@@ -106,7 +107,8 @@ impl View {
         is_direct: bool,
     ) -> impl Iterator<Item = (&'v NamespaceId, &'v Arc<NamespaceRecord>)> {
         // Between a path and those below it others may stand, such as `a-b` between `a` and `a/b`.
-        let beginning = self.paths.range(path.clone()..).take_while(|(at, _)| at.as_str().starts_with(path.as_str()));
+        let beginning =
+            self.paths.range(path.clone()..).take_while(|(at, _)| at.as_str().starts_with(path.as_str()));
         let below = beginning.filter(move |(at, _)| *at != path && path.holds(at));
         let wanted = below.filter(move |(at, _)| !is_direct || at.parent().as_ref() == Some(path));
         wanted.filter_map(|(_, id)| Some((id, self.namespaces.get(id)?)))
@@ -177,7 +179,10 @@ impl View {
         let of_it = self.tokens.iter().filter(|(_, token)| token.record.home == *home);
         let counting = of_it.filter(|(_, token)| counts(token.expires_at, now));
         let sorted: BTreeSet<&Accessor> = counting.map(|(accessor, _)| accessor).collect();
-        sorted.into_iter().filter_map(|accessor| Some((accessor.clone(), self.tokens.get(accessor)?.clone()))).collect()
+        sorted
+            .into_iter()
+            .filter_map(|accessor| Some((accessor.clone(), self.tokens.get(accessor)?.clone())))
+            .collect()
     }
 
     /// Takes in a relationship that is made, or replaced.
