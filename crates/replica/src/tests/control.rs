@@ -202,7 +202,7 @@ fn random_trees_and_locks_are_as_a_plain_model_has_them() {
                     (plane.by_root(ControlChange::Delete { path: path(at) }), model.delete(at))
                 }
                 1 => {
-                    let id = plane.plane.look(|view| view.at(&path(at)).map(|found| found)).unwrap();
+                    let id = plane.plane.look(|view| view.at(&path(at))).unwrap();
                     if let Some(found) = id.filter(|found| found.is_exact) {
                         plane.by_root(ControlChange::Forget { id: found.nearest.0 }).unwrap();
                     }
