@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use tracing::{Instrument as _, Span};
 
 use crate::broken::{Variant, is_broken};
+use crate::control::{self, Control};
 use crate::import::{Judgement, Packed};
 use crate::judge::{self, Bounds};
 use crate::namespace::{in_place, locked, still};
@@ -56,6 +57,7 @@ pub(crate) enum Request {
     Delete(Delete),
     Schema(String),
     Counter(CounterChange),
+    Control(Box<Control>),
     /// Removes relationships that have expired, at most so many.
     Sweep(usize),
 }
@@ -469,6 +471,9 @@ fn verdict(head: &Published, bounds: &Bounds<'_>, request: &mut Request) -> Resu
         Request::Sweep(rows_max) => {
             (sweep::expired(head, bounds.now, *rows_max), Cause::Sweep, Context::default())
         }
+        Request::Control(control) => {
+            (control::rules::judge(head, bounds.now, control)?, Cause::Request, Context::default())
+        }
         Request::Schema(text) => {
             let kinds = schema_kinds(head, bounds.now, text)?;
             return Ok(Verdict { kinds, is_partial, tally });
@@ -506,7 +511,7 @@ fn is_heavy(request: &Request) -> bool {
     match request {
         Request::Write(write) => write.updates.len() > LIGHT_UPDATES_MAX || !write.preconditions.is_empty(),
         Request::SetRelation(_) | Request::Import(_) | Request::Delete(_) => true,
-        Request::Schema(_) | Request::Sweep(_) => true,
+        Request::Schema(_) | Request::Sweep(_) | Request::Control(_) => true,
         Request::Counter(_) => false,
     }
 }
