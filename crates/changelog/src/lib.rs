@@ -115,6 +115,21 @@ pub trait Changelog: Send + Sync + fmt::Debug {
     /// [`LogError::Trimmed`] if the entry after `after` is no longer kept.
     fn read(&self, after: Revision, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Stored>, LogError>>;
 
+    /// An entry with its first chunk only, which says when it was written, however long the others are; `None` if it is not
+    /// there yet.
+    ///
+    /// # Errors
+    /// As [`Changelog::read`].
+    fn beginning(&self, revision: Revision) -> BoxFuture<'_, Result<Option<Stored>, LogError>> {
+        Box::pin(async move {
+            let read = self.read(Revision(revision.0.saturating_sub(1)), 1).await?;
+            Ok(read.into_iter().next().map(|mut stored| {
+                stored.record.chunks.truncate(1);
+                stored
+            }))
+        })
+    }
+
     /// Gives up all entries below `below`, which is at most one past the head. Durable some time later: until then a
     /// restart may find them again.
     ///

@@ -47,6 +47,12 @@ variants! {
     LookupDropsIntersectedSubjects,
     /// Each page of a lookup begins one object too late.
     PagesSkipOne,
+    /// A lookup tells whoever may have it before its search is over.
+    EarlyTrustsCandidates,
+    /// Whom a lookup told before its search was over, it tells again.
+    EarlyIsToldAgain,
+    /// Whom a lookup tells before its search is over depends on how much it is asked to do at once.
+    EarlyMindsPortions,
     /// `+` is taken for `&`.
     UnionIsIntersection,
     /// `&` is taken for `+`.

@@ -33,7 +33,7 @@ pub use explain::{
     EXPLAINED_GOALS_MAX, ExplainedCondition, ExplainedEdge, ExplainedEdges, ExplainedGoal, ExplainedRule,
     Explanation, RuleKind,
 };
-pub use lookup_resources::{FoundResource, LookupResources, ReachedResources};
+pub use lookup_resources::{EARLY_EDGES, EARLY_MAX, FoundResource, LookupResources, ReachedResources};
 pub use lookup_subjects::{ExcludedSubject, FoundSubject, LookupSubjects, NamedSubjects};
 pub use plans::Plans;
 pub use question::{

@@ -4,7 +4,8 @@
 //! What is reached through unions and edges that surely count is definite; what an intersection, exclusion, `.all` or
 //! condition stood in the way of is a candidate, which the evaluator verifies when its turn comes. Where the permission is
 //! a base with a `-` behind it, what reaches the base needs no more than to have no edge that might take it away: of a few
-//! each is looked at, of many it is searched from the subject up. Answers come in the order of object numbers.
+//! each is looked at, of many it is searched from the subject up. The first that are found are told at once (see
+//! [`early`]), the others when the search is over, in the order of object numbers.
 //!
 //! # Invariants
 //! * Each resource is answered once, in its final state; a later page goes on behind the position it is given.
@@ -12,10 +13,11 @@
 //! * Every object with the permission is reached: rules are followed as if all that is not plain did hold.
 //!
 //! Cost: O(edges above the subject) to search, a few nanoseconds an edge; then a shared evaluation per candidate, or a
-//! look at its guards. Memory: two bits per object of the target's type and what the evaluator remembers; until the first
-//! answer also two bits per object of the types passed on the way, and the frontier.
+//! look at its guards. Memory: two bits per object of the target's type and what the evaluator remembers; until the search
+//! is over also two bits per object of the types passed on the way, and the frontier.
 //! Source: the reverse search of Leopard, Zanzibar (USENIX ATC 2019), section 3.2.4.
 
+mod early;
 mod routes;
 
 use std::sync::Arc;
@@ -29,7 +31,10 @@ use crate::inquire::Inquiry;
 use crate::question::{BoundSubject, UNNAMED_RESOURCE, UNNAMED_SUBJECT};
 use crate::value::Bounds;
 use crate::{Answer, EngineError, Limits, Permissionship, Position, Progress, Snapshot};
+use early::{Early, Place};
 use routes::{Arrival, Guard, Routes, TARGET};
+
+pub use early::{EARLY_EDGES, EARLY_MAX};
 
 /// With so many candidates it is searched at once which of them have guards, instead of asking each.
 const GUARDS_SEARCHED_FROM: u64 = 16;
@@ -59,11 +64,15 @@ pub struct LookupResources<'a> {
     guards: Vec<Guard>,
     front: Front,
     /// What the base of a rule with a `-` grants, while it is searched who might be excluded from that.
-    base: Option<Reached>,
+    base: Option<Searched>,
     /// The cost at which that search is given up.
     give_up_at: u64,
     /// All of the target's objects, when they are searched.
     reached: Option<ReachedResources>,
+    /// Where answers began.
+    place: Place,
+    /// How many that are told early have been told, by the pages before too.
+    told: usize,
     /// The next number to look at, and the number after the last.
     next: u64,
     end: u64,
@@ -74,12 +83,16 @@ pub struct LookupResources<'a> {
 
 /// What a search has reached: all that a further page of the same question in the same snapshot needs of it.
 ///
-/// Memory: two bits per object of the target's type, a third up to the last one behind a `-`.
+/// Memory: two bits per object of the target's type, a third up to the last one behind a `-`, four bytes for each that is
+/// told early.
 #[derive(Debug, Clone)]
 pub struct ReachedResources(Arc<Searched>);
 
 #[derive(Debug)]
 struct Searched {
+    /// Who is told early, in this order.
+    early: Vec<u32>,
+    /// All others.
     target: Reached,
     /// Those from which the subject might be excluded, if they were searched.
     excluded: Option<Vec<u64>>,
@@ -98,6 +111,7 @@ struct Reached {
 struct Front {
     reached: Vec<Reached>,
     open: Vec<Work>,
+    early: Early,
 }
 
 /// One piece of the frontier.
@@ -137,20 +151,26 @@ impl<'a> LookupResources<'a> {
         evaluator.share_budget();
         let routes = Routes::to(snapshot.plans, target);
         let guards = routes.guards(&evaluator);
+        let place = Place::of(after, limits);
+        let early = match place {
+            Place::Early(_) | Place::Late(_) => Early::new(limits),
+            Place::ByNumber(_) => Early::default(),
+        };
         let mut lookup = LookupResources {
             snapshot,
             evaluator,
             subject_id: &subject.object_id,
             target,
-            front: Front::of(&routes),
+            front: Front::of(&routes, early),
             is_guarded: routes.is_guarded(),
             routes,
             guards,
             base: None,
             give_up_at: 0,
             reached: None,
-            next: after
-                .map_or(0, |Position(position)| position + u64::from(is_broken(Variant::PagesSkipOne))),
+            place,
+            told: if let Place::Early(told) = place { told } else { usize::MAX },
+            next: if let Place::Late(next) | Place::ByNumber(next) = place { next } else { 0 },
             end: u64::from(snapshot.root.object_count(snapshot.plans.type_ids[object_type as usize])),
             inquiry: None,
             failure: None,
@@ -159,18 +179,22 @@ impl<'a> LookupResources<'a> {
         Ok(lookup)
     }
 
-    /// Goes on with what a lookup of the same question in the same snapshot has reached, instead of searching again.
+    /// Goes on with what a lookup of the same question and limits in the same snapshot has reached, instead of searching
+    /// again.
     #[must_use]
     pub fn with_reached(mut self, reached: ReachedResources) -> LookupResources<'a> {
-        self.front = Front::default();
-        self.reached = Some(reached);
+        if !matches!(self.place, Place::ByNumber(_)) {
+            self.front = Front::default();
+            self.reached = Some(reached);
+        }
         self
     }
 
-    /// What was reached, when all was: with the first answer, or the end.
+    /// What was reached, when all was: with the first answer that is not told early, or the end. Nothing where all are told
+    /// by number, as other pages of the question take some for told.
     #[must_use]
     pub fn reached(&self) -> Option<&ReachedResources> {
-        self.reached.as_ref()
+        self.reached.as_ref().filter(|_| !matches!(self.place, Place::ByNumber(_)))
     }
 
     /// What was spent so far, in edges.
@@ -194,13 +218,6 @@ impl<'a> LookupResources<'a> {
 
     fn work(&mut self, fuel: u64) -> Result<Progress<Option<FoundResource<'a>>>, EngineError> {
         let end = self.evaluator.cost().saturating_add(fuel);
-        if self.reached.is_none() {
-            if !self.search_all(end)? {
-                return Ok(Progress::More);
-            }
-            // Answers may be taken slowly; meanwhile only what they come from is kept.
-            self.front = Front::default();
-        }
         loop {
             if let Some((object, inquiry)) = &mut self.inquiry {
                 let object = *object;
@@ -216,11 +233,20 @@ impl<'a> LookupResources<'a> {
             if self.evaluator.cost() >= end {
                 return Ok(Progress::More);
             }
+            if let Some(found) = self.next_early()? {
+                return Ok(Progress::Done(Some(found)));
+            }
+            if self.reached.is_none() {
+                if self.search_all(end)? {
+                    // Answers may be taken slowly; meanwhile only what they come from is kept.
+                    self.front = Front::default();
+                }
+                continue;
+            }
             let Some((object, is_definite)) = self.next_reached() else { return Ok(Progress::Done(None)) };
             self.evaluator.charge(1)?;
             if is_definite && !self.is_barred(object)? {
-                let answer = Answer { permissionship: Permissionship::Has, missing: Default::default() };
-                return Ok(Progress::Done(Some(self.found(object, answer))));
+                return Ok(Progress::Done(Some(self.found(object, surely()))));
             }
             let goal = GoalKey { member: self.target, object };
             self.inquiry = Some((object, Inquiry::open(&mut self.evaluator, goal)));
@@ -246,12 +272,35 @@ impl<'a> LookupResources<'a> {
     }
 
     fn found(&self, object: u32, answer: Answer) -> FoundResource<'a> {
+        FoundResource { position: self.place.behind(object), object_id: self.object_id(object), answer }
+    }
+
+    fn object_id(&self, object: u32) -> &'a str {
         let object_type = self.snapshot.plans.type_ids[self.snapshot.plans.type_of(self.target) as usize];
-        let object_id = match object {
+        match object {
             UNNAMED_SUBJECT => self.subject_id,
             object => self.snapshot.root.object_id(object_type, object),
+        }
+    }
+
+    /// The next of those that are told before the search is over.
+    fn next_early(&mut self) -> Result<Option<FoundResource<'a>>, EngineError> {
+        let object = loop {
+            if let Some(ReachedResources(searched)) = &self.reached {
+                let Some(&object) = searched.early.get(self.told) else { return Ok(None) };
+                self.evaluator.charge(1)?;
+                break object;
+            }
+            let Some(object) = self.front.early.next() else { return Ok(None) };
+            self.evaluator.charge(1)?;
+            // Who is barred is verified at its number.
+            if !self.is_barred(object)? && self.front.early.tell(object) > self.told {
+                break object;
+            }
         };
-        FoundResource { position: Position(u64::from(object) + 1), object_id, answer }
+        self.told += 1;
+        let (position, object_id) = (Place::behind_early(self.told), self.object_id(object));
+        Ok(Some(FoundResource { position, object_id, answer: surely() }))
     }
 
     /// The next candidate at or behind `next`; the subject's own object, if no relationship names it, comes last.
@@ -277,34 +326,35 @@ impl<'a> LookupResources<'a> {
         is_definite.map(|is_definite| (UNNAMED_SUBJECT, is_definite))
     }
 
-    /// Searches what leads to the target, and if there is much of it, what might take it away.
+    /// Searches what leads to the target, and if there is much of it, what might take it away; until that is over (`true`),
+    /// the portion ends, or there is someone to be told.
     fn search_all(&mut self, end: u64) -> Result<bool, EngineError> {
-        let target = match self.base.take() {
+        let mut searched = match self.base.take() {
             Some(base) => base,
             None => {
                 if !self.search(end)? {
                     return Ok(false);
                 }
-                let target = self.front.take_target();
-                let candidates: u64 = target.any.iter().map(|word| u64::from(word.count_ones())).sum();
+                let searched = self.front.take_target();
+                let candidates = searched.target.count();
                 if self.guards.is_empty() || candidates < GUARDS_SEARCHED_FROM {
-                    self.reached = Some(ReachedResources(Arc::new(Searched { target, excluded: None })));
+                    self.reached = Some(ReachedResources(Arc::new(searched)));
                     return Ok(true);
                 }
                 self.routes = self.routes.to_excluded(self.snapshot.plans);
-                self.front = Front::of(&self.routes);
+                self.front = Front::of(&self.routes, Early::default());
                 self.seed(self.evaluator.subject())?;
                 self.give_up_at = self.evaluator.cost().saturating_add(candidates * GUARD_EDGES);
-                target
+                searched
             }
         };
         let is_searched = self.search(end.min(self.give_up_at))?;
         if !is_searched && self.evaluator.cost() < self.give_up_at {
-            self.base = Some(target);
+            self.base = Some(searched);
             return Ok(false);
         }
-        let excluded = is_searched.then(|| self.front.take_target().any);
-        self.reached = Some(ReachedResources(Arc::new(Searched { target, excluded })));
+        searched.excluded = is_searched.then(|| self.front.take_target().target.any);
+        self.reached = Some(ReachedResources(Arc::new(searched)));
         Ok(true)
     }
 
@@ -337,21 +387,26 @@ impl<'a> LookupResources<'a> {
         self.evaluator.charge(self.front.open.len() as u64)
     }
 
-    /// Works on the frontier until it is empty (`true`) or the cost reaches `end`.
+    /// Works on the frontier until it is empty (`true`), the cost reaches `end`, or there is someone to be told early.
     fn search(&mut self, end: u64) -> Result<bool, EngineError> {
         while let Some(work) = self.front.open.pop() {
             self.evaluator.charge(1)?;
             match work {
                 Work::Leave { station, object, is_definite } => {
                     self.front.leave(&self.routes, station, object, is_definite);
+                    self.front.early.count(1);
                 }
                 Work::Spread(spread) => self.spread(spread, end)?,
             }
             if self.evaluator.cost() >= end && !self.front.open.is_empty() {
+                self.front.early.end_portion();
+                return Ok(false);
+            }
+            if self.front.early.has_next() {
                 return Ok(false);
             }
         }
-        Ok(true)
+        Ok(!self.front.early.has_next())
     }
 
     /// Carries a member over a run of edges, as far as the portion lasts.
@@ -362,7 +417,7 @@ impl<'a> LookupResources<'a> {
         let is_plain = !snapshot.root.has_attributes(class);
         loop {
             // At least one, so that the smallest portion gets on.
-            let room = end.saturating_sub(evaluator.cost()).max(1);
+            let room = end.saturating_sub(evaluator.cost()).max(1).min(front.early.room());
             let room = if is_plain { usize::try_from(room).unwrap_or(usize::MAX).min(run.len()) } else { 1 };
             if is_plain {
                 let arrival = routes.arrival(spread.member);
@@ -370,12 +425,14 @@ impl<'a> LookupResources<'a> {
                     front.arrive_at(routes, arrival, resource, spread.is_definite);
                     spread.next = resource + 1;
                 }
+                front.early.count(room as u64);
                 evaluator.charge(room as u64)?;
             } else if let Some(resource) = run.next() {
                 spread.next = resource + 1;
                 let edge = evaluator.conditions.whole_edge(spread.class, resource, spread.from);
                 let steps = evaluator.conditions.take_steps();
                 evaluator.charge(1 + steps)?;
+                front.early.count(1);
                 if let Some(edge) = edge.filter(|edge| *edge != Bounds::NO) {
                     let is_definite = spread.is_definite && edge == Bounds::HAS;
                     front.arrive(routes, spread.member, resource, is_definite);
@@ -384,7 +441,7 @@ impl<'a> LookupResources<'a> {
             if run.len() == 0 {
                 return Ok(());
             }
-            if evaluator.cost() >= end {
+            if evaluator.cost() >= end || front.early.has_next() {
                 front.open.push(Work::Spread(spread));
                 return Ok(());
             }
@@ -393,12 +450,19 @@ impl<'a> LookupResources<'a> {
 }
 
 impl Front {
-    fn of(routes: &Routes) -> Front {
-        Front { reached: routes.stations.iter().map(|_| Reached::default()).collect(), open: Vec::new() }
+    fn of(routes: &Routes, early: Early) -> Front {
+        let reached = routes.stations.iter().map(|_| Reached::default()).collect();
+        Front { reached, open: Vec::new(), early }
     }
 
-    fn take_target(&mut self) -> Reached {
-        self.reached.get_mut(TARGET as usize).map(std::mem::take).unwrap_or_default()
+    /// What the search has found; who is told early does not come again.
+    fn take_target(&mut self) -> Searched {
+        let mut target = self.reached.get_mut(TARGET as usize).map(std::mem::take).unwrap_or_default();
+        let early = std::mem::take(&mut self.early).into_told();
+        if !is_broken(Variant::EarlyIsToldAgain) {
+            early.iter().for_each(|object| target.forget(*object));
+        }
+        Searched { early, target, excluded: None }
     }
 
     /// A member holds on an object.
@@ -411,10 +475,13 @@ impl Front {
     fn arrive_at(&mut self, routes: &Routes, arrival: Option<Arrival>, object: u32, is_definite: bool) {
         let Some(Arrival { station, is_pure }) = arrival else { return };
         let is_definite = is_definite && is_pure;
-        if self.reached[station as usize].mark(object, is_definite)
-            && routes.stations[station as usize].leads_on()
-        {
-            self.open.push(Work::Leave { station, object, is_definite });
+        if self.reached[station as usize].mark(object, is_definite) {
+            if routes.stations[station as usize].leads_on() {
+                self.open.push(Work::Leave { station, object, is_definite });
+            }
+            if station == TARGET && (is_definite || is_broken(Variant::EarlyTrustsCandidates)) {
+                self.early.add(object);
+            }
         }
     }
 
@@ -439,13 +506,24 @@ impl ReachedResources {
     /// About what it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let Searched { target, excluded } = &*self.0;
+        let Searched { early, target, excluded } = &*self.0;
         let excluded = excluded.as_deref().unwrap_or_default();
-        size_of_val(&*target.any) + size_of_val(&*target.definite) + size_of_val(excluded)
+        let target = size_of_val(&*target.any) + size_of_val(&*target.definite);
+        target + size_of_val(&**early) + size_of_val(excluded)
     }
 }
 
 impl Reached {
+    fn count(&self) -> u64 {
+        self.any.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
+
+    fn forget(&mut self, object: u32) {
+        if let Some(word) = self.any.get_mut((object / 64) as usize) {
+            *word &= !(1 << (object % 64));
+        }
+    }
+
     /// Returns whether this is news.
     fn mark(&mut self, object: u32, is_definite: bool) -> bool {
         if object == UNNAMED_SUBJECT {
@@ -457,6 +535,11 @@ impl Reached {
         let is_newly_definite = is_definite && set_bit(&mut self.definite, object);
         is_new || is_newly_definite
     }
+}
+
+/// The answer about who is reached definitely.
+fn surely() -> Answer {
+    Answer { permissionship: Permissionship::Has, missing: Default::default() }
 }
 
 fn set_bit(bits: &mut Vec<u64>, at: u32) -> bool {

@@ -8,6 +8,7 @@ use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp};
 use idhini_schema::{MemberIndex, TypeIndex};
 
 use crate::evaluate::GoalKey;
+use crate::lookup_resources::{EARLY_EDGES, EARLY_MAX};
 use crate::{Permissionship, Plans};
 
 /// The most edges that one question may visit unless its caller says otherwise.
@@ -48,11 +49,21 @@ pub struct Limits {
     /// What an attempt to answer a check at once may visit on top, in edges, before the evaluator takes over; 0: nothing is
     /// attempted. A portion of less is the evaluator's from the start.
     pub attempt_max: u64,
+    /// Results that LookupResources tells before its search is over, in the order in which it finds them; 0: none, all come
+    /// in the order of their numbers. The same for all pages.
+    pub early_max: usize,
+    /// The edges that it follows for these; beyond, only the first result is told at once. The same for all pages.
+    pub early_edges: u64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { cost_max: COST_MAX, attempt_max: ATTEMPT_MAX }
+        Limits {
+            cost_max: COST_MAX,
+            attempt_max: ATTEMPT_MAX,
+            early_max: EARLY_MAX,
+            early_edges: EARLY_EDGES,
+        }
     }
 }
 

@@ -233,8 +233,8 @@ fn imaged_at(namespace: &Namespace, revision: Revision) -> Option<Timestamp> {
 /// By when a revision was written of which there is neither the entry nor an image: before the entry after it. Whoever
 /// asks about an earlier moment is then told that it is not known.
 async fn at_the_latest(log: &dyn Changelog, revision: Revision) -> Result<Timestamp, BackupError> {
-    let read = log.read(revision, 1).await.map_err(FollowError::from)?;
-    let next = read.first().ok_or(BackupError::NoMoment { revision })?;
+    let next = log.beginning(revision.next()).await.map_err(FollowError::from)?;
+    let next = next.ok_or(BackupError::NoMoment { revision })?;
     let moment = idhini_model::Logged::written_at_of(&next.record.chunks);
     Ok(moment.map_err(|source| FollowError::Undecodable { revision: next.revision, source })?)
 }

@@ -9,6 +9,7 @@ use idhini_graph::ApplyError;
 use idhini_model::{DecodeError, Relationship, Revision, Timestamp};
 use idhini_schema::{RelationshipError, SchemaError};
 
+use crate::control::ControlError;
 use crate::{Filter, Precondition};
 
 /// Why the namespace did not do what was asked. Nothing has changed.
@@ -226,6 +227,9 @@ pub enum ReplicaError {
     /// What is kept of the past cannot be read.
     #[error("the past cannot be read: {0}")]
     PastUnreadable(Arc<FollowError>),
+    /// The control plane refuses it.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The graph refused an effect that was judged against it: a mistake of this program.
     #[error("the graph does not take the entry that was judged against it")]
     Apply(#[from] ApplyError),

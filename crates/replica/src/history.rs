@@ -157,9 +157,7 @@ impl Namespace {
 
     /// When the entry at a revision was written.
     pub(crate) async fn written_at_revision(&self, revision: Revision) -> Result<Timestamp, FollowError> {
-        let before = Revision(revision.0.saturating_sub(1));
-        let read = self.log.read(before, 1).await?;
-        let Some(stored) = read.first() else {
+        let Some(stored) = self.log.beginning(revision).await? else {
             return Err(FollowError::Gap { missing: revision, head: self.head().revision() });
         };
         Logged::written_at_of(&stored.record.chunks)

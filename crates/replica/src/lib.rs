@@ -11,6 +11,7 @@
 
 mod backup;
 pub mod broken;
+pub mod control;
 mod count;
 mod error;
 mod facts;

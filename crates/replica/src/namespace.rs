@@ -443,10 +443,10 @@ impl Namespace {
             let mut root = before.root().clone();
             let mut written_at = Timestamp::from_seconds(i64::MIN);
             in_place(true, || {
-                for logged in follow::decoded(read, after, head.revision)? {
-                    follow::apply(&mut root, &logged)?;
-                    self.changes_since_image.fetch_add(logged.entry.kind.weight(), Ordering::Relaxed);
-                    written_at = logged.origin.written_at;
+                for stored in follow::following(read, after, head.revision)? {
+                    let (weight, at) = follow::replay(&mut root, &stored)?;
+                    self.changes_since_image.fetch_add(weight, Ordering::Relaxed);
+                    written_at = at;
                 }
                 Ok::<_, FollowError>(())
             })?;

@@ -269,8 +269,7 @@ impl Node {
     /// Whether an entry of a log is older than the history.
     async fn has_aged(&self, id: LogId, entry: Revision) -> bool {
         let Some(history_seconds) = self.options.namespace.history_seconds else { return false };
-        let read = self.parts.store.log(id).read(Revision(entry.0 - 1), 1).await;
-        let Some(first) = read.ok().and_then(|read| read.into_iter().next()) else { return false };
+        let Ok(Some(first)) = self.parts.store.log(id).beginning(entry).await else { return false };
         let written_at = idhini_model::Logged::written_at_of(&first.record.chunks);
         let now = (self.parts.clock)().seconds();
         written_at.is_ok_and(|at| now.saturating_sub(at.seconds()) > history_seconds.cast_signed())

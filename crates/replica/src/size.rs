@@ -30,6 +30,8 @@ pub(crate) fn of_request(request: &Request) -> u64 {
         Request::Schema(text) => text.len(),
         // Its texts are short.
         Request::Counter(counter) => size_of_val(counter),
+        // So are those of what it asks for.
+        Request::Control(control) => size_of_val(&**control),
         Request::Sweep(_) => 0,
     };
     bytes as u64

@@ -1,4 +1,5 @@
 mod batches;
+mod control;
 mod counters;
 mod driving;
 mod importing;

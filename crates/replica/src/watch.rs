@@ -40,6 +40,13 @@ pub(crate) struct Announcer {
 }
 
 impl Announcer {
+    /// For whoever looks at the newest revision after this, and then waits for the next.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        let told = self.told.subscribe();
+        fence(Ordering::SeqCst);
+        told
+    }
+
     /// To be called after publishing. Followers are woken by a task of its own, so that whoever publishes does not wait
     /// for it, and one task tells all that was published before it ran.
     pub(crate) fn announce(self: &Arc<Self>, of: &Namespace) {
@@ -106,8 +113,7 @@ impl Namespace {
     /// [`ReplicaError::Expired`] if what came after it is no longer kept, [`ReplicaError::NotYet`],
     /// [`ReplicaError::PastUnreadable`].
     pub async fn changes(self: &Arc<Self>, after: Revision) -> Result<Changes, ReplicaError> {
-        let told = self.announcer.told.subscribe();
-        fence(Ordering::SeqCst);
+        let told = self.announcer.subscribe();
         let applied = self.head().revision();
         if after > applied {
             return Err(ReplicaError::NotYet { asked: after, applied });

@@ -2,12 +2,14 @@
 //!
 //! Requests queue; whoever finds the queue idle starts the writer, which takes all that wait, judges them one after the
 //! other on a working graph, appends what they change as one batch, and only then publishes and answers. Requests that
-//! wait together share one append.
+//! wait together share one append. As long as they are light it is a task of the thread that they were asked on, so that
+//! only the log's thread is waited for; otherwise one of the runtime that the namespace was opened on.
 //!
 //! # Invariants
 //! * No answer leaves before the entries it rests on are durable: refusals that read the working graph wait too.
 //! * If the append fails, the working graph is dropped, and nothing of it is seen or told.
 //! * After an append of unknown outcome nothing is judged before the log has said what became of it.
+//! * What was not begun is not lost with the thread that would have: it is passed on.
 //!
 //! Cost: one append for all that wait; judging is charged to each request.
 
@@ -25,6 +27,7 @@ use tokio::sync::oneshot;
 use tracing::{Instrument as _, Span};
 
 use crate::broken::{Variant, is_broken};
+use crate::control::{self, Control};
 use crate::history::Kept;
 use crate::import::Packed;
 use crate::judge::{self, Bounds};
@@ -61,6 +64,7 @@ pub(crate) enum Request {
     Delete(Delete),
     Schema(String),
     Counter(CounterChange),
+    Control(Box<Control>),
     /// Removes relationships that have expired, at most so many.
     Sweep(usize),
 }
@@ -356,8 +360,8 @@ impl Namespace {
     /// the log does not say.
     async fn find_out(&self, head: Revision, writer: idhini_changelog::Writer) -> Option<bool> {
         self.log.head().await.ok()?;
-        let next = self.log.read(head, 1).await.ok()?;
-        let is_appended = next.first().is_some_and(|stored| stored.writer == writer);
+        let next = self.log.beginning(head.next()).await.ok()?;
+        let is_appended = next.is_some_and(|stored| stored.writer == writer);
         if is_appended {
             self.catch_up().await.ok()?;
         }
@@ -453,6 +457,9 @@ fn verdict(head: &Published, bounds: &Bounds<'_>, request: &mut Request) -> Resu
         Request::Sweep(rows_max) => {
             (sweep::expired(head, bounds.now, *rows_max), Cause::Sweep, Context::default())
         }
+        Request::Control(control) => {
+            (control::rules::judge(head, bounds.now, control)?, Cause::Request, Context::default())
+        }
         Request::Schema(text) => {
             let kinds = schema_kinds(head, bounds.now, text)?;
             return Ok(Verdict { kinds, is_partial, tally });
@@ -491,7 +498,7 @@ fn light_updates(request: &Request) -> Option<usize> {
     match request {
         Request::Write(write) if write.preconditions.is_empty() => Some(write.updates.len()),
         Request::Write(_) | Request::SetRelation(_) | Request::Import(_) | Request::Delete(_) => None,
-        Request::Schema(_) | Request::Sweep(_) | Request::Counter(_) => None,
+        Request::Schema(_) | Request::Sweep(_) | Request::Counter(_) | Request::Control(_) => None,
     }
     .filter(|updates| *updates <= LIGHT_UPDATES_MAX)
 }

@@ -3,7 +3,8 @@
 //! # Invariants
 //! * A stream that ends well has answered everything up to its limit; whatever cuts it short is an error.
 //! * None answers on behind its deadline, be each answer ever so quickly found: it is looked at before each chunk.
-//! * What is found does not wait for what is still to be searched: a chunk leaves when a portion ends.
+//! * What is found does not wait for what is still to be searched: a chunk leaves when a portion ends. Behind the first one
+//!   others have their turn, of which writing it to the connection is one.
 //!
 //! Cost: the search; then what [`chunks`] says.
 
@@ -28,6 +29,7 @@ use crate::deadline::{Deadline, FUEL};
 use crate::pin::{Cursors, Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
+use crate::seal::SealError;
 use crate::searches::Search;
 use crate::telemetry;
 
@@ -73,7 +75,7 @@ pub(crate) async fn resources(
             match filled? {
                 Filled::All => break,
                 Filled::Chunk => {}
-                Filled::Portion => deadline.pause().await?,
+                Filled::First | Filled::Portion => deadline.pause().await?,
             }
         }
     };
@@ -118,7 +120,7 @@ pub(crate) async fn subjects(
             match filled? {
                 Filled::All => break,
                 Filled::Chunk => {}
-                Filled::Portion => deadline.pause().await?,
+                Filled::First | Filled::Portion => deadline.pause().await?,
             }
         }
     };
@@ -164,6 +166,8 @@ enum Filled {
     All,
     /// It is full.
     Chunk,
+    /// The same, of the first one.
+    First,
     /// So much was spent that others must have their turn.
     Portion,
 }
@@ -199,8 +203,12 @@ impl Filling {
         if matches!(filled, Ok(Filled::Portion)) {
             self.portion_end = lookup.cost().saturating_add(FUEL);
         }
+        let was_first = self.is_first;
         self.is_first &= self.chunk.len() == 0;
-        filled
+        match filled {
+            Ok(Filled::Chunk) if was_first => Ok(Filled::First),
+            filled => filled,
+        }
     }
 
     fn fill_with<L: Lookup>(
@@ -375,9 +383,18 @@ pub(crate) fn lookup_permissionship(answer: &Answer) -> v1::LookupPermissionship
     }
 }
 
+/// Of what kind a place is. Those of earlier releases have no kind and are positions alone, which still say what they said.
+pub(crate) const PLACE_KIND: u8 = 2;
+
+/// Where a cursor goes on.
+pub(crate) fn place(position: Position) -> Vec<u8> {
+    [&[PLACE_KIND][..], &position.0.to_be_bytes()].concat()
+}
+
+/// What [`place`] made, or an earlier release.
 pub(crate) fn position(place: Vec<u8>) -> Result<Position, Refusal> {
-    let bytes =
-        <[u8; 8]>::try_from(place).map_err(|_| Refusal::cursor(crate::seal::SealError::Unreadable))?;
+    let bytes = place.strip_prefix(&[PLACE_KIND]).filter(|bytes| bytes.len() == 8).unwrap_or(&place);
+    let bytes = <[u8; 8]>::try_from(bytes).map_err(|_| Refusal::cursor(SealError::Unreadable))?;
     Ok(Position(u64::from_be_bytes(bytes)))
 }
 
@@ -387,6 +404,17 @@ mod tests {
     use tonic::metadata::MetadataMap;
 
     use super::*;
+
+    #[test]
+    fn places_are_positions_with_their_kind_or_those_of_earlier_releases() {
+        for position in [0, 1, 1 << 32, u64::MAX].map(Position) {
+            assert_eq!(super::position(place(position)).unwrap(), position);
+            assert_eq!(super::position(position.0.to_be_bytes().to_vec()).unwrap(), position);
+        }
+        for other in [vec![], vec![PLACE_KIND], vec![PLACE_KIND; 7], vec![PLACE_KIND + 1; 9], vec![0; 10]] {
+            assert!(super::position(other).is_err());
+        }
+    }
 
     #[tokio::test]
     async fn answers_that_need_no_pause_end_with_the_deadline() {

@@ -262,10 +262,11 @@ impl Cursors {
         (self.question, self.pinned.published.revision(), self.pinned.instant)
     }
 
-    /// What makes the cursors behind many answers.
-    pub(crate) fn stamp(&self) -> Stamp {
+    /// What makes the cursors behind many answers, at places that begin with this byte.
+    pub(crate) fn stamp(&self, kind: u8) -> Stamp {
         let Pinned { published, instant, .. } = &self.pinned;
-        self.sealer.stamp(self.question, published.revision(), *instant)
+        let cursor = Cursor { revision: published.revision(), instant: *instant, place: vec![kind] };
+        self.sealer.stamp(self.question, &cursor)
     }
 
     /// The cursor behind an answer.

@@ -181,12 +181,11 @@ impl Sealer {
         self.seal_place(Kind::Cursor, question, cursor)
     }
 
-    /// What the cursors of one answer have in common, for making many.
+    /// For making many cursors of one answer, whose places begin as this one and have eight bytes more.
     #[must_use]
-    pub(crate) fn stamp(&self, question: QuestionDigest, revision: Revision, instant: Timestamp) -> Stamp {
-        let cursor = Cursor { revision, instant, place: Vec::new() };
-        let mut sealed = self.head(Kind::Cursor, revision);
-        sealed.extend_from_slice(&body(question, &cursor));
+    pub(crate) fn stamp(&self, question: QuestionDigest, cursor: &Cursor) -> Stamp {
+        let mut sealed = self.head(Kind::Cursor, cursor.revision);
+        sealed.extend_from_slice(&body(question, cursor));
         Stamp::new(&self.key, sealed)
     }
 

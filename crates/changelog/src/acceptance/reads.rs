@@ -6,7 +6,7 @@ use bytes::Bytes;
 use idhini_model::Revision;
 
 use super::{LOG, Stores, all, append_somewhere, by, texts};
-use crate::{Batch, CHUNK_BYTES_MAX, Changelog, Record, Stored, Writer};
+use crate::{Batch, CHUNK_BYTES_MAX, Changelog, LogError, Record, Stored, Writer};
 
 pub async fn large_entries_come_back_in_their_chunks(stores: &dyn Stores) {
     let store = stores.fresh().await;
@@ -25,10 +25,24 @@ pub async fn large_entries_come_back_in_their_chunks(stores: &dyn Stores) {
         let read: Vec<Record> = read.into_iter().map(|stored| stored.record).collect();
         assert!(read == records, "entries came back as {read:?}");
     };
+    let begin_the_same = async |log: &dyn Changelog| {
+        for (record, revision) in records.iter().zip(1..) {
+            let record = Record { chunks: record.chunks[..1].to_vec() };
+            let stored = Stored { revision: Revision(revision), writer, record };
+            assert_eq!(log.beginning(Revision(revision)).await.unwrap(), Some(stored));
+        }
+        assert_eq!(log.beginning(Revision(4)).await.unwrap(), None);
+    };
     same(all(&*log, Revision(0)).await);
+    begin_the_same(&*log).await;
     drop(log);
     let store = stores.reopened(store).await;
-    same(all(&*store.log(LOG), Revision(0)).await);
+    let log = store.log(LOG);
+    same(all(&*log, Revision(0)).await);
+    begin_the_same(&*log).await;
+    log.trim(Revision(2)).await.unwrap();
+    let trimmed = log.beginning(Revision(1)).await;
+    assert!(matches!(trimmed, Err(LogError::Trimmed { .. })), "{trimmed:?}");
 }
 
 pub async fn reads_give_as_much_as_fits_and_one_entry_at_least(stores: &dyn Stores) {

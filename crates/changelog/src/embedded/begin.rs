@@ -28,7 +28,7 @@ use crate::{LogId, Writer};
 pub(crate) const DIRECTORY: &str = "log";
 
 /// Bytes written at once, at most; more only for one frame.
-pub(crate) const WRITE_BYTES_MAX: usize = 4 << 20;
+pub(crate) const WRITE_BYTES_MAX: usize = 1 << 20;
 
 /// Payload of a frame of a start; a multiple of all that stands in one.
 const START_PAYLOAD_BYTES: usize = 40 * 16 * 1024;

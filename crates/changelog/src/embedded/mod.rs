@@ -294,6 +294,26 @@ impl EmbeddedLog {
             log => Ok(log),
         }
     }
+
+    /// Reads where that may block.
+    async fn reading<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Index) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, LogError> {
+        if matches!(self.reads, Reads::InPlace) {
+            return read(&self.shared.index);
+        }
+        let (answer, answered) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        let job: Job = Box::new(move || {
+            let _ = answer.send(read(&shared.index));
+        });
+        let refused = || Err(LogError::Unavailable { source: closed() });
+        if self.shared.jobs.push(job).is_err() {
+            return refused();
+        }
+        answered.await.unwrap_or_else(|_| refused())
+    }
 }
 
 impl Changelog for EmbeddedLog {
@@ -335,19 +355,14 @@ impl Changelog for EmbeddedLog {
             if is_at_end {
                 return Ok(Vec::new());
             }
-            if matches!(self.reads, Reads::InPlace) {
-                return reading::read(&self.shared.index, &log, after, bytes_max);
-            }
-            let (answer, answered) = oneshot::channel();
-            let shared = Arc::clone(&self.shared);
-            let job: Job = Box::new(move || {
-                let _ = answer.send(reading::read(&shared.index, &log, after, bytes_max));
-            });
-            let refused = || Err(LogError::Unavailable { source: closed() });
-            if self.shared.jobs.push(job).is_err() {
-                return refused();
-            }
-            answered.await.unwrap_or_else(|_| refused())
+            self.reading(move |index| reading::read(index, &log, after, bytes_max)).await
+        })
+    }
+
+    fn beginning(&self, revision: Revision) -> BoxFuture<'_, Result<Option<Stored>, LogError>> {
+        Box::pin(async move {
+            let Some(log) = self.present()? else { return Ok(None) };
+            self.reading(move |index| reading::read_beginning(index, &log, revision)).await
         })
     }
 

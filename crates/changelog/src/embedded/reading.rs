@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use idhini_model::Revision;
 
-use super::format::Kind;
+use super::format::{FRAME_BYTES, Flaw, Frame, Kind};
 use super::index::{Index, Location, Log, Segment};
 use super::writer::unavailable;
 use crate::{LogError, LogId, Record, Stored};
@@ -40,7 +40,7 @@ pub(crate) fn read(
     let mut left = bytes_max;
     'again: loop {
         let next = read.last().map_or(after, |stored| stored.revision).next();
-        let locations = match locations(log, next) {
+        let locations = match locations(log, next, LOCATIONS_MAX) {
             // Trimmed while we were reading: what we have was there.
             Err(LogError::Trimmed { .. }) if !read.is_empty() => return Ok(read),
             locations => locations?,
@@ -88,14 +88,71 @@ pub(crate) fn read_entry(
     read.pop().ok_or_else(|| damaged(location, "no entry stands there"))
 }
 
-fn locations(log: &Log, from: Revision) -> Result<Vec<Location>, LogError> {
+/// One entry with its first chunk only; `None` if there is no such entry yet.
+pub(crate) fn read_beginning(
+    index: &Index,
+    log: &Log,
+    revision: Revision,
+) -> Result<Option<Stored>, LogError> {
+    loop {
+        let Some(location) = locations(log, revision, 1)?.pop() else { return Ok(None) };
+        let Some(segment) = index.segment(location.segment) else { continue };
+        match beginning(&segment, log.id, revision, location) {
+            // Its file may be written over by now.
+            Err(_) if index.segment(location.segment).is_none() => {}
+            found => return found.map(Some),
+        }
+    }
+}
+
+fn beginning(
+    segment: &Segment,
+    log: LogId,
+    revision: Revision,
+    location: Location,
+) -> Result<Stored, LogError> {
+    let at = u64::from(location.offset);
+    let block = |bytes: usize| {
+        let mut block = vec![0; bytes.min(location.bytes as usize)];
+        let read = segment.file.read_at(at, &mut block).map_err(unavailable)?;
+        block.truncate(read);
+        Ok(block)
+    };
+    // The header says how long the chunk is.
+    let bytes = match segment.place.decode_length(at, &block(FRAME_BYTES)?) {
+        Ok(bytes) | Err(Flaw::Short { needed: bytes }) => bytes,
+        Err(flaw) => return Err(damaged(location, &flaw.to_string())),
+    };
+    let block = block(bytes)?;
+    let frame = chunk(segment, location, at, &block, (log, revision))?;
+    let chunks = vec![Bytes::copy_from_slice(frame.payload)];
+    Ok(Stored { revision, writer: frame.facts.writer, record: Record { chunks } })
+}
+
+/// The frame at `at`, with which `bytes` begin: a chunk of this entry.
+fn chunk<'b>(
+    segment: &Segment,
+    location: Location,
+    at: u64,
+    bytes: &'b [u8],
+    entry: (LogId, Revision),
+) -> Result<Frame<'b>, LogError> {
+    let frame = segment.place.decode(at, bytes);
+    let frame = frame.map_err(|flaw| damaged(location, &flaw.to_string()))?;
+    match (frame.facts.kind, (frame.facts.log, frame.facts.revision)) {
+        (Kind::Entry, found) if found == entry => Ok(frame),
+        _ => Err(damaged(location, "another entry stands there")),
+    }
+}
+
+fn locations(log: &Log, from: Revision, most: usize) -> Result<Vec<Location>, LogError> {
     let kept = log.present()?;
     let oldest = kept.oldest();
     if from < oldest {
         return Err(LogError::Trimmed { asked: from, oldest });
     }
     let at = usize::try_from(from.0 - oldest.0).unwrap_or(usize::MAX);
-    Ok(kept.entries.iter().skip(at).take(LOCATIONS_MAX).copied().collect())
+    Ok(kept.entries.iter().skip(at).take(most).copied().collect())
 }
 
 impl<'a> Span<'a> {
@@ -145,14 +202,9 @@ impl<'a> Span<'a> {
             while at < end {
                 let from = usize::try_from(at - start).unwrap_or(usize::MAX);
                 let rest = block.get(from..).unwrap_or_default();
-                let frame = segment.place.decode(at, rest);
-                let frame = frame.map_err(|flaw| damaged(*location, &flaw.to_string()))?;
-                let facts = frame.facts;
-                if (facts.kind, facts.log, facts.revision) != (Kind::Entry, log, revision) {
-                    return Err(damaged(*location, "another entry stands there"));
-                }
+                let frame = chunk(segment, *location, at, rest, (log, revision))?;
                 chunks.push(Bytes::copy_from_slice(frame.payload));
-                stored = Some(facts.writer);
+                stored = Some(frame.facts.writer);
                 at += frame.bytes as u64;
             }
             let writer = stored.ok_or_else(|| damaged(*location, "no entry stands there"))?;

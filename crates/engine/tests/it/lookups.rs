@@ -197,6 +197,91 @@ fn agrees_with_checks(world: &World, documents: impl Iterator<Item = String>, su
     wanted.len()
 }
 
+/// All resources that `ann` may view, in pages: each page opened anew and asked in portions of another size.
+fn in_pages(world: &World, page: usize, limits: Limits) -> Vec<String> {
+    let (ann, context): (SubjectRef, Context) = ("user:ann".parse().unwrap(), Context::default());
+    let (mut found, mut after) = (Vec::new(), None);
+    for fuel in (1..).step_by(5) {
+        let asked = ("doc", "view");
+        let mut lookup =
+            LookupResources::open(world.snapshot(), asked, &ann, &context, after, limits).unwrap();
+        let before = found.len();
+        while found.len() < before + page {
+            match lookup.advance(fuel).unwrap() {
+                Progress::More => {}
+                Progress::Done(None) => return found,
+                Progress::Done(Some(next)) => {
+                    after = Some(next.position);
+                    found.push(next.object_id.to_owned());
+                }
+            }
+        }
+    }
+    found
+}
+
+/// `ann` reaches some by herself, and others, of higher numbers, through a group; of each there is one that bans her.
+fn reached_in_two_ways() -> World {
+    let mut relationships = "group:eng#member@user:ann\n".to_owned();
+    for n in 0..20 {
+        relationships += &format!("doc:u{n}#viewer@user:ann\n");
+    }
+    for n in 0..20 {
+        relationships += &format!("doc:g{n}#viewer@group:eng#member\n");
+    }
+    World::new(SCHEMA, &(relationships + "doc:u1#banned@user:ann\ndoc:g1#banned@user:ann\n"))
+}
+
+#[test]
+fn what_is_told_early_comes_in_an_order_that_positions_rest_on() {
+    // A page between two releases goes on by this order: with another one, positions must be of another kind.
+    let world = reached_in_two_ways();
+    let limits = Limits { early_max: 4, ..Limits::default() };
+    let found = in_pages(&world, usize::MAX, limits);
+    assert_eq!(found[..5], ["g0", "g2", "g3", "u0", "u2"]);
+    assert_eq!(found.len(), 38);
+    let limits = Limits { early_edges: 5, ..Limits::default() };
+    let found = in_pages(&world, usize::MAX, limits);
+    assert_eq!(found[..5], ["g0", "g2", "u0", "u2", "u3"]);
+}
+
+#[test]
+fn pages_of_every_size_are_the_whole_however_much_is_told_early() {
+    let world = reached_in_two_ways();
+    for early_max in [0, 1, 3, 21, 128] {
+        for early_edges in [0, 1, 7, 4_096] {
+            let limits = Limits { early_max, early_edges, ..Limits::default() };
+            let whole = in_pages(&world, usize::MAX, limits);
+            for page in 1..=whole.len() + 1 {
+                assert_eq!(in_pages(&world, page, limits), whole, "{early_max}, {early_edges}, {page}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_position_of_an_earlier_release_goes_on_by_number() {
+    let world = reached_in_two_ways();
+    let by_number = in_pages(&world, usize::MAX, Limits { early_max: 0, ..Limits::default() });
+    let (ann, context): (SubjectRef, Context) = ("user:ann".parse().unwrap(), Context::default());
+    let asked = ("doc", "view");
+    let open = |after, limits| {
+        LookupResources::open(world.snapshot(), asked, &ann, &context, after, limits).unwrap()
+    };
+    let mut first = open(None, Limits { early_max: 0, ..Limits::default() });
+    let Progress::Done(Some(told)) = first.advance(u64::MAX).unwrap() else { panic!("nothing was found") };
+    // What another page has reached is of no use to it, as some of that was told early.
+    let mut other = open(None, Limits::default());
+    while other.advance(u64::MAX).unwrap() != Progress::Done(None) {}
+    let reached = other.reached().unwrap().clone();
+    let mut later = open(Some(told.position), Limits::default()).with_reached(reached);
+    let mut found = vec![told.object_id];
+    while let Progress::Done(Some(next)) = later.advance(u64::MAX).unwrap() {
+        found.push(next.object_id);
+    }
+    assert_eq!(found, by_number);
+}
+
 #[test]
 fn few_candidates_and_many_lose_the_same_to_exclusions() {
     // With few each is asked, with many what excludes is searched, and given up if there is far more of that.

@@ -15,7 +15,7 @@ use idhini_wire::authzed::api::v1;
 use prost::Message as _;
 use prost::encoding::encode_varint;
 
-use super::{excluded, lookup_permissionship, resolved};
+use super::{PLACE_KIND, excluded, lookup_permissionship, resolved};
 use crate::checks::partial_caveat_info;
 use crate::pin::Cursors;
 use crate::seal::Stamp;
@@ -45,7 +45,7 @@ pub(super) struct Chunk {
 
 impl Chunk {
     pub(super) fn new(cursors: &Cursors) -> Chunk {
-        Chunk::of(cursors.pinned().zed_token(), cursors.stamp())
+        Chunk::of(cursors.pinned().zed_token(), cursors.stamp(PLACE_KIND))
     }
 
     fn of(token: Option<v1::ZedToken>, stamp: Stamp) -> Chunk {

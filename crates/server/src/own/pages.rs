@@ -98,7 +98,7 @@ pub(crate) async fn resources(
             partial_caveat_info: crate::checks::partial_caveat_info(&one.answer),
         });
         if found.is_full() {
-            found.next_cursor = cursors.after(&one.position.0.to_be_bytes());
+            found.next_cursor = cursors.after(&lookups::place(one.position));
             lookups::keep_reached(&cursors, &lookup);
             break;
         }
@@ -145,7 +145,7 @@ pub(crate) async fn subjects(
             excluded_subjects: one.excluded.iter().map(lookups::excluded).collect(),
         });
         if found.is_full() {
-            found.next_cursor = cursors.after(&one.position.0.to_be_bytes());
+            found.next_cursor = cursors.after(&lookups::place(one.position));
             lookups::keep_named(&cursors, &lookup);
             break;
         }

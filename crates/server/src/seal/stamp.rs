@@ -3,17 +3,17 @@
 //! # Invariants
 //! * A stamped cursor is, byte by byte, the one that [`Sealer::cursor`](super::Sealer::cursor) makes.
 //!
-//! Cost: one BLAKE3 compression a cursor, as the first block of what is sealed has no more of the place than its upper
-//! half, and that is the same for all objects but one.
+//! Cost: one BLAKE3 compression a cursor, as the first block of what is sealed has no more of the position than its upper
+//! half, and that is the same for nearly all.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{SEAL_BYTES, first_bytes};
 
-/// Half of a place.
+/// Half of a position: of what differs, the last eight bytes of a place.
 const HALF_BYTES: usize = 4;
-/// What is written anew for each cursor: what is left of a group of three bytes, half a place, the seal.
+/// What is written anew for each cursor: what is left of a group of three bytes, half a position, the seal.
 const TAIL_BYTES_MAX: usize = 2 + HALF_BYTES + SEAL_BYTES;
 const TAIL_TEXT_MAX: usize = TAIL_BYTES_MAX.div_ceil(3) * 4;
 
@@ -21,12 +21,12 @@ const TAIL_TEXT_MAX: usize = TAIL_BYTES_MAX.div_ceil(3) * 4;
 #[derive(Debug, Clone)]
 pub(crate) struct Stamp {
     hasher: blake3::Hasher,
-    /// What is sealed before the place.
+    /// What is sealed before the position.
     sealed: Vec<u8>,
     prepared: Prepared,
 }
 
-/// With the upper half of a place.
+/// With the upper half of a position.
 #[derive(Debug, Clone)]
 struct Prepared {
     upper: [u8; HALF_BYTES],
@@ -50,9 +50,9 @@ impl Stamp {
         self.prepared.text.len() + (tail * 4).div_ceil(3)
     }
 
-    /// Appends the text of the cursor of a place.
-    pub(crate) fn write(&mut self, place: u64, into: &mut Vec<u8>) {
-        let [u0, u1, u2, u3, l0, l1, l2, l3] = place.to_be_bytes();
+    /// Appends the text of the cursor of a place that ends with this position.
+    pub(crate) fn write(&mut self, position: u64, into: &mut Vec<u8>) {
+        let [u0, u1, u2, u3, l0, l1, l2, l3] = position.to_be_bytes();
         let (upper, lower) = ([u0, u1, u2, u3], [l0, l1, l2, l3]);
         if upper != self.prepared.upper {
             self.prepared = Prepared::new(&self.hasher, &self.sealed, upper);

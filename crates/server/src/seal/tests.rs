@@ -40,11 +40,12 @@ fn every_changed_bit_is_noticed() {
 fn a_stamped_cursor_is_the_one_that_is_sealed_alone() {
     let sealer = Sealer::new(&options());
     let question = QuestionDigest::of("Lookup", b"x");
-    let mut stamp = sealer.stamp(question, Revision(3), Timestamp::from_seconds(-5));
-    for place in [0, 1, 2, 255, 0x0102_0304, u64::from(u32::MAX), 1 << 32, u64::MAX, 7] {
+    let mut stamp = sealer.stamp(question, &Cursor { place: vec![9], ..cursor() });
+    for position in [0, 1, 2, 255, 0x0102_0304, u64::from(u32::MAX), 1 << 32, u64::MAX, 7] {
         let mut text = Vec::new();
-        stamp.write(place, &mut text);
-        let wanted = sealer.cursor(question, &Cursor { place: place.to_be_bytes().to_vec(), ..cursor() });
+        stamp.write(position, &mut text);
+        let place = [&[9][..], &u64::to_be_bytes(position)].concat();
+        let wanted = sealer.cursor(question, &Cursor { place, ..cursor() });
         assert_eq!(String::from_utf8(text).unwrap(), wanted);
         assert_eq!(stamp.text_len(), wanted.len());
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use idhini_engine::{
-    ATTEMPT_MAX, Check, CheckBulk, EngineError, Limits, LookupResources, LookupSubjects, Permissionship,
-    Plans, Position, Progress, Snapshot,
+    ATTEMPT_MAX, Check, CheckBulk, EARLY_EDGES, EARLY_MAX, EngineError, Limits, LookupResources,
+    LookupSubjects, Permissionship, Plans, Position, Progress, Snapshot,
 };
 use idhini_graph::Root;
 use idhini_model::{Context, WILDCARD};
@@ -46,7 +46,10 @@ impl<'a> Asking<'a> {
         let fuel = *rng.pick(&[u64::MAX, u64::MAX, u64::MAX, 1, 5, 30]);
         // Attempts that get nowhere, some way, and as far as is usual.
         let attempt_max = *rng.pick(&[0, 5, 12, 40, ATTEMPT_MAX, ATTEMPT_MAX]);
-        let limits = Limits { attempt_max, ..Limits::default() };
+        // Lookups that tell nothing early, some, and as much as is usual.
+        let early_max = *rng.pick(&[0, 1, 2, 5, EARLY_MAX, EARLY_MAX]);
+        let early_edges = *rng.pick(&[0, 1, 3, 10, EARLY_EDGES, EARLY_EDGES]);
+        let limits = Limits { attempt_max, early_max, early_edges, ..Limits::default() };
         Asking { snapshot, question, world, context, fuel, limits }
     }
 
@@ -134,7 +137,8 @@ impl<'a> Asking<'a> {
         };
         let mut found = Found::new();
         let mut after: Option<Position> = None;
-        // Two pages out of three go on with what the page before reached, the others search again.
+        // Two pages out of three go on with what the page before reached, the others search again; every other one in
+        // portions of another size.
         let (mut pages, mut reached) = (0, None);
         loop {
             let lookup = LookupResources::open(
@@ -143,7 +147,7 @@ impl<'a> Asking<'a> {
                 subject,
                 self.context,
                 after,
-                Limits::default(),
+                self.limits,
             );
             let mut lookup = match (lookup, reached.take()) {
                 (Ok(lookup), Some(reached)) => lookup.with_reached(reached),
@@ -151,8 +155,9 @@ impl<'a> Asking<'a> {
                 (Err(error), _) => return Ok(Err(refused(error))),
             };
             let mut left = page;
+            let fuel = if pages % 2 == 0 { self.fuel } else { u64::MAX };
             for _ in 0..PORTIONS_MAX {
-                match lookup.advance(self.fuel) {
+                match lookup.advance(fuel) {
                     Ok(Progress::More) => {}
                     Ok(Progress::Done(None)) => return Ok(Ok(found)),
                     Ok(Progress::Done(Some(next))) => {
@@ -195,7 +200,7 @@ impl<'a> Asking<'a> {
                 (subject_type, subject_relation.as_deref()),
                 self.context,
                 after,
-                Limits::default(),
+                self.limits,
             );
             let mut lookup = match (lookup, named.take()) {
                 (Ok(lookup), Some(named)) => lookup.with_named(named),

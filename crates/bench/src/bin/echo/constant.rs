@@ -4,10 +4,10 @@ use idhini_wire::authzed::api::v1;
 
 /// 50 sealed bytes.
 const TOKEN: &str = "AQGzRnSWX1QDdKQdjrMAAAAAs0Z0ll9UA3QAAAAAAAAB9KQdjrOzRnSWX1QDdKQdjrM";
-/// 86 sealed bytes.
-const CURSOR: &str = "AQKzRnSWX1QDdKQdjrMAAAAAs0Z0ll9UA3QAAAAAAAAB9KQdjrOzRnSWX1QDdKQdjrMAAAAAZStSACPD1wAAAAAAAAAD6KQdjrOzRnSWX1QDdKQdjrM";
+/// 87 sealed bytes.
+const CURSOR: &str = "AAQKzRnSWX1QDdKQdjrMAAAAAs0Z0ll9UA3QAAAAAAAAB9KQdjrOzRnSWX1QDdKQdjrMAAAAAZStSACPD1wAAAAAAAAAD6KQdjrOzRnSWX1QDdKQdjrM";
 // As idhini's are in base 64.
-const _: () = assert!(TOKEN.len() == 67 && CURSOR.len() == 115);
+const _: () = assert!(TOKEN.len() == 67 && CURSOR.len() == 116);
 const DOCUMENT: &str = "d136419";
 const USER: &str = "u36356";
 

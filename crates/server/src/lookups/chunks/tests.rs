@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use prost::Message;
 
+use super::super::place;
 use super::*;
 use crate::seal::{Cursor, QuestionDigest, SealOptions, Sealer};
 
@@ -23,7 +24,8 @@ fn question() -> QuestionDigest {
 }
 
 fn chunk() -> Chunk {
-    Chunk::of(looked_up_at(), sealer().stamp(question(), REVISION, instant()))
+    let cursor = Cursor { revision: REVISION, instant: instant(), place: vec![PLACE_KIND] };
+    Chunk::of(looked_up_at(), sealer().stamp(question(), &cursor))
 }
 
 fn looked_up_at() -> Option<v1::ZedToken> {
@@ -31,7 +33,7 @@ fn looked_up_at() -> Option<v1::ZedToken> {
 }
 
 fn cursor(position: Position) -> Option<v1::Cursor> {
-    let cursor = Cursor { revision: REVISION, instant: instant(), place: position.0.to_be_bytes().to_vec() };
+    let cursor = Cursor { revision: REVISION, instant: instant(), place: place(position) };
     Some(v1::Cursor { token: sealer().cursor(question(), &cursor) })
 }
 

@@ -294,6 +294,10 @@ impl Changelog for StampedLog {
         self.inner.read(after, bytes_max)
     }
 
+    fn beginning(&self, revision: Revision) -> BoxFuture<'_, Result<Option<Stored>, LogError>> {
+        self.inner.beginning(revision)
+    }
+
     fn trim(&self, below: Revision) -> BoxFuture<'_, Result<(), LogError>> {
         self.inner.trim(below)
     }

@@ -1,0 +1,249 @@
+//! Which namespaces are there, what is locked, whose token is this, and who may do what?
+//!
+//! The control plane is a namespace like others, `sys`, with a schema of its own: the tree, locks, tokens and grants are
+//! relationships in it, written by its writer, durable in its log. What a caller may do is a check of its graph. A *view*
+//! follows the log, laid out so that a call is judged by a few look-ups.
+//!
+//! # Invariants
+//! * Whatever was answered as done is in the view, and the version has changed since: nobody who looks at the version
+//!   first goes by what was before.
+//! * The view is a function of the log; what it cannot read stops it, and then nothing is admitted by it.
+//!
+//! Cost: a change copies nothing but what it touches; a version is one load.
+
+mod path;
+mod record;
+mod request;
+mod rights;
+pub(crate) mod rules;
+mod view;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use idhini_changelog::LogId;
+use idhini_model::{Change, EntryKind, SubjectRef, Timestamp};
+use tokio::sync::watch;
+
+pub use path::{DEPTH_MAX, NAME_BYTES_MAX, NamespacePath, PATH_BYTES_MAX, PathError, ROOT};
+pub use record::{
+    Accessor, LockMode, LockRecord, NamespaceId, NamespaceRecord, RecordError, SecretHash, TokenRecord,
+};
+pub use request::{
+    Control, ControlChange, ControlError, LIFETIME_SECONDS_MAX, METADATA_KEY_BYTES_MAX, METADATA_MAX,
+    METADATA_VALUE_BYTES_MAX, REMARK_BYTES_MAX,
+};
+pub use rights::{Right, Rights, Role};
+pub use view::{Bearer, EffectiveLock, Found, Lock, Token, View};
+
+use crate::published::Portion;
+use crate::watch::Changes;
+use crate::writer::Request;
+use crate::{Filter, Namespace, ReplicaError, Wanted};
+
+/// The log of the namespace above all others.
+pub const ROOT_LOG: LogId = LogId(1);
+/// The log of the control plane.
+pub const SYS_LOG: LogId = LogId(2);
+/// The log of the first namespace that is made; those before it are kept for what comes later.
+const FIRST_LOG: LogId = LogId(16);
+/// The built-in schema.
+pub const SCHEMA: &str = include_str!("schema.zed");
+/// Relationships read at a time when a view is begun.
+const PORTION_ROWS: usize = 4_096;
+
+/// The control plane of a node.
+pub struct ControlPlane {
+    sys: Arc<Namespace>,
+    /// `None`: what stands is not known, and nothing can be said of it.
+    view: RwLock<Option<View>>,
+    /// Counts what the view was brought up to.
+    version: AtomicU64,
+    /// Tells the same to whoever waits for it.
+    told: watch::Sender<u64>,
+    /// Where the view stands in the log. One at a time brings it on.
+    follows: tokio::sync::Mutex<Option<Changes>>,
+}
+
+impl fmt::Debug for ControlPlane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlPlane").field("version", &self.version()).finish_non_exhaustive()
+    }
+}
+
+impl ControlPlane {
+    /// The control plane of this namespace; begun if it is empty, with these administrators of the configuration.
+    ///
+    /// # Errors
+    /// [`ReplicaError`].
+    pub async fn open(
+        sys: Arc<Namespace>,
+        admins: Vec<SubjectRef>,
+    ) -> Result<Arc<ControlPlane>, ReplicaError> {
+        sys.write_schema(SCHEMA.to_owned(), Wanted::always()).await?;
+        let (told, _) = watch::channel(0);
+        let plane = Arc::new(ControlPlane {
+            sys,
+            view: RwLock::default(),
+            version: AtomicU64::new(0),
+            told,
+            follows: tokio::sync::Mutex::new(None),
+        });
+        let told = plane.sys.announcer.subscribe();
+        plane.change(Control { by: None, change: ControlChange::Begin { admins } }, Wanted::always()).await?;
+        tokio::spawn(look_on(Arc::downgrade(&plane), told));
+        Ok(plane)
+    }
+
+    /// Its namespace.
+    #[must_use]
+    pub fn sys(&self) -> &Arc<Namespace> {
+        &self.sys
+    }
+
+    /// The moment.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.sys.now()
+    }
+
+    /// Another number whenever the view has changed: what was read after reading this holds for as long as it is the
+    /// same, and nothing it rests on has expired.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Tells when the version changes.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.told.subscribe()
+    }
+
+    /// Looks at what stands.
+    ///
+    /// # Errors
+    /// [`ControlError::Undecided`] if that cannot be read at present.
+    pub fn look<T>(&self, look: impl FnOnce(&View) -> T) -> Result<T, ControlError> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        let what = || "the control plane cannot be read at present".to_owned();
+        view.as_ref().map(look).ok_or_else(|| ControlError::Undecided { what: what() })
+    }
+
+    /// Everything that somebody may do in a namespace, by what stands now.
+    ///
+    /// # Errors
+    /// [`ControlError::Undecided`].
+    pub fn rights(&self, who: &SubjectRef, id: &NamespaceId) -> Result<Rights, ControlError> {
+        rights::rights(&self.sys.head(), self.now(), who, id)
+    }
+
+    /// Does what is asked; when it answers, the view has it.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Control`]; otherwise as [`Namespace::write`].
+    pub async fn change(&self, control: Control, wanted: Wanted) -> Result<(), ReplicaError> {
+        self.sys.ask(Request::Control(Box::new(control)), wanted).await?;
+        self.catch_up().await
+    }
+
+    /// Brings the view up to what is published.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]: there is no view any more until this succeeds.
+    pub async fn catch_up(&self) -> Result<(), ReplicaError> {
+        let mut follows = self.follows.lock().await;
+        let caught_up = match follows.as_mut() {
+            Some(changes) => self.follow(changes).await,
+            None => Err(ReplicaError::WriterGone),
+        };
+        let is_changed = match caught_up {
+            Ok(is_changed) => is_changed,
+            // The first time, or what came after it was trimmed, or is not as expected: it is read whole.
+            Err(_) => match self.begin_view().await {
+                Ok(changes) => {
+                    *follows = Some(changes);
+                    true
+                }
+                Err(error) => {
+                    *follows = None;
+                    *self.view.write().unwrap_or_else(PoisonError::into_inner) = None;
+                    self.tell();
+                    return Err(error);
+                }
+            },
+        };
+        if is_changed {
+            self.tell();
+        }
+        Ok(())
+    }
+
+    fn tell(&self) {
+        let version = self.version.fetch_add(1, Ordering::AcqRel) + 1;
+        self.told.send_replace(version);
+    }
+
+    /// Takes in entry by entry, each as a whole.
+    async fn follow(&self, changes: &mut Changes) -> Result<bool, ReplicaError> {
+        let (mut entry, mut is_changed) = (Vec::new(), false);
+        while let Some(part) = changes.next().await? {
+            if let EntryKind::Relationships(changes) = part.kind {
+                entry.extend(changes);
+            }
+            if part.is_last {
+                let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+                let view = view.as_mut().ok_or(ReplicaError::WriterGone)?;
+                take_in(view, &std::mem::take(&mut entry))?;
+                is_changed = true;
+            }
+        }
+        Ok(is_changed)
+    }
+
+    /// Reads everything there is; returns what follows.
+    async fn begin_view(&self) -> Result<Changes, ReplicaError> {
+        let head = self.sys.head();
+        let changes = self.sys.changes(head.revision()).await?;
+        let (mut view, mut after) = (View::default(), None);
+        let always = Timestamp::from_seconds(i64::MIN);
+        loop {
+            let portion = Portion { rows_max: PORTION_ROWS, edges_max: u64::MAX };
+            let page = head.read(&Filter::default(), always, after, portion);
+            for row in page.rows {
+                view.put(&row.relationship).map_err(ControlError::from)?;
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(view);
+        Ok(changes)
+    }
+}
+
+fn take_in(view: &mut View, changes: &[Change]) -> Result<(), ControlError> {
+    // A path that is given again is one namespace's before it is the other's.
+    for change in changes {
+        if let Change::Deleted(gone) = change {
+            view.remove(gone);
+        }
+    }
+    for change in changes {
+        if let Change::Created(new) | Change::Replaced { new, .. } = change {
+            view.put(new)?;
+        }
+    }
+    Ok(())
+}
+
+/// Follows what others write, and what was written by whoever left before it was in the view.
+async fn look_on(plane: Weak<ControlPlane>, mut told: watch::Receiver<()>) {
+    while told.changed().await.is_ok() {
+        let Some(plane) = plane.upgrade() else { return };
+        // If it fails nothing is admitted, and the next change tries again.
+        drop(plane.catch_up().await);
+    }
+}

@@ -1,0 +1,240 @@
+//! What stands in the control plane, laid out to be asked before every call: paths, locks, texts of tokens.
+//!
+//! # Invariants
+//! * A view is a function of the relationships that it was given; their order does not matter.
+//! * What has expired is as absent as what was deleted: every question takes the moment.
+//!
+//! Cost: a namespace is found by one look-up for each name of its path, a token by one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use idhini_model::{Relationship, Timestamp};
+
+use super::path::NamespacePath;
+use super::record::{
+    Accessor, LockMode, LockRecord, NamespaceId, NamespaceRecord, RecordError, SecretHash, TokenRecord,
+    from_hexadecimal,
+};
+
+/// A lock, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// What is recorded of it.
+    pub record: LockRecord,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A lock that a namespace is under, its own or one above.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectiveLock {
+    /// The namespace that is locked.
+    pub locked: NamespacePath,
+    /// Its lock.
+    pub lock: Lock,
+}
+
+/// A token, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// What is recorded of it.
+    pub record: Arc<TokenRecord>,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Whose a text is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bearer {
+    /// The token's name.
+    pub accessor: Accessor,
+    /// What is recorded of it.
+    pub token: Token,
+    /// When this text ends: with the token, or before if it was replaced.
+    pub until: Option<Timestamp>,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The namespace there, or the nearest one above that there is.
+    pub nearest: (NamespaceId, Arc<NamespaceRecord>),
+    /// Whether it is the one asked for.
+    pub is_exact: bool,
+}
+
+/// The state of the control plane.
+#[derive(Debug, Default)]
+pub struct View {
+    namespaces: HashMap<NamespaceId, Arc<NamespaceRecord>>,
+    /// Every namespace by its path, and so those below one behind it.
+    paths: BTreeMap<NamespacePath, NamespaceId>,
+    locks: HashMap<NamespaceId, Lock>,
+    tokens: HashMap<Accessor, Token>,
+    secrets: HashMap<SecretHash, (Accessor, Option<Timestamp>)>,
+}
+
+/// Whether something counts at a moment.
+fn counts(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
+    expires_at.is_none_or(|at| at > now)
+}
+
+impl View {
+    /// What is at a path. Takes as many steps whether or not there is anything.
+    #[must_use]
+    pub fn at(&self, path: &NamespacePath) -> Option<Found> {
+        let mut found = None;
+        for at in std::iter::once(path.clone()).chain(path.ancestors()) {
+            let here = self.paths.get(&at).and_then(|id| Some((id, self.namespaces.get(id)?)));
+            let is_exact = at == *path;
+            found = found
+                .or(here.map(|(id, record)| Found { nearest: (id.clone(), Arc::clone(record)), is_exact }));
+        }
+        found
+    }
+
+    /// A namespace.
+    #[must_use]
+    pub fn namespace(&self, id: &NamespaceId) -> Option<&Arc<NamespaceRecord>> {
+        self.namespaces.get(id)
+    }
+
+    /// The namespaces below one, in the order of their paths: all of them, or those directly in it.
+    pub fn below<'v>(
+        &'v self,
+        path: &'v NamespacePath,
+        is_direct: bool,
+    ) -> impl Iterator<Item = (&'v NamespaceId, &'v Arc<NamespaceRecord>)> {
+        // Between a path and those below it others may stand, such as `a-b` between `a` and `a/b`.
+        let beginning =
+            self.paths.range(path.clone()..).take_while(|(at, _)| at.as_str().starts_with(path.as_str()));
+        let below = beginning.filter(move |(at, _)| *at != path && path.holds(at));
+        let wanted = below.filter(move |(at, _)| !is_direct || at.parent().as_ref() == Some(path));
+        wanted.filter_map(|(_, id)| Some((id, self.namespaces.get(id)?)))
+    }
+
+    /// Namespaces that are being deleted.
+    pub fn deleting(&self) -> impl Iterator<Item = (&NamespaceId, &Arc<NamespaceRecord>)> {
+        self.namespaces.iter().filter(|(_, record)| record.is_deleting)
+    }
+
+    /// How many namespaces there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.namespaces.len()
+    }
+
+    /// A namespace's own lock.
+    #[must_use]
+    pub fn own_lock(&self, path: &NamespacePath, now: Timestamp) -> Option<&Lock> {
+        let id = self.paths.get(path)?;
+        self.locks.get(id).filter(|lock| counts(lock.expires_at, now))
+    }
+
+    /// The lock that decides what a namespace refuses: of those on it and above it the highest that refuses everything,
+    /// else the highest.
+    #[must_use]
+    pub fn lock(&self, path: &NamespacePath, now: Timestamp) -> Option<EffectiveLock> {
+        if self.locks.is_empty() {
+            return None;
+        }
+        let mut found: Option<EffectiveLock> = None;
+        for at in std::iter::once(path.clone()).chain(path.ancestors()) {
+            let Some(lock) = self.own_lock(&at, now) else { continue };
+            let is_stronger = lock.record.mode == LockMode::All
+                || found.as_ref().is_none_or(|found| found.lock.record.mode == LockMode::Writes);
+            if is_stronger {
+                found = Some(EffectiveLock { locked: at, lock: lock.clone() });
+            }
+        }
+        found
+    }
+
+    /// The first moment after `now` at which a lock or a text of a token ends by itself.
+    #[must_use]
+    pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
+        let locks = self.locks.values().filter_map(|lock| lock.expires_at);
+        let secrets = self.secrets.values().filter_map(|(_, expires_at)| *expires_at);
+        locks.chain(secrets).filter(|at| *at > now).min()
+    }
+
+    /// Whose a text is, by its hash.
+    #[must_use]
+    pub fn bearer(&self, secret: &SecretHash, now: Timestamp) -> Option<Bearer> {
+        let (accessor, until) = self.secrets.get(secret).filter(|(_, until)| counts(*until, now))?;
+        let token = self.token(accessor, now)?.clone();
+        Some(Bearer { accessor: accessor.clone(), token, until: *until })
+    }
+
+    /// A token.
+    #[must_use]
+    pub fn token(&self, accessor: &Accessor, now: Timestamp) -> Option<&Token> {
+        self.tokens.get(accessor).filter(|token| counts(token.expires_at, now))
+    }
+
+    /// The tokens at home in a namespace, in the order of their accessors.
+    #[must_use]
+    pub fn tokens_of(&self, home: &NamespaceId, now: Timestamp) -> Vec<(Accessor, Token)> {
+        let of_it = self.tokens.iter().filter(|(_, token)| token.record.home == *home);
+        let counting = of_it.filter(|(_, token)| counts(token.expires_at, now));
+        let sorted: BTreeSet<&Accessor> = counting.map(|(accessor, _)| accessor).collect();
+        sorted
+            .into_iter()
+            .filter_map(|accessor| Some((accessor.clone(), self.tokens.get(accessor)?.clone())))
+            .collect()
+    }
+
+    /// Takes in a relationship that is made, or replaced.
+    pub(super) fn put(&mut self, relationship: &Relationship) -> Result<(), RecordError> {
+        let Relationship { resource, relation, subject, expires_at, .. } = relationship;
+        let expires_at = *expires_at;
+        match (resource.object_type.as_str(), relation.as_str()) {
+            ("namespace", "record") => {
+                let id = NamespaceId(resource.object_id.clone());
+                let record = NamespaceRecord::of(relationship)?;
+                self.paths.insert(record.path.clone(), id.clone());
+                self.namespaces.insert(id, Arc::new(record));
+            }
+            ("namespace", "lock") => {
+                let lock = Lock { record: LockRecord::of(relationship)?, expires_at };
+                self.locks.insert(NamespaceId(resource.object_id.clone()), lock);
+            }
+            ("token", "record") => {
+                let token = Token { record: Arc::new(TokenRecord::of(relationship)?), expires_at };
+                self.tokens.insert(Accessor(resource.object_id.clone()), token);
+            }
+            ("secret", "opens") => {
+                if let Some(secret) = from_hexadecimal(&resource.object_id) {
+                    self.secrets.insert(secret, (Accessor(subject.object_id.clone()), expires_at));
+                }
+            }
+            // Grants are asked of the graph.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Lets go of a relationship that is deleted.
+    pub(super) fn remove(&mut self, relationship: &Relationship) {
+        let Relationship { resource, relation, .. } = relationship;
+        match (resource.object_type.as_str(), relation.as_str()) {
+            ("namespace", "record") => {
+                let id = NamespaceId(resource.object_id.clone());
+                if let Some(record) = self.namespaces.remove(&id)
+                    && self.paths.get(&record.path) == Some(&id)
+                {
+                    self.paths.remove(&record.path);
+                }
+            }
+            ("namespace", "lock") => drop(self.locks.remove(&NamespaceId(resource.object_id.clone()))),
+            ("token", "record") => drop(self.tokens.remove(&Accessor(resource.object_id.clone()))),
+            ("secret", "opens") => {
+                if let Some(secret) = from_hexadecimal(&resource.object_id) {
+                    self.secrets.remove(&secret);
+                }
+            }
+            _ => {}
+        }
+    }
+}
