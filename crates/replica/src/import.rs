@@ -15,7 +15,7 @@ use bytes::Bytes;
 use idhini_model::{Change, Logged, Relationship, ResourceRef, SubjectRef, Timestamp};
 
 use crate::judge::{identity, is_expired, schema_or_unknown};
-use crate::writer::CHUNK_BYTES;
+use crate::working::CHUNK_BYTES;
 use crate::{FollowError, Published, ReplicaError, size};
 
 /// Relationships are packed when they hold so many bytes. (Unit tests pack fewer at a time.)

@@ -37,6 +37,7 @@ mod size;
 mod small_file;
 mod sweep;
 mod watch;
+mod working;
 mod writer;
 
 pub use backup::{BackupError, Restored, Target, Verified, restore, verify};

@@ -268,14 +268,19 @@ impl Namespace {
         }
     }
 
+    /// Whether this thread has a runtime to itself, and the namespace was opened on one of several threads: what takes long
+    /// here holds up the calls of this one, and need not.
+    pub(crate) fn is_among_calls(&self) -> bool {
+        let is_single = |runtime: &Handle| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
+        self.control.as_ref().is_some_and(|control| !is_single(control))
+            && Handle::try_current().is_ok_and(|here| is_single(&here))
+    }
+
     /// Does what may take long where it holds nobody up: on the threads of the runtime that the namespace was opened on, if
     /// this one has only one. Called off when it is no longer waited for.
     pub(crate) async fn aside<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
-        let is_single = |runtime: &Handle| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
         match &self.control {
-            Some(control)
-                if !is_single(control) && Handle::try_current().is_ok_and(|here| is_single(&here)) =>
-            {
+            Some(control) if self.is_among_calls() => {
                 match Aside(control.spawn(work)).await {
                     Ok(done) => done,
                     Err(error) => match error.try_into_panic() {
@@ -421,7 +426,7 @@ impl Namespace {
             self.version.0.fetch_add(1, Ordering::Release);
             dropped
         };
-        self.announcer.announce();
+        self.announcer.announce(self);
         dropped
     }
 
@@ -460,7 +465,7 @@ impl Namespace {
             self.version.0.fetch_add(1, Ordering::Release);
             dropped
         };
-        self.announcer.announce();
+        self.announcer.announce(self);
         drop(dropped);
     }
 }

@@ -1,6 +1,7 @@
 mod batches;
 mod control;
 mod counters;
+mod driving;
 mod importing;
 mod on_disk;
 mod opening;

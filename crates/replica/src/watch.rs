@@ -28,6 +28,8 @@ use crate::{FollowError, Namespace, ReplicaError};
 const PORTION_BYTES: usize = 256 * 1024;
 /// A chunk longer than this is decoded where waiting is free.
 const LIGHT_BYTES_MAX: usize = 32 * 1024;
+/// So many are told on the thread that published, which may have calls to answer.
+const TOLD_HERE_MAX: usize = 16;
 
 /// Tells followers that something was published.
 #[derive(Default)]
@@ -47,18 +49,23 @@ impl Announcer {
 
     /// To be called after publishing. Followers are woken by a task of its own, so that whoever publishes does not wait
     /// for it, and one task tells all that was published before it ran.
-    pub(crate) fn announce(self: &Arc<Self>) {
+    pub(crate) fn announce(self: &Arc<Self>, of: &Namespace) {
         // Whoever begins to follow after this looks at the newest revision first: with a fence on both sides, either that
         // revision is seen there or the receiver here.
         fence(Ordering::SeqCst);
-        if self.told.receiver_count() == 0 || self.is_telling.swap(true, Ordering::SeqCst) {
+        let followers = self.told.receiver_count();
+        if followers == 0 || self.is_telling.swap(true, Ordering::SeqCst) {
             return;
         }
         let announcer = Arc::clone(self);
-        tokio::spawn(async move {
+        let tell = async move {
             announcer.is_telling.store(false, Ordering::SeqCst);
             announcer.told.send_replace(());
-        });
+        };
+        match followers <= TOLD_HERE_MAX {
+            true => drop(tokio::spawn(tell)),
+            false => of.spawn(tell),
+        }
     }
 }
 

@@ -2,32 +2,37 @@
 //!
 //! Requests queue; whoever finds the queue idle starts the writer, which takes all that wait, judges them one after the
 //! other on a working graph, appends what they change as one batch, and only then publishes and answers. Requests that
-//! wait together share one append.
+//! wait together share one append. As long as they are light it is a task of the thread that they were asked on, so that
+//! only the log's thread is waited for; otherwise one of the runtime that the namespace was opened on.
 //!
 //! # Invariants
 //! * No answer leaves before the entries it rests on are durable: refusals that read the working graph wait too.
 //! * If the append fails, the working graph is dropped, and nothing of it is seen or told.
 //! * After an append of unknown outcome nothing is judged before the log has said what became of it.
+//! * What was not begun is not lost with the thread that would have: it is passed on.
 //!
 //! Cost: one append for all that wait; judging is charged to each request.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Poll, Waker};
 
-use bytes::Bytes;
-use idhini_changelog::{AppendError, BATCH_BYTES_MAX, Batch, Record};
-use idhini_model::{Cause, Context, Entry, EntryKind, Logged, Origin, Revision, Timestamp};
+use idhini_changelog::{AppendError, BATCH_BYTES_MAX, Batch};
+use idhini_model::{Cause, Context, EntryKind, Revision, Timestamp};
 use idhini_schema::Schema;
 use tokio::sync::oneshot;
 use tracing::{Instrument as _, Span};
 
 use crate::broken::{Variant, is_broken};
 use crate::control::{self, Control};
-use crate::import::{Judgement, Packed};
+use crate::history::Kept;
+use crate::import::Packed;
 use crate::judge::{self, Bounds};
 use crate::namespace::{in_place, locked, still};
+use crate::working::{Kinds, Working};
 use crate::{
     CounterChange, Delete, Namespace, Published, ReplicaError, SetRelation, Tally, Wanted, Write,
     schema_change, set_relation, size, sweep,
@@ -43,10 +48,12 @@ const BATCH_BYTES_SOFT_MAX: u64 = 8 << 20;
 const BATCH_COST_MAX: u64 = 1_000_000;
 /// Bytes of one request's entries, so that the log takes them with what else is in their batch.
 pub const ENTRY_BYTES_MAX: u64 = BATCH_BYTES_MAX as u64 - BATCH_BYTES_SOFT_MAX;
-/// About how long the chunks of an entry are.
-pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
-/// A request of more updates than this is judged where waiting is free.
-const LIGHT_UPDATES_MAX: usize = 1_000;
+/// What is judged on a thread that also answers calls: so many updates in one batch, a few microseconds each, and bytes.
+/// What is more, or may look at more, is judged where waiting is free.
+const LIGHT_UPDATES_MAX: usize = 100;
+const LIGHT_BYTES_MAX: u64 = 64 << 10;
+/// Old roots that hold no more than this are freed at once, wherever that is.
+const FREED_HERE_BYTES_MAX: u64 = 64 << 10;
 
 /// What is asked of the writer.
 #[derive(Debug)]
@@ -79,7 +86,7 @@ struct Waiting {
     reply: oneshot::Sender<Result<Done, ReplicaError>>,
     /// What the request is traced as.
     span: Span,
-    _held: Held,
+    held: Held,
 }
 
 /// The bytes of a request, counted until it is answered or called off.
@@ -98,6 +105,11 @@ impl Queue {
     /// How many wait, and the bytes of all that are not answered.
     pub(crate) fn waiting(&self) -> (usize, u64) {
         (self.waiting.len(), self.bytes.load(Ordering::Relaxed))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_driven(&self) -> bool {
+        self.is_driven
     }
 }
 
@@ -127,24 +139,6 @@ struct Judged {
     entries: (usize, usize),
 }
 
-/// What one append will make so.
-struct Working {
-    /// The revision that the batch is built on.
-    head: Revision,
-    /// As all entries make it. Nobody else holds it, so that what one entry has copied the next one changes in place.
-    newest: Published,
-    /// The entries as the log has them, their bytes, and when the last of them was written.
-    records: Vec<Record>,
-    bytes: u64,
-    written_at: Timestamp,
-    changes: u64,
-    /// Edges looked at to judge the requests, refused ones included.
-    cost: u64,
-}
-
-/// What a request changes: entries in order, none if nothing.
-type Kinds = Vec<(EntryKind, Cause, Context)>;
-
 /// What a request comes to.
 struct Verdict {
     kinds: Kinds,
@@ -153,113 +147,110 @@ struct Verdict {
     tally: Tally,
 }
 
-impl Working {
-    /// All of these, or, failing, none.
-    fn push(&mut self, kinds: Kinds, written_at: Timestamp, bytes_max: u64) -> Result<(), ReplicaError> {
-        // One entry is applied whole or not at all; to go back behind several, the root before them is kept.
-        let before = (kinds.len() > 1).then(|| self.newest.clone());
-        let count = self.records.len();
-        let (mut bytes, mut changes) = (0, 0);
-        for (kind, cause, metadata) in kinds {
-            changes += kind.weight();
-            let entry = Entry { revision: self.newest.revision().next(), kind };
-            let origin = Origin { written_at, cause, actor: String::new(), metadata };
-            let logged = Logged { entry, origin };
-            let record = record(&logged);
-            bytes += bytes_of(&record);
-            let applied = match bytes > bytes_max {
-                true => Err(ReplicaError::TooLarge { bytes, bytes_max }),
-                false => self.newest.apply(&logged.entry).map_err(ReplicaError::from),
-            };
-            self.records.push(record);
-            if let Err(error) = applied {
-                self.records.truncate(count);
-                if let Some(before) = before {
-                    self.newest = before;
-                }
-                return Err(error);
-            }
-        }
-        self.took(bytes, changes, written_at);
-        Ok(())
-    }
-
-    /// An import, judged and applied a chunk at a time: all of it as one entry, or, failing, nothing.
-    fn import(
-        &mut self,
-        import: &Packed,
-        written_at: Timestamp,
-        bytes_max: u64,
-        bounds: &Bounds<'_>,
-    ) -> Result<u64, ReplicaError> {
-        let before = self.newest.clone();
-        let imported = self.import_chunks(import, written_at, bytes_max, bounds);
-        if !matches!(imported, Ok(1..)) {
-            self.newest = before;
-        }
-        imported
-    }
-
-    fn import_chunks(
-        &mut self,
-        import: &Packed,
-        written_at: Timestamp,
-        bytes_max: u64,
-        bounds: &Bounds<'_>,
-    ) -> Result<u64, ReplicaError> {
-        let revision = self.newest.revision().next();
-        let (cause, metadata) = (Cause::Request, Context::default());
-        let origin = Origin { written_at, cause, actor: String::new(), metadata };
-        let head = Logged { entry: Entry { revision, kind: EntryKind::Relationships(Vec::new()) }, origin };
-        // The first chunk says where the entry came from, too.
-        let mut head = head.to_chunks(CHUNK_BYTES).concat();
-        let mut record = Record { chunks: Vec::with_capacity(import.chunks.len()) };
-        let (mut judgement, mut count) = (Judgement::default(), 0);
-        for chunk in &import.chunks {
-            still(bounds.is_wanted)?;
-            let judged = judgement.of(&self.newest, bounds.now, chunk)?;
-            self.newest.apply_portion(&judged.changes)?;
-            for chunk in judged.chunks {
-                record.chunks.push(match record.chunks.is_empty() {
-                    true => Bytes::from([&std::mem::take(&mut head), &chunk[..]].concat()),
-                    false => chunk,
-                });
-            }
-            count += judged.changes.len() as u64;
-        }
-        let bytes = bytes_of(&record);
-        if bytes > bytes_max {
-            return Err(ReplicaError::TooLarge { bytes, bytes_max });
-        }
-        if count > 0 {
-            self.newest.complete_entry();
-            self.records.push(record);
-            self.took(bytes, count, written_at);
-        }
-        Ok(count)
-    }
-
-    fn took(&mut self, bytes: u64, changes: u64, written_at: Timestamp) {
-        self.bytes += bytes;
-        self.changes += changes;
-        self.written_at = written_at;
-    }
-}
-
-/// Restores the queue if the writer is torn down in the middle.
-struct Driving<'n> {
-    namespace: &'n Namespace,
+/// Whoever takes from the queue, and what it has taken. There is one at a time. If it is torn down in the middle, whose
+/// requests were judged hear nothing, and what else waits is passed on.
+struct Driver {
+    namespace: Arc<Namespace>,
+    /// Whether it shares its thread with calls, which must not wait for it.
+    is_among_calls: bool,
+    taken: VecDeque<Waiting>,
+    judged: Vec<Judged>,
     is_done: bool,
 }
 
-impl Drop for Driving<'_> {
-    fn drop(&mut self) {
-        if !self.is_done {
-            // What became of the batch is known to nobody here.
-            self.namespace.is_suspect.store(true, Ordering::Release);
+impl Driver {
+    /// Begins on this thread if it can be short; otherwise, and where there is nothing else, where waiting is free.
+    fn begin(namespace: Arc<Namespace>, is_light: bool) {
+        let is_among_calls = is_light && namespace.is_among_calls();
+        // Kept from one round to the next, so that a busy namespace allocates neither anew.
+        let (taken, judged) = (VecDeque::new(), Vec::new());
+        let driver = Driver { namespace, is_among_calls, taken, judged, is_done: false };
+        match is_among_calls {
+            true => driver.go_on_here(),
+            false => driver.go_aside(),
+        }
+    }
+
+    /// Judges at once, before the calls that wait for this thread; what follows the append is a task of it.
+    fn go_on_here(self) {
+        let mut driving = Box::pin(self.drive());
+        // Until it is a task there is nobody to wake: it is looked at again at once.
+        let mut context = TaskContext::from_waker(Waker::noop());
+        // As a task it would not take whoever asked with it, either. They hear that the writer is gone.
+        match catch_unwind(AssertUnwindSafe(|| driving.as_mut().poll(&mut context))) {
+            Ok(Poll::Pending) => drop(tokio::spawn(driving)),
+            Ok(Poll::Ready(())) => {}
+            Err(_) => tracing::error!("a batch ended by a panic"),
+        }
+    }
+
+    /// Goes on where waiting is free.
+    fn go_aside(mut self) {
+        self.is_among_calls = false;
+        let namespace = Arc::clone(&self.namespace);
+        namespace.spawn(self.drive());
+    }
+
+    async fn drive(mut self) {
+        while self.has_work() {
+            if self.is_among_calls && !self.is_light() {
+                return self.go_aside();
+            }
+            let Driver { namespace, taken, judged, is_among_calls, .. } = &mut self;
+            namespace.turn(taken, judged, *is_among_calls).await;
+            if *is_among_calls {
+                // A log that answers at once would have this go on while anyone writes.
+                tokio::task::consume_budget().await;
+            }
+        }
+    }
+
+    /// Takes all that wait if nothing is left of what was taken before; false, and no longer the writer, if nobody waits.
+    fn has_work(&mut self) -> bool {
+        if self.taken.is_empty() {
             let mut queue = locked(&self.namespace.queue);
+            if queue.waiting.is_empty() {
+                queue.is_driven = false;
+                self.is_done = true;
+            } else {
+                std::mem::swap(&mut queue.waiting, &mut self.taken);
+            }
+        }
+        !self.is_done
+    }
+
+    /// Whether the next batch takes this thread no longer than other calls can wait.
+    fn is_light(&self) -> bool {
+        let (mut updates, mut bytes) = (0, 0);
+        !self.namespace.is_suspect.load(Ordering::Acquire)
+            && self.taken.iter().all(|waiting| {
+                updates += light_updates(&waiting.request).unwrap_or(LIGHT_UPDATES_MAX + 1);
+                bytes += waiting.held.bytes;
+                updates <= LIGHT_UPDATES_MAX && bytes <= LIGHT_BYTES_MAX
+            })
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        // What became of a batch is known to nobody here.
+        self.namespace.is_suspect.store(true, Ordering::Release);
+        let mut queue = locked(&self.namespace.queue);
+        let is_passed_on = self.is_among_calls && (!self.taken.is_empty() || !queue.waiting.is_empty());
+        if is_passed_on {
+            // Only this thread ends.
+            self.taken.append(&mut queue.waiting);
+            std::mem::swap(&mut queue.waiting, &mut self.taken);
+            drop(queue);
+            Driver::begin(Arc::clone(&self.namespace), false);
+        } else {
             queue.is_driven = false;
-            queue.waiting.clear();
+            let lost = std::mem::take(&mut queue.waiting);
+            drop(queue);
+            drop(lost);
         }
     }
 }
@@ -274,6 +265,7 @@ impl Namespace {
         let span = tracing::debug_span!("append");
         let (reply, answer) = oneshot::channel();
         let bytes = size::of_request(&request);
+        let is_light = light_updates(&request).is_some();
         let is_idle = {
             let mut queue = locked(&self.queue);
             if queue.waiting.len() >= WAITING_MAX {
@@ -286,38 +278,23 @@ impl Namespace {
             }
             queue.bytes.fetch_add(bytes, Ordering::Relaxed);
             let held = Held { bytes, all: Arc::clone(&queue.bytes) };
-            queue.waiting.push_back(Waiting { request, wanted, reply, span: span.clone(), _held: held });
+            queue.waiting.push_back(Waiting { request, wanted, reply, span: span.clone(), held });
             !std::mem::replace(&mut queue.is_driven, true)
         };
         if is_idle {
-            self.spawn(Arc::clone(self).drive());
+            Driver::begin(Arc::clone(self), is_light);
         }
         // The writer answers all it takes, unless it is torn down.
         answer.instrument(span).await.unwrap_or(Err(ReplicaError::WriterGone))
     }
 
-    async fn drive(self: Arc<Self>) {
-        let mut driving = Driving { namespace: &self, is_done: false };
-        // Kept from one round to the next, so that a busy namespace allocates neither anew.
-        let (mut taken, mut judged) = (VecDeque::new(), Vec::new());
-        loop {
-            {
-                let mut queue = locked(&self.queue);
-                if queue.waiting.is_empty() {
-                    queue.is_driven = false;
-                    driving.is_done = true;
-                    return;
-                }
-                std::mem::swap(&mut queue.waiting, &mut taken);
-            }
-            while !taken.is_empty() {
-                self.turn(&mut taken, &mut judged).await;
-            }
-        }
-    }
-
     /// Judges as many requests as one append should carry, appends, publishes, answers.
-    async fn turn(&self, taken: &mut VecDeque<Waiting>, judged: &mut Vec<Judged>) {
+    async fn turn(
+        self: &Arc<Self>,
+        taken: &mut VecDeque<Waiting>,
+        judged: &mut Vec<Judged>,
+        is_among_calls: bool,
+    ) {
         if self.is_suspect.load(Ordering::Acquire)
             && let Err(error) = self.catch_up().await
         {
@@ -348,8 +325,7 @@ impl Namespace {
             Ok(_) => {
                 let dropped = self.publish((Arc::new(working.newest), written_at), working.changes);
                 judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
-                // Old roots are freed where nobody waits.
-                return drop(dropped);
+                return self.free(dropped, is_among_calls);
             }
             Err(AppendError::HeadMoved { .. }) => {
                 self.is_suspect.store(true, Ordering::Release);
@@ -360,13 +336,13 @@ impl Namespace {
             }
             Err(AppendError::Unknown { source }) => {
                 self.is_suspect.store(true, Ordering::Release);
-                match self.was_appended(head, writer).await {
-                    // Catching up publishes it before anything else is judged.
-                    Some(true) if self.catch_up().await.is_ok() => {
+                let namespace = Arc::clone(self);
+                match self.aside(async move { namespace.find_out(head, writer).await }).await {
+                    Some(true) => {
                         return judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
                     }
                     Some(false) => ReplicaError::LogUnavailable(source),
-                    _ => ReplicaError::OutcomeUnknown(source),
+                    None => ReplicaError::OutcomeUnknown(source),
                 }
             }
             Err(AppendError::Unavailable { source }) => ReplicaError::LogUnavailable(source),
@@ -380,20 +356,29 @@ impl Namespace {
         }
     }
 
-    /// Whether this writer's batch stands after `head`; `None` if the log does not say.
-    async fn was_appended(&self, head: Revision, writer: idhini_changelog::Writer) -> Option<bool> {
+    /// Whether this writer's batch stands after `head`, and then it is published before anything else is judged; `None` if
+    /// the log does not say.
+    async fn find_out(&self, head: Revision, writer: idhini_changelog::Writer) -> Option<bool> {
         self.log.head().await.ok()?;
         let next = self.log.beginning(head.next()).await.ok()?;
-        Some(next.is_some_and(|stored| stored.writer == writer))
+        let is_appended = next.is_some_and(|stored| stored.writer == writer);
+        if is_appended {
+            self.catch_up().await.ok()?;
+        }
+        Some(is_appended)
+    }
+
+    /// Old roots are freed where nobody waits.
+    fn free(&self, dropped: Vec<Kept>, is_among_calls: bool) {
+        let bytes: u64 = dropped.iter().map(|(_, bytes)| bytes).sum();
+        if is_among_calls && bytes > FREED_HERE_BYTES_MAX {
+            self.spawn(async move { drop(dropped) });
+        }
     }
 
     /// Judges requests in order until the batch is full.
     fn judge(&self, taken: &mut VecDeque<Waiting>, judged: &mut Vec<Judged>) -> Working {
-        let newest = Published::clone(&self.head());
-        let head = newest.revision();
-        let written_at = Timestamp::from_seconds(i64::MIN);
-        let records = Vec::new();
-        let mut working = Working { head, newest, records, bytes: 0, written_at, changes: 0, cost: 0 };
+        let mut working = Working::on(Published::clone(&self.head()));
         while working.changes < BATCH_CHANGES_MAX
             && working.bytes < BATCH_BYTES_SOFT_MAX
             && working.cost < BATCH_COST_MAX
@@ -401,7 +386,8 @@ impl Namespace {
             && let Some(mut waiting) = taken.pop_front()
         {
             let before = working.records.len();
-            let verdict = in_place(is_heavy(&waiting.request), || self.judge_one(&mut waiting, &mut working));
+            let is_heavy = light_updates(&waiting.request).is_none();
+            let verdict = in_place(is_heavy, || self.judge_one(&mut waiting, &mut working));
             let entries = (before, working.records.len());
             judged.push(Judged { waiting, verdict, rests_on_batch: before > 0, entries });
         }
@@ -507,17 +493,14 @@ fn schema_kinds(head: &Published, now: Timestamp, text: &str) -> Result<Kinds, R
     Ok(kinds)
 }
 
-fn is_heavy(request: &Request) -> bool {
+/// The updates of a request whose cost they bound; `None` of one that may look at more, or that changes more.
+fn light_updates(request: &Request) -> Option<usize> {
     match request {
-        Request::Write(write) => write.updates.len() > LIGHT_UPDATES_MAX || !write.preconditions.is_empty(),
-        Request::SetRelation(_) | Request::Import(_) | Request::Delete(_) => true,
-        Request::Schema(_) | Request::Sweep(_) | Request::Control(_) => true,
-        Request::Counter(_) => false,
+        Request::Write(write) if write.preconditions.is_empty() => Some(write.updates.len()),
+        Request::Write(_) | Request::SetRelation(_) | Request::Import(_) | Request::Delete(_) => None,
+        Request::Schema(_) | Request::Sweep(_) | Request::Counter(_) | Request::Control(_) => None,
     }
-}
-
-fn record(logged: &Logged) -> Record {
-    Record { chunks: logged.to_chunks(CHUNK_BYTES).into_iter().map(Bytes::from).collect() }
+    .filter(|updates| *updates <= LIGHT_UPDATES_MAX)
 }
 
 /// Each traced request of a batch has the sync that it shares in its own trace, so that none depends on another's being
@@ -528,10 +511,6 @@ fn sync_spans(judged: &[Judged], entries: usize) -> Vec<Span> {
     let traced = judged.iter().map(|judged| &judged.waiting.span).filter(|span| !span.is_disabled());
     let sync = |parent: &Span| tracing::debug_span!(parent: parent, "sync", batch.requests = requests, batch.entries = entries);
     traced.map(sync).collect()
-}
-
-fn bytes_of(record: &Record) -> u64 {
-    record.chunks.iter().map(|chunk| chunk.len() as u64).sum()
 }
 
 /// Nothing was appended since another writer was first: all are judged again, in their order.

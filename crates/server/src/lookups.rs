@@ -54,7 +54,7 @@ pub(crate) async fn resources(
     let cursor = message.optional_cursor.take();
     let limit = requests::limit(std::mem::take(&mut message.optional_limit), shared.limits.page_rows_max)?;
     let (cursors, place) = shared.pin_page("LookupResources", &message, consistency, cursor, when).await?;
-    let after = place.map(position).transpose()?;
+    let after = place.as_deref().map(position).transpose()?;
     let asked = AskedResources::of(message)?;
     let limits = shared.question_limits();
     let chunks = async_stream::try_stream! {
@@ -95,7 +95,7 @@ pub(crate) async fn subjects(
     let limit =
         requests::limit(std::mem::take(&mut message.optional_concrete_limit), shared.limits.page_rows_max)?;
     let (cursors, place) = shared.pin_page("LookupSubjects", &message, consistency, cursor, when).await?;
-    let after = place.map(position).transpose()?;
+    let after = place.as_deref().map(position).transpose()?;
     let asked = AskedSubjects::of(message)?;
     let limits = shared.question_limits();
     let chunks = async_stream::try_stream! {
@@ -392,8 +392,8 @@ pub(crate) fn place(position: Position) -> Vec<u8> {
 }
 
 /// What [`place`] made, or an earlier release.
-pub(crate) fn position(place: Vec<u8>) -> Result<Position, Refusal> {
-    let bytes = place.strip_prefix(&[PLACE_KIND]).filter(|bytes| bytes.len() == 8).unwrap_or(&place);
+pub(crate) fn position(place: &[u8]) -> Result<Position, Refusal> {
+    let bytes = place.strip_prefix(&[PLACE_KIND]).filter(|bytes| bytes.len() == 8).unwrap_or(place);
     let bytes = <[u8; 8]>::try_from(bytes).map_err(|_| Refusal::cursor(SealError::Unreadable))?;
     Ok(Position(u64::from_be_bytes(bytes)))
 }
@@ -407,12 +407,12 @@ mod tests {
 
     #[test]
     fn places_are_positions_with_their_kind_or_those_of_earlier_releases() {
-        for position in [0, 1, 1 << 32, u64::MAX].map(Position) {
-            assert_eq!(super::position(place(position)).unwrap(), position);
-            assert_eq!(super::position(position.0.to_be_bytes().to_vec()).unwrap(), position);
+        for at in [0, 1, 1 << 32, u64::MAX].map(Position) {
+            assert_eq!(position(&place(at)).unwrap(), at);
+            assert_eq!(position(&at.0.to_be_bytes()).unwrap(), at);
         }
         for other in [vec![], vec![PLACE_KIND], vec![PLACE_KIND; 7], vec![PLACE_KIND + 1; 9], vec![0; 10]] {
-            assert!(super::position(other).is_err());
+            assert!(position(&other).is_err());
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Each worker is a thread with a runtime of its own that has its connections to itself from their first byte to their
 //! last: nothing is stolen, and nothing of a call moves from one core to another. A new connection goes to the worker that
-//! has the fewest. What is not a call (the log's writer, images, sweeps, metrics) runs elsewhere, so that neither holds up
-//! the other.
+//! has the fewest. What is not a call (images, sweeps, metrics, writes that may take long) runs elsewhere, so that neither
+//! holds up the other.
 //!
 //! # Invariants
 //! * A worker never blocks: evaluation pauses after each portion, and what may take long is done aside.

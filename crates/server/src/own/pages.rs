@@ -77,7 +77,7 @@ pub(crate) async fn resources(
     let rows_max = size(std::mem::take(&mut message.page_size), shared.limits.page_rows_max)?;
     let (cursors, place) =
         shared.pin_page("idhini.v1.LookupResources", &message, consistency, cursor, when).await?;
-    let after = place.map(lookups::position).transpose()?;
+    let after = place.as_deref().map(lookups::position).transpose()?;
     let asked = AskedResources::of(authzed::LookupResourcesRequest {
         resource_object_type: message.resource_object_type,
         permission: message.permission,
@@ -120,7 +120,7 @@ pub(crate) async fn subjects(
     let rows_max = size(std::mem::take(&mut message.page_size), shared.limits.page_rows_max)?;
     let (cursors, place) =
         shared.pin_page("idhini.v1.LookupSubjects", &message, consistency, cursor, when).await?;
-    let after = place.map(lookups::position).transpose()?;
+    let after = place.as_deref().map(lookups::position).transpose()?;
     let asked = AskedSubjects::of(authzed::LookupSubjectsRequest {
         resource: message.resource,
         permission: message.permission,

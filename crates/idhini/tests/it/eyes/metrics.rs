@@ -186,16 +186,26 @@ async fn what_a_page_of_a_lookup_leaves_for_the_next_is_counted() {
     let seen = Seen::start(&[]);
     let bytes = || seen.metric("idhini_memory_bytes{part=\"searches\"}");
     assert_eq!(bytes(), Some(0.0));
-    let lookup = v1::LookupResourcesRequest {
-        resource_object_type: "document".to_owned(),
-        permission: "view".to_owned(),
-        subject: check("document:readme", "view", "user:tom").subject,
-        optional_limit: 1,
-        ..Default::default()
-    };
-    let mut page = seen.server.permissions().await.lookup_resources(lookup).await.unwrap().into_inner();
-    assert!(page.message().await.unwrap().is_some() && page.message().await.unwrap().is_none());
-    assert!(bytes() > Some(0.0), "{:?}", bytes());
+    // More than are told before the search is over: a page that ends among those leaves nothing.
+    let texts: Vec<String> = (0..300).map(|n| format!("document:d{n}#viewer@user:tom")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    seen.server.permissions().await.write_relationships(touch(&texts)).await.unwrap();
+    for (limit, is_kept) in [(1, false), (200, true)] {
+        let lookup = v1::LookupResourcesRequest {
+            resource_object_type: "document".to_owned(),
+            permission: "view".to_owned(),
+            subject: check("document:readme", "view", "user:tom").subject,
+            optional_limit: limit,
+            consistency: Some(v1::Consistency { requirement: Some(Requirement::FullyConsistent(true)) }),
+            ..Default::default()
+        };
+        let mut page = seen.server.permissions().await.lookup_resources(lookup).await.unwrap().into_inner();
+        let mut told = 0;
+        while page.message().await.unwrap().is_some() {
+            told += 1;
+        }
+        assert_eq!((told, bytes() > Some(0.0)), (limit, is_kept), "{:?}", bytes());
+    }
 }
 
 #[tokio::test]
