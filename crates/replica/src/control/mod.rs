@@ -60,10 +60,15 @@ pub struct ControlPlane {
     view: RwLock<Option<View>>,
     /// Counts what the view was brought up to.
     version: AtomicU64,
-    /// Tells the same to whoever waits for it.
-    told: watch::Sender<u64>,
     /// Where the view stands in the log. One at a time brings it on.
-    follows: tokio::sync::Mutex<Option<Changes>>,
+    follows: tokio::sync::Mutex<Option<Following>>,
+}
+
+/// What a view is to take in.
+struct Following {
+    changes: Changes,
+    /// Of an entry whose last part was not read yet.
+    begun: Vec<Change>,
 }
 
 impl fmt::Debug for ControlPlane {
@@ -81,18 +86,18 @@ impl ControlPlane {
         sys: Arc<Namespace>,
         admins: Vec<SubjectRef>,
     ) -> Result<Arc<ControlPlane>, ReplicaError> {
-        sys.write_schema(SCHEMA.to_owned(), Wanted::always()).await?;
-        let (told, _) = watch::channel(0);
-        let plane = Arc::new(ControlPlane {
-            sys,
-            view: RwLock::default(),
-            version: AtomicU64::new(0),
-            told,
-            follows: tokio::sync::Mutex::new(None),
-        });
-        let told = plane.sys.announcer.subscribe();
-        plane.change(Control { by: None, change: ControlChange::Begin { admins } }, Wanted::always()).await?;
+        let told = sys.announcer.subscribe();
+        let plane = ControlPlane::alone(sys, admins).await?;
         tokio::spawn(look_on(Arc::downgrade(&plane), told));
+        Ok(plane)
+    }
+
+    /// The same, with nobody who looks on.
+    async fn alone(sys: Arc<Namespace>, admins: Vec<SubjectRef>) -> Result<Arc<ControlPlane>, ReplicaError> {
+        sys.write_schema(SCHEMA.to_owned(), Wanted::always()).await?;
+        let (view, version) = (RwLock::default(), AtomicU64::new(0));
+        let plane = Arc::new(ControlPlane { sys, view, version, follows: tokio::sync::Mutex::default() });
+        plane.change(Control { by: None, change: ControlChange::Begin { admins } }, Wanted::always()).await?;
         Ok(plane)
     }
 
@@ -113,12 +118,6 @@ impl ControlPlane {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
-    }
-
-    /// Tells when the version changes.
-    #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.told.subscribe()
     }
 
     /// Looks at what stands.
@@ -148,62 +147,50 @@ impl ControlPlane {
         self.catch_up().await
     }
 
-    /// Brings the view up to what is published.
+    /// Brings the view up to what is published. Whoever leaves in the middle leaves a view of whole entries, and its version.
     ///
     /// # Errors
     /// [`ReplicaError`]: there is no view any more until this succeeds.
     pub async fn catch_up(&self) -> Result<(), ReplicaError> {
         let mut follows = self.follows.lock().await;
-        let caught_up = match follows.as_mut() {
-            Some(changes) => self.follow(changes).await,
-            None => Err(ReplicaError::WriterGone),
-        };
-        let is_changed = match caught_up {
-            Ok(is_changed) => is_changed,
-            // The first time, or what came after it was trimmed, or is not as expected: it is read whole.
-            Err(_) => match self.begin_view().await {
-                Ok(changes) => {
-                    *follows = Some(changes);
-                    true
-                }
-                Err(error) => {
-                    *follows = None;
-                    *self.view.write().unwrap_or_else(PoisonError::into_inner) = None;
-                    self.tell();
-                    return Err(error);
-                }
-            },
-        };
-        if is_changed {
-            self.tell();
+        if let Some(following) = follows.as_mut()
+            && self.follow(following).await.is_ok()
+        {
+            return Ok(());
+        }
+        // The first time, or what came after it was trimmed, or is not as expected: it is read whole. Until it is, nothing
+        // stands, also if whoever reads it leaves.
+        *follows = None;
+        self.put(None);
+        let (view, changes) = self.read_whole().await?;
+        self.put(Some(view));
+        *follows = Some(Following { changes, begun: Vec::new() });
+        Ok(())
+    }
+
+    fn put(&self, view: Option<View>) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Takes in entry by entry, each as a whole.
+    async fn follow(&self, Following { changes, begun }: &mut Following) -> Result<(), ReplicaError> {
+        while let Some(part) = changes.next().await? {
+            if let EntryKind::Relationships(changes) = part.kind {
+                begun.extend(changes);
+            }
+            if part.is_last {
+                let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+                take_in(view.as_mut().ok_or(ReplicaError::WriterGone)?, &std::mem::take(begun))?;
+                // At once: whoever waits for the next entry may leave.
+                self.version.fetch_add(1, Ordering::AcqRel);
+            }
         }
         Ok(())
     }
 
-    fn tell(&self) {
-        let version = self.version.fetch_add(1, Ordering::AcqRel) + 1;
-        self.told.send_replace(version);
-    }
-
-    /// Takes in entry by entry, each as a whole.
-    async fn follow(&self, changes: &mut Changes) -> Result<bool, ReplicaError> {
-        let (mut entry, mut is_changed) = (Vec::new(), false);
-        while let Some(part) = changes.next().await? {
-            if let EntryKind::Relationships(changes) = part.kind {
-                entry.extend(changes);
-            }
-            if part.is_last {
-                let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-                let view = view.as_mut().ok_or(ReplicaError::WriterGone)?;
-                take_in(view, &std::mem::take(&mut entry))?;
-                is_changed = true;
-            }
-        }
-        Ok(is_changed)
-    }
-
-    /// Reads everything there is; returns what follows.
-    async fn begin_view(&self) -> Result<Changes, ReplicaError> {
+    /// Everything there is, and what follows.
+    async fn read_whole(&self) -> Result<(View, Changes), ReplicaError> {
         let head = self.sys.head();
         let changes = self.sys.changes(head.revision()).await?;
         let (mut view, mut after) = (View::default(), None);
@@ -219,8 +206,7 @@ impl ControlPlane {
                 break;
             }
         }
-        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(view);
-        Ok(changes)
+        Ok((view, changes))
     }
 }
 
@@ -247,3 +233,6 @@ async fn look_on(plane: Weak<ControlPlane>, mut told: watch::Receiver<()>) {
         drop(plane.catch_up().await);
     }
 }
+
+#[cfg(test)]
+mod tests;

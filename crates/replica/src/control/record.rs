@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use idhini_changelog::LogId;
+use idhini_graph::Digest;
 use idhini_model::{CaveatUse, Context, ContextValue, Relationship, ResourceRef, SubjectRef, Timestamp};
 
 use super::path::NamespacePath;
@@ -171,7 +172,7 @@ impl<'a> Facts<'a> {
     }
 
     fn hash(&self, name: &str, what: &'static str) -> Result<SecretHash, RecordError> {
-        from_hexadecimal(self.text(name, what)?).ok_or_else(|| self.wrong(what))
+        hash_of(self.text(name, what)?).ok_or_else(|| self.wrong(what))
     }
 
     fn is_set(&self, name: &str, what: &'static str) -> Result<bool, RecordError> {
@@ -245,7 +246,7 @@ impl LockRecord {
             "lock",
             [
                 ("mode", text(self.mode.as_str())),
-                ("key", text(hexadecimal(&self.key))),
+                ("key", text(Digest(self.key).to_string())),
                 ("reason", text(self.reason.as_str())),
                 ("locked_by", text(self.locked_by.as_str())),
                 ("locked_at", text(self.locked_at.to_string())),
@@ -342,19 +343,13 @@ pub(super) fn path_resource(path: &NamespacePath) -> ResourceRef {
 
 /// What says whose secret a hash is of.
 pub(super) fn opens(secret: &SecretHash, accessor: &Accessor, expires_at: Option<Timestamp>) -> Relationship {
-    let secret = ResourceRef::new("secret", hexadecimal(secret));
+    let secret = ResourceRef::new("secret", Digest(*secret).to_string());
     let mut opens = Relationship::new(secret, "opens", accessor.subject());
     opens.expires_at = expires_at;
     opens
 }
 
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(super) fn from_hexadecimal(text: &str) -> Option<SecretHash> {
-    let digits: Vec<u8> =
-        text.bytes().map(|byte| (byte as char).to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
-    if digits.len() == 64 { bytes.try_into().ok() } else { None }
+/// The hash that [`opens`] has as its id.
+pub(super) fn hash_of(id: &str) -> Option<SecretHash> {
+    id.parse().ok().map(|Digest(hash)| hash)
 }

@@ -254,10 +254,10 @@ impl Rules<'_> {
     }
 
     fn delete(&self, path: &NamespacePath) -> Judged<Vec<Change>> {
-        let Some(parent) = path.parent() else { return Err(ControlError::Root { what: "deleted" }) };
-        // Who administrates nothing but the namespace itself could not ask again once it is gone.
+        if path.is_root() {
+            return Err(ControlError::Root { what: "deleted" });
+        }
         let (id, mut record) = self.seat(path, Right::Administer)?;
-        debug_assert!(!record.path.is_root() && record.path.parent() == Some(parent));
         self.expect_unlocked_above(path)?;
         if let Some(child) = self.read(&children(&id), 1).into_iter().next() {
             let child = self.namespace(&NamespaceId(child.resource.object_id))?;

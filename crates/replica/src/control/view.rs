@@ -6,7 +6,7 @@
 //!
 //! Cost: a namespace is found by one look-up for each name of its path, a token by one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use idhini_model::{Relationship, Timestamp};
@@ -14,7 +14,7 @@ use idhini_model::{Relationship, Timestamp};
 use super::path::NamespacePath;
 use super::record::{
     Accessor, LockMode, LockRecord, NamespaceId, NamespaceRecord, RecordError, SecretHash, TokenRecord,
-    from_hexadecimal,
+    hash_of,
 };
 
 /// A lock, and until when.
@@ -94,12 +94,6 @@ impl View {
         found
     }
 
-    /// A namespace.
-    #[must_use]
-    pub fn namespace(&self, id: &NamespaceId) -> Option<&Arc<NamespaceRecord>> {
-        self.namespaces.get(id)
-    }
-
     /// The namespaces below one, in the order of their paths: all of them, or those directly in it.
     pub fn below<'v>(
         &'v self,
@@ -112,17 +106,6 @@ impl View {
         let below = beginning.filter(move |(at, _)| *at != path && path.holds(at));
         let wanted = below.filter(move |(at, _)| !is_direct || at.parent().as_ref() == Some(path));
         wanted.filter_map(|(_, id)| Some((id, self.namespaces.get(id)?)))
-    }
-
-    /// Namespaces that are being deleted.
-    pub fn deleting(&self) -> impl Iterator<Item = (&NamespaceId, &Arc<NamespaceRecord>)> {
-        self.namespaces.iter().filter(|(_, record)| record.is_deleting)
-    }
-
-    /// How many namespaces there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.namespaces.len()
     }
 
     /// A namespace's own lock.
@@ -151,14 +134,6 @@ impl View {
         found
     }
 
-    /// The first moment after `now` at which a lock or a text of a token ends by itself.
-    #[must_use]
-    pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
-        let locks = self.locks.values().filter_map(|lock| lock.expires_at);
-        let secrets = self.secrets.values().filter_map(|(_, expires_at)| *expires_at);
-        locks.chain(secrets).filter(|at| *at > now).min()
-    }
-
     /// Whose a text is, by its hash.
     #[must_use]
     pub fn bearer(&self, secret: &SecretHash, now: Timestamp) -> Option<Bearer> {
@@ -167,22 +142,8 @@ impl View {
         Some(Bearer { accessor: accessor.clone(), token, until: *until })
     }
 
-    /// A token.
-    #[must_use]
-    pub fn token(&self, accessor: &Accessor, now: Timestamp) -> Option<&Token> {
+    fn token(&self, accessor: &Accessor, now: Timestamp) -> Option<&Token> {
         self.tokens.get(accessor).filter(|token| counts(token.expires_at, now))
-    }
-
-    /// The tokens at home in a namespace, in the order of their accessors.
-    #[must_use]
-    pub fn tokens_of(&self, home: &NamespaceId, now: Timestamp) -> Vec<(Accessor, Token)> {
-        let of_it = self.tokens.iter().filter(|(_, token)| token.record.home == *home);
-        let counting = of_it.filter(|(_, token)| counts(token.expires_at, now));
-        let sorted: BTreeSet<&Accessor> = counting.map(|(accessor, _)| accessor).collect();
-        sorted
-            .into_iter()
-            .filter_map(|accessor| Some((accessor.clone(), self.tokens.get(accessor)?.clone())))
-            .collect()
     }
 
     /// Takes in a relationship that is made, or replaced.
@@ -205,7 +166,7 @@ impl View {
                 self.tokens.insert(Accessor(resource.object_id.clone()), token);
             }
             ("secret", "opens") => {
-                if let Some(secret) = from_hexadecimal(&resource.object_id) {
+                if let Some(secret) = hash_of(&resource.object_id) {
                     self.secrets.insert(secret, (Accessor(subject.object_id.clone()), expires_at));
                 }
             }
@@ -230,7 +191,7 @@ impl View {
             ("namespace", "lock") => drop(self.locks.remove(&NamespaceId(resource.object_id.clone()))),
             ("token", "record") => drop(self.tokens.remove(&Accessor(resource.object_id.clone()))),
             ("secret", "opens") => {
-                if let Some(secret) = from_hexadecimal(&resource.object_id) {
+                if let Some(secret) = hash_of(&resource.object_id) {
                     self.secrets.remove(&secret);
                 }
             }
