@@ -6,7 +6,7 @@ use std::path::Path;
 
 use prost::Message;
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 9] = [
     "authzed/api/v1/error_reason.proto",
     "authzed/api/v1/experimental_service.proto",
     "authzed/api/v1/schema_service.proto",
@@ -14,6 +14,7 @@ const PROTOS: [&str; 8] = [
     "google/rpc/error_details.proto",
     "idhini/admin/v1/admin.proto",
     "idhini/v1/history_service.proto",
+    "idhini/v1/namespace_service.proto",
     "idhini/v1/permission_service.proto",
 ];
 
