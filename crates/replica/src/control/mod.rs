@@ -58,8 +58,10 @@ pub struct ControlPlane {
     sys: Arc<Namespace>,
     /// `None`: what stands is not known, and nothing can be said of it.
     view: RwLock<Option<View>>,
-    /// Counts what the view was brought up to.
+    /// Counts what the view was brought up to,
     version: AtomicU64,
+    /// and tells whoever waits for the next number.
+    told: watch::Sender<()>,
     /// Where the view stands in the log. One at a time brings it on.
     follows: tokio::sync::Mutex<Option<Following>>,
 }
@@ -95,8 +97,8 @@ impl ControlPlane {
     /// The same, with nobody who looks on.
     async fn alone(sys: Arc<Namespace>, admins: Vec<SubjectRef>) -> Result<Arc<ControlPlane>, ReplicaError> {
         sys.write_schema(SCHEMA.to_owned(), Wanted::always()).await?;
-        let (view, version) = (RwLock::default(), AtomicU64::new(0));
-        let plane = Arc::new(ControlPlane { sys, view, version, follows: tokio::sync::Mutex::default() });
+        let (view, version, told) = (RwLock::default(), AtomicU64::new(0), watch::Sender::default());
+        let plane = Arc::new(ControlPlane { sys, view, version, told, follows: tokio::sync::Mutex::default() });
         plane.change(Control { by: None, change: ControlChange::Begin { admins } }, Wanted::always()).await?;
         Ok(plane)
     }
@@ -118,6 +120,18 @@ impl ControlPlane {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
+    }
+
+    /// Tells of every number that comes after this call.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        self.told.subscribe()
+    }
+
+    /// What was read before does not hold any more.
+    fn moved(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+        self.told.send_replace(());
     }
 
     /// Looks at what stands.
@@ -170,7 +184,7 @@ impl ControlPlane {
 
     fn put(&self, view: Option<View>) {
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
-        self.version.fetch_add(1, Ordering::AcqRel);
+        self.moved();
     }
 
     /// Takes in entry by entry, each as a whole.
@@ -183,7 +197,7 @@ impl ControlPlane {
                 let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
                 take_in(view.as_mut().ok_or(ReplicaError::WriterGone)?, &std::mem::take(begun))?;
                 // At once: whoever waits for the next entry may leave.
-                self.version.fetch_add(1, Ordering::AcqRel);
+                self.moved();
             }
         }
         Ok(())
