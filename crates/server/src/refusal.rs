@@ -4,6 +4,8 @@
 //! * Every refusal has one code and, where the contract has one, one reason with its metadata.
 //! * A refusal never says "lacks the permission"; that is an answer.
 
+mod control;
+mod reason;
 mod room;
 
 use std::collections::BTreeMap;
@@ -17,12 +19,11 @@ use idhini_wire::{Malformed, google};
 use prost::Message as _;
 use tonic::{Code, Status};
 
+pub(crate) use self::reason::{Own, Reason};
 use crate::checks::permissionship;
 use crate::requests::{counter_metadata, precondition_metadata};
 use crate::seal::{SealError, Stranger};
 
-/// The domain that the contract's reasons belong to.
-const DOMAIN: &str = "authzed.com";
 /// The key under which a refused check tells how it got there.
 const DEBUG_TRACE: &str = "debug_trace_proto_text";
 const ERROR_INFO_URL: &str = "type.googleapis.com/google.rpc.ErrorInfo";
@@ -31,7 +32,7 @@ const ERROR_INFO_URL: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: Code,
-    pub(crate) reason: Option<ErrorReason>,
+    pub(crate) reason: Option<Reason>,
     pub(crate) message: String,
     pub(crate) metadata: BTreeMap<&'static str, String>,
 }
@@ -45,8 +46,8 @@ impl Refusal {
         Refusal::new(Code::InvalidArgument, message)
     }
 
-    pub(crate) fn because(mut self, reason: ErrorReason) -> Refusal {
-        self.reason = Some(reason);
+    pub(crate) fn because(mut self, reason: impl Into<Reason>) -> Refusal {
+        self.reason = Some(reason.into());
         self
     }
 
@@ -138,10 +139,10 @@ impl Refusal {
         let bounded = room::fitted(self);
         let is_told = bounded.reason.is_some() || !bounded.metadata.is_empty();
         let details = is_told.then(|| {
-            let reason = bounded.reason.unwrap_or(ErrorReason::Unspecified);
+            let reason = bounded.reason.unwrap_or(Reason::Contract(ErrorReason::Unspecified));
             let info = google::rpc::ErrorInfo {
-                reason: reason.as_str_name().to_owned(),
-                domain: DOMAIN.to_owned(),
+                reason: reason.as_str().to_owned(),
+                domain: reason.domain().to_owned(),
                 metadata: bounded.metadata.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
             };
             prost_types::Any { type_url: ERROR_INFO_URL.to_owned(), value: info.encode_to_vec() }
@@ -215,6 +216,7 @@ impl From<ReplicaError> for Refusal {
         crate::telemetry::failed_because(|| error.for_log());
         let text = error.to_string();
         match error {
+            ReplicaError::Control(error) => error.into(),
             ReplicaError::NoSchema => Refusal::no_schema(),
             ReplicaError::UnknownDefinition { definition } => Refusal::unknown_definition(&definition),
             ReplicaError::UnknownMember { definition, member } => {

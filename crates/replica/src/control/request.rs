@@ -189,7 +189,7 @@ pub enum ControlError {
     },
     /// It has a lock of its own.
     #[error("the namespace `{path}` is locked already")]
-    Locked {
+    AlreadyLocked {
         /// As asked.
         path: NamespacePath,
     },
@@ -199,11 +199,15 @@ pub enum ControlError {
         /// As asked.
         path: NamespacePath,
     },
-    /// One above it is locked.
-    #[error("the namespace `{locked}`, which is above, is locked; unlock that first")]
-    LockedAbove {
+    /// It is locked, or one above it is, and this is not let through.
+    #[error("the namespace `{locked}` is locked; unlock it first")]
+    Locked {
         /// The one that is locked.
         locked: NamespacePath,
+        /// What it refuses.
+        mode: LockMode,
+        /// Why, as whoever locked it said; may be empty.
+        reason: String,
     },
     /// The key is not the one that locking answered.
     #[error("this is not the key that opens the namespace `{path}`")]
@@ -228,12 +232,12 @@ pub enum ControlError {
         /// As asked.
         subject: String,
     },
-    /// It was granted that already, or was not.
-    #[error("{what}")]
-    NothingToDo {
-        /// What is so.
-        what: &'static str,
-    },
+    /// It was granted before.
+    #[error("this role was granted before")]
+    AlreadyGranted,
+    /// It was not granted.
+    #[error("this role was not granted there; it may have been granted above")]
+    NotGranted,
     /// What is recorded is of a later release, or damaged.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -150,9 +150,9 @@ impl Rules<'_> {
     fn expect_unlocked_above(&self, path: &NamespacePath) -> Judged<()> {
         for above in path.ancestors() {
             if let Some(id) = self.id_of(&above)
-                && self.lock_of(&id)?.is_some()
+                && let Some(LockRecord { mode, reason, .. }) = self.lock_of(&id)?
             {
-                return Err(ControlError::LockedAbove { locked: above });
+                return Err(ControlError::Locked { locked: above, mode, reason });
             }
         }
         Ok(())
@@ -308,7 +308,7 @@ impl Rules<'_> {
         }
         self.expect_unlocked_above(path)?;
         if self.lock_of(&id)?.is_some() {
-            return Err(ControlError::Locked { path: path.clone() });
+            return Err(ControlError::AlreadyLocked { path: path.clone() });
         }
         Ok(self.put(lock.to_relationship(&id, expires_at)).into_iter().collect())
     }
@@ -423,13 +423,13 @@ impl Rules<'_> {
             return Err(ControlError::NoToken);
         }
         let change = self.put(granted(&id, role, to));
-        change.map(|change| vec![change]).ok_or(ControlError::NothingToDo { what: "it was granted before" })
+        change.map(|change| vec![change]).ok_or(ControlError::AlreadyGranted)
     }
 
     fn revoke(&self, path: &NamespacePath, role: Role, from: &SubjectRef) -> Judged<Vec<Change>> {
         let (id, _) = self.standing(path, Right::Administer)?;
         let change = self.remove(&granted(&id, role, from));
-        change.map(|change| vec![change]).ok_or(ControlError::NothingToDo { what: "it was not granted" })
+        change.map(|change| vec![change]).ok_or(ControlError::NotGranted)
     }
 
     /// All that matches, expired or not.
