@@ -236,9 +236,10 @@ impl Credentials {
             let text = header.to_str().unwrap_or("\u{0}");
             // Clients of OpenBao write `team_a/` as well.
             let text = if is_vaults { text.trim_matches('/') } else { text };
-            let path: NamespacePath = text.parse().map_err(|error| Refusal::namespace_path(&error))?;
+            let path: NamespacePath = text.parse().map_err(Refusal::from)?;
             if asked.as_ref().is_some_and(|asked| *asked != path) {
-                let text = format!("`{NAMESPACE}` and `{VAULT_NAMESPACE}` name different namespaces: leave one out");
+                let text =
+                    format!("`{NAMESPACE}` and `{VAULT_NAMESPACE}` name different namespaces: leave one out");
                 return Err(Refusal::invalid(text));
             }
             asked = Some(path);

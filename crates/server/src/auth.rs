@@ -57,7 +57,9 @@ impl Keys {
     /// Who brings the key of this hash.
     pub(crate) fn subject(&self, given: &Hash) -> Option<&SubjectRef> {
         // No early exit: the time tells nothing about which key was given.
-        self.keys.iter().fold(None, |found, (hash, subject)| if hash == given { Some(subject) } else { found })
+        self.keys
+            .iter()
+            .fold(None, |found, (hash, subject)| if hash == given { Some(subject) } else { found })
     }
 }
 

@@ -11,7 +11,7 @@
 
 use std::future::poll_fn;
 
-use idhini_replica::{Count, CounterChange, ReplicaError};
+use idhini_replica::{Count, CounterChange, ReplicaError, Wanted};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::experimental_service_server::ExperimentalService;
 use idhini_wire::authzed::api::v1::{ErrorReason, experimental_count_relationships_response};
@@ -58,45 +58,35 @@ impl ExperimentalService for Experimental {
         &self,
         request: Request<v1::BulkCheckPermissionRequest>,
     ) -> Answer<v1::BulkCheckPermissionResponse> {
-        Ok(checks::check_bulk(&*tenant(&request)?, request.map(Into::into))
-            .await?
-            .map(Into::into))
+        Ok(checks::check_bulk(&*tenant(&request)?, request.map(Into::into)).await?.map(Into::into))
     }
 
     async fn experimental_reflect_schema(
         &self,
         request: Request<v1::ExperimentalReflectSchemaRequest>,
     ) -> Answer<v1::ExperimentalReflectSchemaResponse> {
-        Ok(schema::reflect(&*tenant(&request)?, request.map(Into::into))
-            .await?
-            .map(Into::into))
+        Ok(schema::reflect(&*tenant(&request)?, request.map(Into::into)).await?.map(Into::into))
     }
 
     async fn experimental_computable_permissions(
         &self,
         request: Request<v1::ExperimentalComputablePermissionsRequest>,
     ) -> Answer<v1::ExperimentalComputablePermissionsResponse> {
-        Ok(schema::computable(&*tenant(&request)?, request.map(Into::into))
-            .await?
-            .map(Into::into))
+        Ok(schema::computable(&*tenant(&request)?, request.map(Into::into)).await?.map(Into::into))
     }
 
     async fn experimental_dependent_relations(
         &self,
         request: Request<v1::ExperimentalDependentRelationsRequest>,
     ) -> Answer<v1::ExperimentalDependentRelationsResponse> {
-        Ok(schema::dependent(&*tenant(&request)?, request.map(Into::into))
-            .await?
-            .map(Into::into))
+        Ok(schema::dependent(&*tenant(&request)?, request.map(Into::into)).await?.map(Into::into))
     }
 
     async fn experimental_diff_schema(
         &self,
         request: Request<v1::ExperimentalDiffSchemaRequest>,
     ) -> Answer<v1::ExperimentalDiffSchemaResponse> {
-        Ok(schema::diff(&*tenant(&request)?, request.map(Into::into))
-            .await?
-            .map(Into::into))
+        Ok(schema::diff(&*tenant(&request)?, request.map(Into::into)).await?.map(Into::into))
     }
 
     async fn experimental_register_relationship_counter(

@@ -34,7 +34,7 @@ use crate::own;
 use crate::pipeline::Pipeline;
 use crate::service::{Permissions, Schemas, Watches};
 use crate::telemetry::{Recorder, Telemetry};
-use crate::tenants::{Offer, Offered, Tree};
+use crate::tenants::{Offer, Offered};
 use crate::watch::Stopping;
 use crate::workers::Workers;
 
@@ -114,7 +114,9 @@ impl Listener {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ListenError> {
         let (tree, admin) = match offer {
-            Offer::Tree(tree) => (Some(tree), Some(Admin::new((Arc::clone(&tree.node), Arc::clone(&tree.root)), options))),
+            Offer::Tree(tree) => {
+                (Some(tree), Some(Admin::new((Arc::clone(&tree.node), Arc::clone(&tree.root)), options)))
+            }
             Offer::StorePerToken { .. } => (None, None),
         };
         let tenants = Offered::new(offer, options);
@@ -193,22 +195,18 @@ impl Services {
     /// All services, for one worker.
     fn routes(&self, health: &HealthServer<impl Health>) -> Result<Routes, ListenError> {
         let stopping = || self.stopping.clone();
-        let permissions = Carrier(
-            PermissionsServiceServer::new(Permissions)
-                .max_decoding_message_size(MESSAGE_BYTES_MAX),
-        );
-        let schemas =
-            SchemaServiceServer::new(Schemas).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let experimental = ExperimentalServiceServer::new(Experimental)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let permissions =
+            Carrier(PermissionsServiceServer::new(Permissions).max_decoding_message_size(MESSAGE_BYTES_MAX));
+        let schemas = SchemaServiceServer::new(Schemas).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let experimental =
+            ExperimentalServiceServer::new(Experimental).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let own_permissions = Carrier(
             own_permissions::PermissionsServiceServer::new(own::Permissions(stopping()))
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
         );
-        let history =
-            HistoryServiceServer::new(own::History).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let watches = WatchServiceServer::new(Watches(stopping()))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let history = HistoryServiceServer::new(own::History).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let watches =
+            WatchServiceServer::new(Watches(stopping())).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)

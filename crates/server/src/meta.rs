@@ -230,9 +230,7 @@ impl Answered {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let Answered { content, call, finished, behind } = self;
         let mut polled = match content {
-            Content::Messages(body) => {
-                call.run_now(|| http_body::Body::poll_frame(Pin::new(body), context))
-            }
+            Content::Messages(body) => call.run_now(|| http_body::Body::poll_frame(Pin::new(body), context)),
             Content::Cut(answers) => call.run_now(|| answers.poll_frame(context)),
             Content::One(message) => {
                 if let Some(message) = message.take() {

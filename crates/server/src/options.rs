@@ -76,3 +76,19 @@ pub struct Options {
     /// Threads that answer calls, each with its own connections.
     pub worker_threads: NonZeroUsize,
 }
+
+#[cfg(test)]
+impl Options {
+    /// With these keys, sealing under a key that everybody knows.
+    pub(crate) fn for_tests(keys: Keys) -> Options {
+        let namespace = "root".to_owned();
+        Options {
+            keys,
+            limits: Limits::default(),
+            seal: SealOptions { key: [7; 32], key_id: 1, store: 2, timeline: 1, namespace },
+            telemetry: Arc::new(Telemetry::new(None)),
+            drain_max: Duration::ZERO,
+            worker_threads: NonZeroUsize::MIN,
+        }
+    }
+}

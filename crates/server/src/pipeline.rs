@@ -17,8 +17,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tonic::service::Routes;
+use tonic::{Code, Status};
 use tower::Service as _;
 
 use crate::admission::{Accepted, Admission, Cut, CutAnswers, Entry, Kind, Standing, revocable};

@@ -128,7 +128,9 @@ impl Checks {
         let answered = match begin(&head, &asked, now, limits, call, deadline) {
             Begun::NotPlain => None,
             Begun::Done(answered) => Some(answered),
-            Begun::Long(answering) => Some(revocable(standing(), answering).await.and_then(|answered| answered)),
+            Begun::Long(answering) => {
+                Some(revocable(standing(), answering).await.and_then(|answered| answered))
+            }
         };
         asked.context = Context::default();
         self.put_back(asked);
@@ -162,8 +164,9 @@ impl Checks {
 /// The newest revision, if that is as good as what is required.
 fn head(shared: &Shared, requirement: Option<PlainRequirement<'_>>) -> Option<Arc<Head>> {
     let token = match requirement {
-        None
-        | Some(PlainRequirement::MinimizeLatency(true) | PlainRequirement::FullyConsistent(true)) => None,
+        None | Some(PlainRequirement::MinimizeLatency(true) | PlainRequirement::FullyConsistent(true)) => {
+            None
+        }
         Some(PlainRequirement::AtLeastAsFresh(token)) => Some(token),
         Some(_) => return None,
     };

@@ -29,7 +29,7 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>) -> Result<(), Fai
     let listener = Listener::bind(settings.grpc_addr).await?;
     let nodes = Nodes::default();
     let options = Options {
-        keys: Keys::new([]),
+        keys: Keys::default(),
         limits: settings.limits,
         // All but the namespace's name, which is each store's own.
         seal: seal(&new_identity()?),

@@ -98,7 +98,8 @@ impl ControlPlane {
     async fn alone(sys: Arc<Namespace>, admins: Vec<SubjectRef>) -> Result<Arc<ControlPlane>, ReplicaError> {
         sys.write_schema(SCHEMA.to_owned(), Wanted::always()).await?;
         let (view, version, told) = (RwLock::default(), AtomicU64::new(0), watch::Sender::default());
-        let plane = Arc::new(ControlPlane { sys, view, version, told, follows: tokio::sync::Mutex::default() });
+        let plane =
+            Arc::new(ControlPlane { sys, view, version, told, follows: tokio::sync::Mutex::default() });
         plane.change(Control { by: None, change: ControlChange::Begin { admins } }, Wanted::always()).await?;
         Ok(plane)
     }

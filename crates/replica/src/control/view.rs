@@ -94,6 +94,12 @@ impl View {
         found
     }
 
+    /// The namespace of this id.
+    #[must_use]
+    pub fn namespace(&self, id: &NamespaceId) -> Option<&Arc<NamespaceRecord>> {
+        self.namespaces.get(id)
+    }
+
     /// The namespaces below one, in the order of their paths: all of them, or those directly in it.
     pub fn below<'v>(
         &'v self,

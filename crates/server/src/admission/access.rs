@@ -73,11 +73,9 @@ fn access(service: &str, call: &str) -> Option<Access> {
 
 fn permissions(call: &str) -> Option<Access> {
     Some(match call {
-        "CheckPermission"
-        | "CheckBulkPermissions"
-        | "CheckStream"
-        | "LookupResources"
-        | "LookupSubjects" => reads(Right::Check),
+        "CheckPermission" | "CheckBulkPermissions" | "CheckStream" | "LookupResources" | "LookupSubjects" => {
+            reads(Right::Check)
+        }
         // What these tell is made of relationships.
         "ReadRelationships" | "ExportBulkRelationships" | "ExpandPermissionTree" | "Explain" => {
             reads(Right::Read)

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Frame;
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 
 use super::{Access, Gate, Pass};
 use crate::refusal::Refusal;
@@ -67,7 +67,7 @@ impl Standing {
                 tokio::select! {
                     changed = told.changed() => if changed.is_err() {
                         // Whoever told is gone with the server.
-                        return Refusal::stopping();
+                        return Refusal::new(Code::Unavailable, "the server is stopping");
                     },
                     () = ended(ends) => {}
                 }
@@ -91,7 +91,8 @@ pub(crate) async fn revocable<T>(
     let Some(standing) = standing else { return Ok(work.await) };
     let mut work = std::pin::pin!(work);
     // Most are done when they are first looked at.
-    if let Poll::Ready(done) = futures_util::poll!(work.as_mut()) {
+    let looked = std::future::poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
+    if let Poll::Ready(done) = looked {
         return Ok(done);
     }
     tokio::select! {
@@ -155,7 +156,7 @@ impl CutAnswers {
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.revoked.is_none() || self.body.is_end_stream()
+        self.revoked.is_none() || http_body::Body::is_end_stream(&self.body)
     }
 
     pub(crate) fn poll_frame(

@@ -7,8 +7,8 @@ use idhini_wire::idhini::v1;
 use idhini_wire::member_name;
 use tonic::{Request, Response, Status};
 
-use crate::checks::Asked;
 use crate::admission::wanted;
+use crate::checks::Asked;
 use crate::deadline::Deadline;
 use crate::options::Limits;
 use crate::pin::Shared;
