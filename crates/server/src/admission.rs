@@ -308,9 +308,10 @@ impl Gate {
             Some((view.at(&path)?, view.lock(&path, now), path))
         });
         // A tree without a root lets nobody in.
-        let (found, lock, namespace) = looked.map_err(undecided)?.ok_or_else(Refusal::not_permitted)?;
+        let (found, lock, namespace) =
+            looked.map_err(|error| undecided(&error))?.ok_or_else(Refusal::not_permitted)?;
         let (id, record) = found.nearest;
-        let rights = self.plane.rights(&caller, &id).map_err(undecided)?;
+        let rights = self.plane.rights(&caller, &id).map_err(|error| undecided(&error))?;
         let lock_until = lock.as_ref().and_then(|lock| lock.lock.expires_at);
         Ok(Pass {
             caller,
@@ -340,14 +341,15 @@ impl Gate {
         if let Some(subject) = self.keys.subject(&hash) {
             return Ok((subject.clone(), NamespaceId::root(), None));
         }
-        let bearer = self.plane.look(|view| view.bearer(hash.as_bytes(), now)).map_err(undecided)?;
+        let bearer =
+            self.plane.look(|view| view.bearer(hash.as_bytes(), now)).map_err(|error| undecided(&error))?;
         let bearer = bearer.ok_or_else(Refusal::wrong_token)?;
         let until = bearer.until.into_iter().chain(bearer.token.expires_at).min();
         Ok((bearer.accessor.subject(), bearer.token.record.home.clone(), until))
     }
 }
 
-fn undecided(error: ControlError) -> Refusal {
+fn undecided(error: &ControlError) -> Refusal {
     Refusal::new(Code::Unavailable, format!("{error}; try again"))
 }
 

@@ -157,10 +157,12 @@ impl Pipeline {
             Ok(Err(refusal)) | Err(refusal) => return refused(refusal),
         };
         let Some(standing) = standing else { return response.map(Content::Messages) };
-        if !is_read && !deadline.is_over() && was_not_wanted(&response) {
-            if let Some(refusal) = standing.refusal() {
-                return refused(refusal);
-            }
+        if !is_read
+            && !deadline.is_over()
+            && was_not_wanted(&response)
+            && let Some(refusal) = standing.refusal()
+        {
+            return refused(refusal);
         }
         match kind.answers_stream && !response.headers().contains_key(STATUS) {
             true => response.map(|body| Content::Cut(Box::new(CutAnswers::new(body, standing)))),
