@@ -36,6 +36,10 @@ pub(crate) struct Restore {
     /// The moment or the revision to go back to, such as 2026-01-31T12:00:00Z or 42; the newest unless said
     #[arg(long, value_name = "TIME|REVISION", value_parser = to)]
     pub(crate) to: Option<To>,
+    /// Go back to the moment with namespaces, locks, tokens and grants too; without it these stay as they were last, so
+    /// that no token that was revoked is good again
+    #[arg(long, requires = "to")]
+    pub(crate) control_plane: bool,
 }
 
 /// When to go back to.

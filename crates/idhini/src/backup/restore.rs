@@ -10,6 +10,7 @@ use std::sync::Arc;
 use idhini_changelog::disk::Disk;
 use idhini_changelog::embedded::Options as LogOptions;
 use idhini_changelog::{EmbeddedStore, FileDisk, LogId, Store as _};
+use idhini_replica::control::SYS_LOG;
 use idhini_replica::{Identity, Images, Restored, Target};
 use serde_json::json;
 
@@ -47,7 +48,7 @@ pub(super) async fn run(restore: &Restore, is_json: bool, style: Style) -> Resul
         let new_log = store.log(id);
         let restored = idhini_replica::restore(
             (from.store.log(id), old_images),
-            target,
+            target_of(id, restore, target),
             (async |head| store.begin(id, head).await, &*new_log, &images),
             u64::from_be_bytes(random()?),
         );
@@ -79,8 +80,10 @@ pub(super) async fn run(restore: &Restore, is_json: bool, style: Style) -> Resul
 fn target(restore: &Restore, from: &Directory, logs: &[LogId], style: Style) -> Result<Target, Failure> {
     match restore.to {
         None => Ok(Target::Newest),
-        Some(To::Revision(revision)) if logs.len() <= 1 => Ok(Target::Revision(revision)),
-        Some(To::Revision(_)) => Err(Failure::RevisionOfMany { logs: logs.len() }),
+        Some(To::Revision(revision)) => match logs.iter().filter(|id| **id != SYS_LOG).count() {
+            0 | 1 => Ok(Target::Revision(revision)),
+            namespaces => Err(Failure::RevisionOfMany { logs: namespaces }),
+        },
         Some(To::Moment(asked)) => {
             match from.facts.contents().map(|contents| contents.taken) {
                 Some(taken) if asked > taken => {
@@ -92,6 +95,16 @@ fn target(restore: &Restore, from: &Directory, logs: &[LogId], style: Style) -> 
             }
             Ok(Target::Moment(asked))
         }
+    }
+}
+
+/// The control plane does not go back unless that is asked for: a token that was revoked, or a lock, would be undone by
+/// whoever restores yesterday's relationships. It never goes back to a revision, which is another namespace's.
+fn target_of(id: LogId, restore: &Restore, target: Target) -> Target {
+    match target {
+        Target::Moment(_) if id == SYS_LOG && !restore.control_plane => Target::Newest,
+        Target::Revision(_) if id == SYS_LOG => Target::Newest,
+        target => target,
     }
 }
 
