@@ -228,7 +228,8 @@ impl Sink {
         let is_heard = is_able || waiting.open.contains_key(&id);
         if waiting.is_closed || !is_heard {
             drop(waiting);
-            self.missed.fetch_add(1, Ordering::Relaxed);
+            let is_for_known = matches!(message, Message::Outcome { is_for_known: true, .. });
+            self.missed.fetch_add(u64::from(!is_for_known), Ordering::Relaxed);
             if let Some(waiter) = message.waiter() {
                 waiter.failed();
             }

@@ -243,7 +243,11 @@ impl Trail {
                 // A sink that hangs may have it in the end.
                 let why = "no audit sink took the record in time".into();
                 intent.tell(Outcome::Refused { code: "UNAVAILABLE".into(), why }, None, true);
-                Err(Unavailable::NoSink(self.complaints()))
+                let mut complaints = self.complaints();
+                if complaints.is_empty() {
+                    complaints.push("they did not a moment ago".to_owned());
+                }
+                Err(Unavailable::NoSink(complaints))
             }
         }
     }

@@ -227,7 +227,7 @@ impl Writer {
             }
             match self.write(&written) {
                 Ok(()) => {
-                    self.succeed(batch, written);
+                    self.succeed(batch, &written);
                     return self.rotate();
                 }
                 Err(failed) => {
@@ -296,7 +296,8 @@ impl Writer {
             Message::Outcome { id, event, at, outcome, is_for_known, .. } => {
                 let is_known = self.sink.waiting().open.contains_key(id)
                     || written.begun.iter().any(|(begun, _)| begun == id);
-                if *is_for_known && !is_known {
+                // Of a call that nobody waited for, the first that is told is enough.
+                if *is_for_known && (!is_known || written.ended.contains(id)) {
                     return;
                 }
                 let intent = self.intent(*id);
@@ -350,7 +351,7 @@ impl Writer {
     }
 
     /// The batch is in the sink.
-    fn succeed(&mut self, batch: Vec<Message>, written: Written) {
+    fn succeed(&mut self, batch: Vec<Message>, written: &Written) {
         {
             let mut waiting = self.sink.waiting();
             for id in &written.ended {
@@ -387,8 +388,9 @@ impl Writer {
         let why = error.to_string();
         (self.parts.report)(&format!("the audit sink {} has no room: {why}", self.sink.name));
         self.state = State::Full;
-        let kept = self.without_intents(batch);
+        // First: whoever hears that it is refused finds it so.
         self.sink.turn(Ability::Full { why });
+        let kept = self.without_intents(batch);
         self.without_decisions(kept)
     }
 
@@ -413,8 +415,8 @@ impl Writer {
 
     /// Nothing of the batch is in the sink.
     fn give_up(&mut self, batch: Vec<Message>, error: &io::Error) {
-        let others = self.without_intents(batch);
         self.shut(error);
+        let others = self.without_intents(batch);
         self.sink.put_back(others);
     }
 

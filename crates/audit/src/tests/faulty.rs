@@ -70,6 +70,15 @@ impl FaultyFolder {
         self.disk().syncs
     }
 
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) {
+        let content = Content { bytes: bytes.to_vec(), synced: bytes.len(), reserved: 0 };
+        self.disk().files.insert(name.to_owned(), content);
+    }
+
+    pub(super) fn bytes(&self, name: &str) -> Vec<u8> {
+        self.disk().files[name].bytes.clone()
+    }
+
     /// The text of all files.
     pub(super) fn text(&self) -> String {
         let names = self.names().unwrap();

@@ -109,8 +109,7 @@ fn a_fifo_that_nobody_reads_hangs_and_refuses_nothing_of_another_sink() {
     let path = world.scratch.path("fifo");
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::from_raw_mode(0o600)).unwrap();
     let reader = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
-    let to = path.clone();
-    let connect = move || Ok(Fifo(rustix::fs::open(&to, OFlags::WRONLY, Mode::empty())?));
+    let connect = move || Ok(Fifo(rustix::fs::open(&path, OFlags::WRONLY, Mode::empty())?));
     let fifo: Box<dyn Outlet> = Box::new(Stream::new("stdout", "run", connect));
     let outlets = vec![("fifo".to_owned(), true, fifo)];
     let trail = Trail::over(&world.options, world.surroundings(), "run", outlets).unwrap();

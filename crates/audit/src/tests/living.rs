@@ -1,8 +1,7 @@
 //! What a trail that lives well records.
 
-use std::time::Duration;
-
 use super::{World, done, kinds, lines_of, wait};
+use crate::checkpoint::Checkpoint;
 use crate::event::{Detail, Outcome};
 use crate::keys::Keys;
 use crate::options::{CheckpointsTo, FileOptions};
@@ -117,12 +116,8 @@ fn decisions_are_there_soon_without_anybody_waiting() {
         let has = Outcome::Accepted { revision: None, answer: Some("has".into()) };
         trail.decision(world.event("CheckPermission"), has);
     }
-    let is_there = || world.records().iter().filter(|record| record["answer"] == "has").count() == 1000;
-    let is_soon = (0..200).any(|_| {
-        std::thread::sleep(Duration::from_millis(10));
-        is_there()
-    });
-    assert!(is_soon);
+    let text = || lines_of(&world.directory()).concat();
+    super::fuller::until("all are there", || text().matches("\"answer\":\"has\"").count() == 1000);
     trail.close();
     assert_eq!(world.verify().fault, None);
 }
@@ -140,12 +135,15 @@ fn checkpoints_are_written_in_time_and_sent_elsewhere() {
     trail.close();
     let verified = world.verify();
     assert!(verified.fault.is_none() && verified.checkpoints >= 10, "{verified:?}");
-    let sent = (0..200).find_map(|_| {
-        std::thread::sleep(Duration::from_millis(10));
-        let text = std::fs::read_to_string(&elsewhere).unwrap_or_default();
-        (text.lines().count() >= 11).then_some(text)
-    });
-    let kept: Vec<_> = sent.unwrap().lines().map(|line| line.parse().unwrap()).collect();
+    let sent = || std::fs::read_to_string(&elsewhere).unwrap_or_default();
+    let kept = || -> Vec<Checkpoint> {
+        let text = sent();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    };
+    let all = lines_of(&world.directory()).len() as u64 - 1;
+    super::fuller::until("the last is sent", || kept().last().is_some_and(|last| last.records == all));
+    let kept = kept();
+    assert!(kept.len() >= 11, "{kept:?}");
     let compared = |kept: &[_]| {
         crate::verify::verify(&world.directory(), &super::keys().public(), kept, &mut |_| {}).unwrap()
     };
@@ -154,7 +152,7 @@ fn checkpoints_are_written_in_time_and_sent_elsewhere() {
     let file = &super::files_of(&world.directory())[0];
     let lines = lines_of(&world.directory());
     for left in [lines.len() - 2, lines.len() / 2, 1] {
-        std::fs::write(file, lines[..left].concat().replace("}{", "}\n{") + "\n").unwrap();
+        std::fs::write(file, lines[..left].join("\n") + "\n").unwrap();
         let found = compared(&kept).fault.unwrap();
         assert_eq!(found.seq, left as u64 + 1);
         assert!(matches!(found.fault, Fault::Cut { .. }), "{found:?}");

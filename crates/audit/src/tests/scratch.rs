@@ -1,6 +1,6 @@
 //! A directory for a test, gone with it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 #[derive(Debug)]
@@ -17,10 +17,6 @@ impl Scratch {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
-    }
-
-    pub(crate) fn root(&self) -> &Path {
-        &self.0
     }
 }
 

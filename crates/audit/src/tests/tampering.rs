@@ -208,7 +208,7 @@ fn a_trail_of_another_key_and_kept_checkpoints_of_another_are_told_apart() {
 #[test]
 fn no_records_at_all_are_no_good_trail() {
     assert_eq!(found(&[], &[]).unwrap().fault, Fault::Empty);
-    assert!(matches!(found(&[], &[CHAIN.1.clone()]).unwrap().fault, Fault::Cut { .. }));
+    assert!(matches!(found(&[], std::slice::from_ref(&CHAIN.1)).unwrap().fault, Fault::Cut { .. }));
 }
 
 /// All of them in a release build, which `./check nightly` runs.
