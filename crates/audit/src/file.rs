@@ -1,0 +1,316 @@
+//! A sink of files: which is written, where its chain stands, and when the next begins?
+//!
+//! ```text
+//! DIRECTORY/0000000001.jsonl     the oldest that is kept
+//! DIRECTORY/0000000002.jsonl     the one that is written
+//! DIRECTORY/cut-0000000002-SEQ   what was found behind the last whole record after a crash
+//! ```
+//! The chain goes on from file to file. The first record of each is a checkpoint, so that a file that begins anywhere else
+//! has lost its beginning.
+//!
+//! # Invariants
+//! * A record that was synced is never written again or taken out, but for whole files that are surplus, after a record
+//!   says so.
+//! * What is behind the last whole record and holds none is cut off, kept aside, and told of. What has records behind it was
+//!   changed by somebody: it stays for `verify` to find, and the chain goes on behind it.
+//! * Room that was reserved in one file is reserved in the next before that is used.
+
+use std::io;
+
+use crate::folder::{Folder, FolderFile};
+use crate::hex;
+use crate::line::{self, Chain, Fact, LINE_BYTES_MAX};
+use crate::outlet::{Opened, Outlet, Surplus};
+
+/// What a file's name ends with.
+pub(crate) const SUFFIX: &str = ".jsonl";
+/// Digits of a file's number.
+const DIGITS: usize = 10;
+/// Room is reserved in such portions, so that most records need no call for it.
+const PORTION_BYTES: u64 = 256 << 10;
+/// The name of the chain.
+pub(crate) const CHAIN: &str = "file";
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 256 << 10;
+
+/// The files.
+#[derive(Debug)]
+pub(crate) struct FileOutlet {
+    folder: Box<dyn Folder>,
+    rotate_bytes: u64,
+    keep_files: Option<usize>,
+    /// Files that are complete, with the number of their last record if it is known.
+    older: Vec<(u64, Option<u64>)>,
+    current: Option<Current>,
+    /// Which file was synced last by this process, and how much of it.
+    synced: Option<(u64, u64)>,
+}
+
+#[derive(Debug)]
+struct Current {
+    number: u64,
+    file: Box<dyn FolderFile>,
+    /// Bytes written.
+    written: u64,
+    /// Bytes that there is room for.
+    reserved: u64,
+    /// The last record written, for when the file is complete.
+    last: u64,
+}
+
+/// A file's number, if it is one of ours.
+pub(crate) fn number_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SUFFIX)?;
+    let is_one = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_one.then(|| digits.parse().ok()).flatten().filter(|number| *number > 0)
+}
+
+fn name_of(number: u64) -> String {
+    format!("{number:0DIGITS$}{SUFFIX}")
+}
+
+impl FileOutlet {
+    pub(crate) fn new(folder: Box<dyn Folder>, rotate_bytes: u64, keep_files: Option<usize>) -> FileOutlet {
+        FileOutlet { folder, rotate_bytes, keep_files, older: Vec::new(), current: None, synced: None }
+    }
+
+    fn current(&mut self) -> io::Result<&mut Current> {
+        self.current.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn begin(&mut self, number: u64, bytes: u64) -> io::Result<Current> {
+        let name = name_of(number);
+        let file = self.folder.create(&name)?;
+        let begun = file.reserve(bytes).and_then(|()| self.folder.sync_names());
+        if let Err(error) = begun {
+            // One that stays is empty, and is gone on with at the next start.
+            let _ = self.folder.remove(&name);
+            return Err(error);
+        }
+        Ok(Current { number, file, written: 0, reserved: bytes, last: 0 })
+    }
+}
+
+impl Outlet for FileOutlet {
+    fn open(&mut self) -> io::Result<Opened> {
+        self.current = None;
+        let mut numbers: Vec<u64> = self.folder.names()?.iter().filter_map(|name| number_of(name)).collect();
+        let known = std::mem::take(&mut self.older);
+        let Some(mut number) = numbers.pop() else {
+            self.current = Some(self.begin(1, 0)?);
+            return Ok(Opened { chain: CHAIN.to_owned(), at: Chain::EMPTY, is_new: true, cut: Vec::new() });
+        };
+        let file = self.folder.open(&name_of(number))?;
+        // What this process wrote and could not sync may be gone from the disk though it can still be read.
+        if let Some((_, bytes)) = self.synced.filter(|(of, _)| *of == number)
+            && file.bytes_len()? > bytes
+        {
+            file.set_bytes_len(bytes)?;
+            file.sync()?;
+        }
+        let mut found = Found::of(&*file)?;
+        let mut at = found.chain;
+        // A crash between the making of a file and its first record leaves one without any.
+        let is_new = at.is_none();
+        let mut before = numbers.clone();
+        while let (None, Some(earlier)) = (at, before.pop()) {
+            at = Found::of(&*self.folder.open(&name_of(earlier))?)?.chain;
+        }
+        let mut cut = Vec::new();
+        let aside = format!("cut-{number:0DIGITS$}-{}", at.map_or(0, |at| at.records));
+        let is_aside = self.folder.names()?.contains(&aside);
+        if found.is_torn() {
+            let rest = found.rest(&*file)?;
+            if !is_aside {
+                let kept = self.folder.create(&aside)?;
+                kept.write_at(0, &rest)?;
+                kept.sync()?;
+                self.folder.sync_names()?;
+            }
+            file.set_bytes_len(found.whole_bytes)?;
+            file.sync()?;
+            cut.push(("bytes", Fact::Number(rest.len() as u64)));
+            cut.push(("blake3", Fact::Text(hex::text(blake3::hash(&rest).as_bytes()))));
+            cut.push(("kept_as", Fact::Text(aside)));
+            found.bytes = found.whole_bytes;
+        } else if is_aside && self.synced.is_none() {
+            // An earlier start came to its end before it could tell.
+            cut.push(("kept_as", Fact::Text(aside)));
+        }
+        let last = |number: u64| known.iter().find(|(n, _)| *n == number).and_then(|(_, last)| *last);
+        self.older = numbers.iter().map(|number| (*number, last(*number))).collect();
+        let mut written = found.bytes;
+        let mut file = file;
+        let mut is_new = is_new;
+        // A file that holds anything but whole records at its end is left as it is.
+        if found.bytes > found.whole_bytes {
+            self.older.push((number, at.map(|at| at.records)));
+            number += 1;
+            file = self.begin(number, 0)?.file;
+            (written, is_new) = (0, true);
+        }
+        let at = at.unwrap_or(Chain::EMPTY);
+        self.current = Some(Current { number, file, written, reserved: written, last: at.records });
+        Ok(Opened { chain: CHAIN.to_owned(), at, is_new, cut })
+    }
+
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        let current = self.current()?;
+        let wanted = current.written + bytes;
+        if wanted <= current.reserved {
+            return Ok(());
+        }
+        let portion = wanted.next_multiple_of(PORTION_BYTES);
+        // Whatever fits is enough.
+        let reserved = match current.file.reserve(portion) {
+            Ok(()) => portion,
+            Err(_) => current.file.reserve(wanted).map(|()| wanted)?,
+        };
+        current.reserved = reserved;
+        Ok(())
+    }
+
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let current = self.current()?;
+        current.file.write_at(current.written, lines)?;
+        current.written += lines.len() as u64;
+        let records = lines.iter().filter(|byte| **byte == b'\n').count();
+        current.last += records as u64;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let current = self.current()?;
+        current.file.sync()?;
+        self.synced = Some((current.number, current.written));
+        Ok(())
+    }
+
+    fn wants_rotation(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| current.written >= self.rotate_bytes)
+    }
+
+    fn rotate(&mut self, bytes: u64) -> io::Result<()> {
+        let (number, last) = {
+            let current = self.current()?;
+            (current.number, current.last)
+        };
+        let mut next = self.begin(number + 1, bytes)?;
+        next.last = last;
+        if let Some(full) = self.current.replace(next) {
+            // Room that stays reserved is no more than a portion.
+            let _ = full.file.set_bytes_len(full.written);
+            self.older.push((number, Some(last)));
+            self.synced = Some((number + 1, 0));
+        }
+        Ok(())
+    }
+
+    fn surplus(&self) -> Option<Surplus> {
+        let keep = self.keep_files?.saturating_sub(1);
+        let (gone, kept) = self.older.split_at(self.older.len().saturating_sub(keep));
+        if gone.is_empty() {
+            return None;
+        }
+        let files = gone.iter().map(|(number, _)| name_of(*number)).collect();
+        let last = match gone.last()?.1 {
+            Some(last) => last,
+            // Of a file of an earlier start: the next one begins where it ended.
+            None => {
+                let next =
+                    kept.first().map(|(number, _)| *number).or(self.current.as_ref().map(|c| c.number))?;
+                let file = self.folder.open(&name_of(next)).ok()?;
+                first_seq(&*file)?.checked_sub(1)?
+            }
+        };
+        Some(Surplus { files, last })
+    }
+
+    fn remove(&mut self, surplus: &Surplus) -> io::Result<()> {
+        for name in &surplus.files {
+            match self.folder.remove(name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            self.older.retain(|(number, _)| name_of(*number) != *name);
+        }
+        self.folder.sync_names()
+    }
+
+    fn close(&mut self) {
+        if let Some(current) = self.current.take() {
+            // What stays reserved is taken back by the next start.
+            let _ = current.file.set_bytes_len(current.written);
+        }
+    }
+}
+
+/// What is in a file.
+#[derive(Debug)]
+struct Found {
+    bytes: u64,
+    /// Bytes up to the end of the last record that fits its hash.
+    whole_bytes: u64,
+    /// That record; `None` if there is none.
+    chain: Option<Chain>,
+    /// Whether everything before it is records too.
+    is_clean: bool,
+}
+
+impl Found {
+    /// Reads all of it: a line at a time.
+    fn of(file: &dyn FolderFile) -> io::Result<Found> {
+        let bytes = file.bytes_len()?;
+        let mut found = Found { bytes, whole_bytes: 0, chain: None, is_clean: true };
+        let (mut offset, mut rest, mut is_bad) = (0u64, Vec::new(), false);
+        let mut portion = vec![0; READ_BYTES];
+        loop {
+            let read = file.read_at(offset + rest.len() as u64, &mut portion)?;
+            if read == 0 {
+                return Ok(found);
+            }
+            rest.extend(portion.get(..read).unwrap_or_default());
+            let mut begin = 0;
+            while let Some(length) = rest.get(begin..).and_then(|rest| rest.iter().position(|b| *b == b'\n'))
+            {
+                let line = rest.get(begin..begin + length).unwrap_or_default();
+                begin += length + 1;
+                match line::read(line) {
+                    Ok(envelope) => {
+                        found.chain = Some(Chain { records: envelope.seq, head: envelope.hash });
+                        found.whole_bytes = offset + begin as u64;
+                        found.is_clean = !is_bad;
+                    }
+                    Err(_) => is_bad = true,
+                }
+            }
+            // What is longer than any line is none of ours; it is passed over in portions.
+            if rest.len() - begin > LINE_BYTES_MAX {
+                (begin, is_bad) = (rest.len(), true);
+            }
+            offset += begin as u64;
+            rest.drain(..begin);
+        }
+    }
+
+    /// Whether what is behind the last record is the rest of a write that a crash ended.
+    fn is_torn(&self) -> bool {
+        self.whole_bytes < self.bytes && self.is_clean
+    }
+
+    fn rest(&self, file: &dyn FolderFile) -> io::Result<Vec<u8>> {
+        let length = usize::try_from(self.bytes - self.whole_bytes).map_err(io::Error::other)?;
+        let mut rest = vec![0; length];
+        let read = file.read_at(self.whole_bytes, &mut rest)?;
+        rest.truncate(read);
+        Ok(rest)
+    }
+}
+
+/// The number of the first record of a file.
+fn first_seq(file: &dyn FolderFile) -> Option<u64> {
+    let mut line = vec![0; READ_BYTES];
+    let read = file.read_at(0, &mut line).ok()?;
+    let line = line.get(..read)?.split(|byte| *byte == b'\n').next()?;
+    line::read(line).ok().map(|envelope| envelope.seq)
+}
