@@ -292,7 +292,10 @@ impl Node {
                 for id in closed {
                     match self.namespace(id).await {
                         Ok(namespace) => self.look_after(id, &namespace).await,
-                        Err(OpenError::Deleting(_) | OpenError::Follow(FollowError::Log(LogError::Deleted { .. }))) => {}
+                        Err(
+                            OpenError::Deleting(_)
+                            | OpenError::Follow(FollowError::Log(LogError::Deleted { .. })),
+                        ) => {}
                         Err(error) => {
                             (self.parts.report)(&format!(
                                 "log {} cannot be opened: {}",

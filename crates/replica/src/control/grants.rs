@@ -7,8 +7,8 @@ use super::record::NamespaceId;
 use super::rights::{Right, Role};
 use super::rules::of_resource;
 use super::{ControlError, ControlPlane};
-use crate::published::Portion;
 use crate::Filter;
+use crate::published::Portion;
 
 /// A role that somebody was granted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,7 +68,8 @@ impl ControlPlane {
         for role in Role::ALL {
             let relation = Some(role.as_str().to_owned());
             let filter = Filter { relation, subject: subject.clone(), ..of_resource(&id.resource()) };
-            let portion = Portion { rows_max: grants_max - grants.len().min(grants_max), edges_max: u64::MAX };
+            let portion =
+                Portion { rows_max: grants_max - grants.len().min(grants_max), edges_max: u64::MAX };
             if portion.rows_max == 0 {
                 break;
             }

@@ -74,11 +74,16 @@ impl ControlPlane {
         self.uses.note(accessor, self.now());
     }
 
+    /// When a token was used last, if that is not written yet.
+    #[must_use]
+    pub fn noted(&self, accessor: &Accessor) -> Option<Timestamp> {
+        locked(&self.uses.noted).get(accessor).copied()
+    }
+
     /// When a token was used last.
     #[must_use]
     pub fn used_at(&self, accessor: &Accessor) -> Option<Timestamp> {
-        let noted = locked(&self.uses.noted).get(accessor).copied();
-        noted.or_else(|| self.look(|view| view.used_at(accessor)).ok().flatten())
+        self.noted(accessor).or_else(|| self.look(|view| view.used_at(accessor)).ok().flatten())
     }
 
     /// Writes which tokens were used since it was done last. To be called once a minute, and when the server stops.
