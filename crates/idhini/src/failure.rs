@@ -54,6 +54,9 @@ pub(crate) enum Failure {
     /// What the server was to start with does not fit.
     #[error("`{}`: {source}", path.display())]
     Bootstrap { path: PathBuf, source: ReplicaError },
+    /// Who may do what cannot be read.
+    #[error("the control plane cannot be opened: {0}")]
+    ControlPlane(ReplicaError),
     /// The address is not one.
     #[error("`{address}` is not an address such as 127.0.0.1:50051")]
     Address { address: String },
@@ -256,6 +259,7 @@ impl Failure {
             | Failure::Telemetry { .. }
             | Failure::Metrics(_)
             | Failure::Open(_)
+            | Failure::ControlPlane(_)
             | Failure::Log(_)
             | Failure::Directory(_)
             | Failure::Identity(_)
@@ -321,9 +325,6 @@ impl Failure {
             }
             Failure::Refused(status) | Failure::RefusedLine { status, .. } => refused_next_step(status).to_owned(),
             Failure::Answer { .. } => "use the command line of the server's own version".to_owned(),
-            Failure::Listen(ListenError::NeedsKey) => {
-                "add --preshared-key KEY, or set IDHINI_PRESHARED_KEY".to_owned()
-            }
             Failure::Listen(ListenError::Bind { .. }) => {
                 "choose another port with --grpc-addr 127.0.0.1:PORT; one from 32768 to 60999 may also be that of an outgoing \
                  connection, for up to a minute after its end"
@@ -378,7 +379,7 @@ impl Failure {
                 "use another copy of the backup, or take it again to an empty directory".to_owned()
             }
             Failure::Append(_) => "see whether the disk is full; then run the command again".to_owned(),
-            Failure::Open(_) | Failure::Log(_) | Failure::Identity(_) => {
+            Failure::Open(_) | Failure::ControlPlane(_) | Failure::Log(_) | Failure::Identity(_) => {
                 "keep a copy of the data directory, then restore the newest backup".to_owned()
             }
             Failure::System { .. } => "look at the machine's limits and logs".to_owned(),

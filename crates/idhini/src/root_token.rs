@@ -44,7 +44,7 @@ pub(crate) struct Reset {
 
 /// The keys of a server that has a data directory.
 pub(crate) fn of_directory(disk: &dyn Disk, address: &str, style: Style) -> Result<Keys, Failure> {
-    let keys = |token: RootToken| Keys::new([]).or_token_of(token.hash);
+    let keys = |token: RootToken| Keys::default().or_root_token(token.hash);
     if let Some(token) = RootToken::read(disk)? {
         let found = ClientFile::of_user().and_then(|file| {
             // Most starts find everything in order, and need no lock.
@@ -64,7 +64,7 @@ pub(crate) fn of_directory(disk: &dyn Disk, address: &str, style: Style) -> Resu
 pub(crate) fn of_run(address: &str, style: Style) -> Result<(Keys, String), Failure> {
     let token = draw()?;
     introduce(&token, address, true, style)?;
-    Ok((Keys::new([token.as_str()]), token))
+    Ok((Keys::default().or_root_token(RootToken::of(&token).hash), token))
 }
 
 /// Takes the token of a server that ends out of the client file.

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use idhini_changelog::disk::Disk;
 use idhini_changelog::embedded::Options as LogOptions;
-use idhini_changelog::{EmbeddedStore, FileDisk, LogId, MemoryStore, Store};
+use idhini_changelog::{EmbeddedStore, FileDisk, MemoryStore, Store};
+use idhini_replica::control::{ControlPlane, ROOT, ROOT_LOG, SYS_LOG};
 use idhini_replica::{Clock, Identity, Node, NodeOptions, Parts, Report};
 use idhini_server::{
-    Keys, ListenError, Listener, LogObserver, Monitoring, MonitoringListener, Offer, Options, SealOptions,
-    Served, Telemetry,
+    Keys, ListenError, Listener, LogObserver, Monitoring, MonitoringListener, Offer, Options, Randomness,
+    SealOptions, Served, Telemetry, Tree,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -21,16 +22,11 @@ use crate::clock::now;
 use crate::configuration::{
     Configuration, METRICS_ADDRESS, MetricsAddress, Observing, ServeFlags, Server, Settings,
 };
-use crate::entropy::random;
+use crate::entropy::{fill, random};
 use crate::failure::Failure;
 use crate::output::{self, Style};
 use crate::root_token;
 use crate::telemetry;
-
-/// The namespace of a server that has one.
-const NAMESPACE: &str = "root";
-/// Its log.
-const ROOT: LogId = LogId(1);
 
 /// How long it takes until everything is looked after again.
 const ROUND: Duration = Duration::from_secs(5);
@@ -49,23 +45,32 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
     let monitored = Arc::new(OnceLock::new());
     let metrics = monitoring(&settings.observing, &telemetry, &monitored).await?;
     let stored = stored(settings, &telemetry)?;
-    let namespace = stored.node.namespace(ROOT).await?;
+    let namespace = stored.node.namespace(ROOT_LOG).await?;
     bootstrap::load(&namespace, settings).await?;
     let served = Served { namespace: Arc::clone(&namespace), log: stored.embedded.clone() };
     // Nobody else sets it.
     let _ = monitored.set(served);
     let address = listener.address().to_string();
     let (keys, token_of_run) = keys(settings, &stored, &address, style)?;
+    let plane = ControlPlane::open(stored.node.namespace(SYS_LOG).await?, keys.subjects())
+        .await
+        .map_err(Failure::ControlPlane)?;
     let (limits, drain_max) = (settings.limits, Duration::from_secs(settings.drain_seconds));
     let (seal, worker_threads) = (seal(&stored.identity), settings.workers());
-    let options = Options { keys, limits, seal, telemetry, drain_max, worker_threads };
+    let randomness = Randomness::new(fill);
+    let options = Options { keys, limits, seal, telemetry, drain_max, worker_threads, randomness };
+    if let Err(error) = plane.finish_deletions(&stored.node).await {
+        tracing::warn!(
+            "what a deleted namespace left could not be removed: {error}; the next start tries again"
+        );
+    }
     let stop = stopped()?;
     let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
     output::said(&format!("listening on {address} ({})", stored.place));
     if let Some(address) = metrics {
         output::said(&format!("metrics on http://{address}/metrics"));
     }
-    let offer = Offer::Namespace(Arc::clone(&stored.node), Arc::clone(&namespace));
+    let offer = Offer::Tree(Tree { node: Arc::clone(&stored.node), root: Arc::clone(&namespace), plane });
     let served = listener.serve(&offer, &options, stop).await;
     looking_after.abort();
     if let Some(token) = token_of_run {
@@ -117,7 +122,7 @@ fn keys(
     let preshared = &settings.preshared_keys.0;
     if !preshared.is_empty() {
         root_token::replace_at(address);
-        return Ok((Keys::new(preshared.iter().map(String::as_str)), None));
+        return Ok((Keys::new(preshared.iter().map(String::as_str), &stored.identity.key), None));
     }
     match &stored.disk {
         Some(disk) => Ok((root_token::of_directory(&**disk, address, style)?, None)),
@@ -233,5 +238,5 @@ fn new_identity() -> Result<Identity, Failure> {
 
 fn seal(identity: &Identity) -> SealOptions {
     let Identity { store, timeline, key_id, key } = identity.clone();
-    SealOptions { key, key_id, store, timeline, namespace: NAMESPACE.to_owned() }
+    SealOptions { key, key_id, store, timeline, namespace: ROOT.to_owned() }
 }

@@ -1,13 +1,77 @@
 //! Who is calling, about which namespace, and may they?
+//!
+//! A caller is known by a bearer token, or by the certificate that its connection was opened with. The namespace is the one
+//! that the call's metadata names, else the token's home. What was found out is a *pass*, which a connection keeps: its next
+//! call costs a look at one number, unless somebody changed the control plane in between.
+//!
+//! # Invariants
+//! * Nothing is answered to whom nobody knows but health and reflection.
+//! * A pass counts as long as the control plane stands as it did and nothing has expired that it rests on; then it is made
+//!   anew. What is under way is ended when it is not given again (`standing.rs`).
+//! * Who does not belong to a namespace hears the same whether or not there is one, and the same is looked at. Who belongs
+//!   hears of the lock first, whatever they may.
+//! * Comparing keys takes a time that does not depend on where they differ.
+//!
+//! Cost: three look-ups of headers and two comparisons for a call that has a pass; some ten microseconds without.
 
-use std::sync::Arc;
+mod access;
+mod standing;
 
-use idhini_model::SubjectRef;
-use idhini_replica::control::NamespacePath;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::header::AUTHORIZATION;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use idhini_changelog::LogId;
+use idhini_model::{SubjectRef, Timestamp};
+use idhini_replica::Wanted;
+use idhini_replica::control::{
+    ControlError, ControlPlane, EffectiveLock, LockMode, NamespaceId, NamespacePath, Right, Rights,
+};
+use tonic::{Code, Request, Status};
+
+pub(crate) use access::{Access, Kind};
+pub(crate) use standing::{Cut, CutAnswers, Standing, revocable};
+
+use crate::auth::{Keys, bearer_of, is_same};
+use crate::deadline::Deadline;
+use crate::refusal::Refusal;
+use crate::telemetry::Telemetry;
+use crate::tenants::{Tenant, Tenants, WeakTenant};
+
+/// Names the namespace that a call is about.
+pub(crate) const NAMESPACE: HeaderName = HeaderName::from_static("x-idhini-namespace");
+/// The same, as clients of OpenBao and Vault write it.
+pub(crate) const VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
+/// Passes that a connection keeps: one for each namespace and token that it is used for.
+const PASSES_MAX: usize = 8;
+
+/// Lets a worker's calls in.
+pub(crate) struct Admission {
+    gate: Option<Arc<Gate>>,
+    /// By the rows of all calls.
+    kinds: Vec<Option<Kind>>,
+    tenants: Tenants,
+}
+
+/// What is asked for everybody who comes.
+pub(crate) struct Gate {
+    plane: Arc<ControlPlane>,
+    keys: Keys,
+}
 
 /// What a call was let in with; among its request's extensions.
 #[derive(Debug, Clone)]
 pub(crate) struct Admitted(pub(crate) Arc<Pass>);
+
+/// What a caller brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    authorization: Option<HeaderValue>,
+    namespace: Option<HeaderValue>,
+    vault_namespace: Option<HeaderValue>,
+    /// Of the connection's certificate.
+    peer: Option<SubjectRef>,
+}
 
 /// What is known of who calls.
 #[derive(Debug)]
@@ -17,4 +81,301 @@ pub(crate) struct Pass {
     /// The namespace that the call is about: the one that its metadata names, else its token's home. Of a call that names
     /// paths of its own, such as those of `NamespaceService`, there may be none here.
     pub(crate) namespace: NamespacePath,
+    /// What is at that path, or nearest above it.
+    pub(crate) nearest: (NamespaceId, LogId),
+    /// Whether there is a namespace at the path, and it is not about to go.
+    is_there: bool,
+    /// Everything that the caller may do there.
+    pub(crate) rights: Rights,
+    lock: Option<EffectiveLock>,
+    /// When something ends that it rests on.
+    until: Option<Timestamp>,
+    /// Of the control plane when it was made.
+    version: u64,
+    credentials: Credentials,
 }
+
+/// What a connection was opened with and let in with before. It is gone with the connection.
+#[derive(Default)]
+pub(crate) struct Accepted {
+    peer: Option<SubjectRef>,
+    kept: Mutex<Vec<Kept>>,
+}
+
+struct Kept {
+    pass: Arc<Pass>,
+    tenant: WeakTenant,
+}
+
+/// A call that was let in.
+pub(crate) struct Entry {
+    /// Without one, whoever brings a token has a store of its own.
+    pub(crate) pass: Option<Arc<Pass>>,
+    /// What it sees, if it is about one namespace.
+    pub(crate) tenant: Option<Tenant>,
+}
+
+impl Admission {
+    pub(crate) fn new(gate: Option<Arc<Gate>>, telemetry: &Telemetry, tenants: Tenants) -> Admission {
+        Admission { gate, kinds: telemetry.rows().iter().map(Kind::of).collect(), tenants }
+    }
+
+    pub(crate) fn gate(&self) -> Option<&Arc<Gate>> {
+        self.gate.as_ref()
+    }
+
+    /// What is known of the calls of this row.
+    pub(crate) fn kind(&self, row: usize) -> Option<Kind> {
+        self.kinds.get(row).copied().flatten()
+    }
+
+    /// Lets go of what is no longer needed.
+    pub(crate) fn tidy(&self) {
+        self.tenants.tidy();
+    }
+
+    /// Lets a call in by what its connection showed before, if that still counts.
+    pub(crate) fn again(
+        &self,
+        accepted: &Accepted,
+        headers: &HeaderMap,
+        access: Access,
+    ) -> Option<(Arc<Pass>, Tenant)> {
+        let gate = self.gate.as_ref()?;
+        let kept = accepted.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Kept { pass, tenant } = kept.iter().find(|kept| kept.pass.credentials.are_of(headers))?;
+        if !gate.holds(pass) || pass.judge(access).is_err() {
+            return None;
+        }
+        Some((Arc::clone(pass), tenant.of_use()?))
+    }
+
+    /// Lets a call in, or says why not.
+    pub(crate) async fn admit(
+        &self,
+        accepted: &Accepted,
+        headers: &HeaderMap,
+        access: Access,
+    ) -> Result<Entry, Refusal> {
+        if access == Access::Open {
+            return Ok(Entry { pass: None, tenant: None });
+        }
+        let Some(gate) = &self.gate else {
+            let token = bearer_of(headers.get(AUTHORIZATION))?;
+            return Ok(Entry { pass: None, tenant: Some(self.tenants.of_token(token).await?) });
+        };
+        if let Some((pass, tenant)) = self.again(accepted, headers, access) {
+            return Ok(Entry { pass: Some(pass), tenant: Some(tenant) });
+        }
+        let pass = Arc::new(gate.pass(Credentials::of(headers, accepted.peer.as_ref()))?);
+        pass.judge(access)?;
+        let tenant = match access {
+            Access::Namespace { .. } => Some(self.tenants.of_log(&pass.nearest).await?),
+            _ => None,
+        };
+        // It was judged by what stood before its namespace was opened.
+        let pass = gate.renewed(pass, access)?;
+        if let Some(tenant) = &tenant {
+            accepted.keep(Kept { pass: Arc::clone(&pass), tenant: tenant.downgrade() });
+        }
+        Ok(Entry { pass: Some(pass), tenant })
+    }
+}
+
+impl Entry {
+    /// For the service that answers the call.
+    pub(crate) fn put_into(self, extensions: &mut Extensions, standing: Option<Standing>) {
+        if let Some(tenant) = self.tenant {
+            extensions.insert(tenant);
+        }
+        if let Some(pass) = self.pass {
+            extensions.insert(Admitted(pass));
+        }
+        if let Some(standing) = standing {
+            extensions.insert(standing);
+        }
+    }
+}
+
+impl Accepted {
+    fn keep(&self, new: Kept) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|kept| kept.pass.credentials != new.pass.credentials);
+        kept.truncate(PASSES_MAX - 1);
+        kept.insert(0, new);
+    }
+}
+
+impl Credentials {
+    fn of(headers: &HeaderMap, peer: Option<&SubjectRef>) -> Credentials {
+        Credentials {
+            authorization: headers.get(AUTHORIZATION).cloned(),
+            namespace: headers.get(NAMESPACE).cloned(),
+            vault_namespace: headers.get(VAULT_NAMESPACE).cloned(),
+            peer: peer.cloned(),
+        }
+    }
+
+    /// Whether a call of the same connection brings the same.
+    fn are_of(&self, headers: &HeaderMap) -> bool {
+        let is_same_token = match (&self.authorization, headers.get(AUTHORIZATION)) {
+            (Some(one), Some(other)) => is_same(one.as_bytes(), other.as_bytes()),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        is_same_token
+            && self.namespace.as_ref() == headers.get(NAMESPACE)
+            && self.vault_namespace.as_ref() == headers.get(VAULT_NAMESPACE)
+    }
+
+    /// The namespace that is named, if one is.
+    fn asked(&self) -> Result<Option<NamespacePath>, Refusal> {
+        let named = [(&self.namespace, false), (&self.vault_namespace, true)];
+        let mut asked = None;
+        for (header, is_vaults) in named {
+            let Some(header) = header else { continue };
+            let text = header.to_str().unwrap_or("\u{0}");
+            // Clients of OpenBao write `team_a/` as well.
+            let text = if is_vaults { text.trim_matches('/') } else { text };
+            let path: NamespacePath = text.parse().map_err(Refusal::from)?;
+            if asked.as_ref().is_some_and(|asked| *asked != path) {
+                let text =
+                    format!("`{NAMESPACE}` and `{VAULT_NAMESPACE}` name different namespaces: leave one out");
+                return Err(Refusal::invalid(text));
+            }
+            asked = Some(path);
+        }
+        Ok(asked)
+    }
+}
+
+impl Pass {
+    /// Whether a call that needs this may be made with it.
+    fn judge(&self, access: Access) -> Result<(), Refusal> {
+        let (right, is_change) = match access {
+            Access::Open | Access::Own => return Ok(()),
+            Access::Server if self.namespace.is_root() && self.rights.has(Right::Administer) => return Ok(()),
+            Access::Server => return Err(Refusal::not_permitted()),
+            Access::Namespace { right, is_change } => (right, is_change),
+        };
+        if !self.rights.has(Right::Belong) {
+            return Err(Refusal::not_permitted());
+        }
+        if let Some(lock) = &self.lock
+            && (is_change || lock.lock.record.mode == LockMode::All)
+        {
+            return Err(Refusal::namespace_locked(lock));
+        }
+        match (self.rights.has(right), self.is_there) {
+            (false, _) => Err(Refusal::not_permitted()),
+            (true, false) => Err(Refusal::no_namespace(&self.namespace)),
+            (true, true) => Ok(()),
+        }
+    }
+}
+
+impl Gate {
+    pub(crate) fn new(plane: Arc<ControlPlane>, keys: Keys) -> Gate {
+        Gate { plane, keys }
+    }
+
+    /// Whether nothing has changed since a pass was made.
+    fn holds(&self, pass: &Pass) -> bool {
+        pass.version == self.plane.version() && pass.until.is_none_or(|until| until > self.plane.now())
+    }
+
+    /// The same pass if it still counts, otherwise another for the same caller and the same namespace.
+    fn renewed(&self, pass: Arc<Pass>, access: Access) -> Result<Arc<Pass>, Refusal> {
+        if self.holds(&pass) {
+            return Ok(pass);
+        }
+        let new = self.pass(pass.credentials.clone())?;
+        new.judge(access)?;
+        if new.caller != pass.caller || (access != Access::Own && new.nearest != pass.nearest) {
+            return Err(Refusal::no_namespace(&pass.namespace));
+        }
+        Ok(Arc::new(new))
+    }
+
+    /// What stands of who brings this.
+    fn pass(&self, credentials: Credentials) -> Result<Pass, Refusal> {
+        // First: what changes from here on makes another number.
+        let version = self.plane.version();
+        let now = self.plane.now();
+        let (caller, home, token_until) = self.caller(&credentials, now)?;
+        let asked = credentials.asked()?;
+        let looked = self.plane.look(|view| {
+            let path = asked.or_else(|| view.namespace(&home).map(|record| record.path.clone()))?;
+            Some((view.at(&path)?, view.lock(&path, now), path))
+        });
+        // A tree without a root lets nobody in.
+        let (found, lock, namespace) =
+            looked.map_err(|error| undecided(&error))?.ok_or_else(Refusal::not_permitted)?;
+        let (id, record) = found.nearest;
+        let rights = self.plane.rights(&caller, &id).map_err(|error| undecided(&error))?;
+        let lock_until = lock.as_ref().and_then(|lock| lock.lock.expires_at);
+        Ok(Pass {
+            caller,
+            namespace,
+            is_there: found.is_exact && !record.is_deleting,
+            nearest: (id, record.log),
+            rights,
+            lock,
+            until: token_until.into_iter().chain(lock_until).min(),
+            version,
+            credentials,
+        })
+    }
+
+    /// Who brings this, the namespace that is theirs, and until when that is so.
+    fn caller(
+        &self,
+        credentials: &Credentials,
+        now: Timestamp,
+    ) -> Result<(SubjectRef, NamespaceId, Option<Timestamp>), Refusal> {
+        let token = match (bearer_of(credentials.authorization.as_ref()), &credentials.peer) {
+            (Ok(token), _) => token,
+            (Err(_), Some(peer)) => return Ok((peer.clone(), NamespaceId::root(), None)),
+            (Err(refusal), None) => return Err(refusal),
+        };
+        let hash = blake3::hash(token.as_bytes());
+        if let Some(subject) = self.keys.subject(&hash) {
+            return Ok((subject.clone(), NamespaceId::root(), None));
+        }
+        let bearer =
+            self.plane.look(|view| view.bearer(hash.as_bytes(), now)).map_err(|error| undecided(&error))?;
+        let bearer = bearer.ok_or_else(Refusal::wrong_token)?;
+        let until = bearer.until.into_iter().chain(bearer.token.expires_at).min();
+        Ok((bearer.accessor.subject(), bearer.token.record.home.clone(), until))
+    }
+}
+
+fn undecided(error: &ControlError) -> Refusal {
+    Refusal::new(Code::Unavailable, format!("{error}; try again"))
+}
+
+/// What a call sees.
+pub(crate) fn tenant<T>(request: &Request<T>) -> Result<Tenant, Status> {
+    let tenant = request.extensions().get::<Tenant>().cloned();
+    tenant.ok_or_else(|| Status::internal("the call was not let in properly"))
+}
+
+/// Refuses what a request asks for beyond its call: it needs another right than the call does.
+pub(crate) fn expect_right<T>(request: &Request<T>, right: Right) -> Result<(), Refusal> {
+    match request.extensions().get::<Admitted>() {
+        Some(Admitted(pass)) if !pass.rights.has(right) => Err(Refusal::not_permitted()),
+        Some(_) => Ok(()),
+        // Whoever has a store of their own may everything in it.
+        None => tenant(request).map(drop).map_err(|_| Refusal::not_permitted()),
+    }
+}
+
+/// A change is wanted until its deadline, and as long as its caller may make it.
+pub(crate) fn wanted<T>(request: &Request<T>, deadline: Deadline) -> Wanted {
+    match request.extensions().get::<Standing>().cloned() {
+        None => deadline.wanted(),
+        Some(standing) => Wanted::while_so(move || !deadline.is_over() && standing.stands()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

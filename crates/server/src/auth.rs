@@ -1,85 +1,70 @@
-//! Who is calling? A preshared key or the root token, as a bearer token.
+//! Which keys are there beside the tokens that the control plane knows? The preshared ones, and the root token.
 //!
 //! # Invariants
-//! * Without a known key nothing is answered but health and reflection.
-//! * Comparing keys takes a time that does not depend on where they differ; keys are kept as hashes. What a connection
-//!   brought is kept as long as the connection.
+//! * Comparing keys takes a time that does not depend on where they differ; keys are kept as hashes.
+//! * What a key is known by tells nothing about it: it is a hash under a secret of the store.
 
-use std::sync::{Mutex, PoisonError};
+use std::fmt::Write as _;
 
 use blake3::Hash;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
-use tonic::metadata::MetadataMap;
+use http::HeaderValue;
+use idhini_model::SubjectRef;
 
 use crate::refusal::Refusal;
 
-/// Keys that may call.
-#[derive(Clone)]
+/// Bytes of the hash that a preshared key is known by.
+const NAME_BYTES: usize = 8;
+
+/// Keys of the configuration and the root token, which may call.
+#[derive(Clone, Default)]
 pub struct Keys {
-    hashes: Vec<Hash>,
+    keys: Vec<(Hash, SubjectRef)>,
 }
 
-/// What a connection's calls brought to be let in, once it was found good: comparing it costs less than a hash. It is gone
-/// with the connection.
-#[derive(Default)]
-pub(crate) struct Accepted(Mutex<Option<HeaderValue>>);
-
 impl Keys {
-    /// Any of these keys may call; empty ones are left out.
-    pub fn new<'k>(keys: impl IntoIterator<Item = &'k str>) -> Keys {
-        Keys {
-            hashes: keys.into_iter().filter(|k| !k.is_empty()).map(|k| blake3::hash(k.as_bytes())).collect(),
-        }
+    /// Any of these keys may call; empty ones are left out. Each is known by a hash of it under this secret.
+    pub fn new<'k>(keys: impl IntoIterator<Item = &'k str>, secret: &[u8; blake3::KEY_LEN]) -> Keys {
+        let known = |key: &str| {
+            let mut name = String::new();
+            for byte in &blake3::keyed_hash(secret, key.as_bytes()).as_bytes()[..NAME_BYTES] {
+                // Writing to a string does not fail.
+                let _ = write!(name, "{byte:02x}");
+            }
+            (blake3::hash(key.as_bytes()), SubjectRef::object("preshared_key", name))
+        };
+        Keys { keys: keys.into_iter().filter(|key| !key.is_empty()).map(known).collect() }
     }
 
-    /// And the bearer of a token of which only this BLAKE3 hash is known; the token has to be too random to be found.
+    /// And the bearer of the root token, of which only this BLAKE3 hash is known; it has to be too random to be found.
     #[must_use]
-    pub fn or_token_of(mut self, hash: [u8; blake3::OUT_LEN]) -> Keys {
-        self.hashes.push(hash.into());
+    pub fn or_root_token(mut self, hash: [u8; blake3::OUT_LEN]) -> Keys {
+        self.keys.push((hash.into(), SubjectRef::object("root_token", "root")));
         self
     }
 
-    /// Whether nobody may call.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.hashes.is_empty()
+        self.keys.is_empty()
     }
 
-    /// Lets a call pass.
-    pub(crate) fn check(&self, metadata: &MetadataMap) -> Result<(), Refusal> {
-        self.check_header(metadata.as_ref().get(AUTHORIZATION))
+    /// Who the bearers of these keys are to the control plane.
+    #[must_use]
+    pub fn subjects(&self) -> Vec<SubjectRef> {
+        self.keys.iter().map(|(_, subject)| subject.clone()).collect()
     }
 
-    /// Whether a call of a connection passes.
-    pub(crate) fn accept(&self, headers: &HeaderMap, accepted: &Accepted) -> bool {
-        let Some(given) = headers.get(AUTHORIZATION) else { return false };
-        let mut accepted = accepted.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if accepted.as_ref().is_some_and(|accepted| is_same(accepted.as_bytes(), given.as_bytes())) {
-            return true;
-        }
-        let is_good = self.check_header(Some(given)).is_ok();
-        if is_good {
-            *accepted = Some(given.clone());
-        }
-        is_good
-    }
-
-    fn check_header(&self, header: Option<&HeaderValue>) -> Result<(), Refusal> {
-        let token = bearer_of(header)?;
-        let given = blake3::hash(token.as_bytes());
+    /// Who brings the key of this hash.
+    pub(crate) fn subject(&self, given: &Hash) -> Option<&SubjectRef> {
         // No early exit: the time tells nothing about which key was given.
-        let known = self.hashes.iter().fold(false, |known, hash| known | (*hash == given));
-        if known { Ok(()) } else { Err(Refusal::wrong_token()) }
+        self.keys
+            .iter()
+            .fold(None, |found, (hash, subject)| if hash == given { Some(subject) } else { found })
     }
 }
 
-/// The token that a call brings.
-pub(crate) fn bearer(metadata: &MetadataMap) -> Result<&str, Refusal> {
-    bearer_of(metadata.as_ref().get(AUTHORIZATION))
-}
-
-fn bearer_of(header: Option<&HeaderValue>) -> Result<&str, Refusal> {
+/// The token in a call's `authorization`.
+pub(crate) fn bearer_of(header: Option<&HeaderValue>) -> Result<&str, Refusal> {
     const SCHEME: &str = "bearer ";
     let header = header.and_then(|v| v.to_str().ok()).unwrap_or_default();
     let token = match header.get(..SCHEME.len()) {
@@ -90,7 +75,7 @@ fn bearer_of(header: Option<&HeaderValue>) -> Result<&str, Refusal> {
 }
 
 /// In a time that tells no more than their lengths; comparing hashes takes the same time wherever they differ.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
+pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
     let wide = |part: &[u8]| {
         let mut wide = [0; blake3::OUT_LEN];
         wide[..part.len()].copy_from_slice(part);
@@ -102,7 +87,7 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Keys({})", self.hashes.len())
+        write!(f, "Keys({})", self.keys.len())
     }
 }
 

@@ -4,6 +4,7 @@ use idhini_engine::{
     Answer, Check, CheckBulk, EngineError, Expand, ExpandKind, ExpandTree, Limits, Permissionship, Question,
 };
 use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp};
+use idhini_replica::control::Right;
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
 use idhini_wire::{ELLIPSIS, timestamp_message};
@@ -11,6 +12,7 @@ use prost_types::Struct;
 use tonic::{Code, Request, Response, Status};
 use tracing::Instrument as _;
 
+use crate::admission::expect_right;
 use crate::deadline::{Deadline, FUEL};
 use crate::pin::{Pinned, Shared, When};
 use crate::refusal::Refusal;
@@ -57,6 +59,7 @@ pub(crate) async fn check(
     shared: &Shared,
     request: Request<v1::CheckPermissionRequest>,
 ) -> Result<Response<v1::CheckPermissionResponse>, Status> {
+    expect_tracing(&request, request.get_ref().with_tracing)?;
     let when = When::of(request.metadata())?;
     let deadline = when.deadline;
     let message = request.into_inner();
@@ -73,6 +76,11 @@ pub(crate) async fn check(
         debug_trace,
         optional_expires_at: expires_at.map(timestamp_message),
     }))
+}
+
+/// What led to an answer is made of relationships: whoever may not read those is not told.
+fn expect_tracing<T>(request: &Request<T>, with_tracing: bool) -> Result<(), Refusal> {
+    if with_tracing { expect_right(request, Right::Read) } else { Ok(()) }
 }
 
 /// An answer with what belongs to it.
@@ -134,6 +142,7 @@ pub(crate) async fn check_bulk(
     shared: &Shared,
     request: Request<v1::CheckBulkPermissionsRequest>,
 ) -> Result<Response<v1::CheckBulkPermissionsResponse>, Status> {
+    expect_tracing(&request, request.get_ref().with_tracing)?;
     let when = When::of(request.metadata())?;
     let deadline = when.deadline;
     let message = request.into_inner();

@@ -11,18 +11,18 @@
 
 use std::future::poll_fn;
 
-use idhini_replica::{Count, CounterChange, ReplicaError};
+use idhini_replica::{Count, CounterChange, ReplicaError, Wanted};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::experimental_service_server::ExperimentalService;
 use idhini_wire::authzed::api::v1::{ErrorReason, experimental_count_relationships_response};
 use idhini_wire::member_name;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
+use crate::admission::{tenant, wanted};
 use crate::deadline::{Deadline, FUEL};
 use crate::lookups::Answers;
 use crate::pin::{Shared, When};
 use crate::refusal::Refusal;
-use crate::tenants::Tenants;
 use crate::{checks, relationships, requests, schema, telemetry};
 
 /// The older export has always taken a larger `limit` than the newer one.
@@ -30,7 +30,7 @@ const EXPORT_ROWS_MAX: u32 = 100_000;
 
 /// `ExperimentalService` over what a call sees.
 #[derive(Debug, Clone)]
-pub(crate) struct Experimental(pub(crate) Tenants);
+pub(crate) struct Experimental;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -42,14 +42,14 @@ impl ExperimentalService for Experimental {
         &self,
         request: Request<Streaming<v1::BulkImportRelationshipsRequest>>,
     ) -> Answer<v1::BulkImportRelationshipsResponse> {
-        Ok(relationships::import(&*self.0.of(request.metadata()).await?, request).await?.map(Into::into))
+        Ok(relationships::import(&*tenant(&request)?, request).await?.map(Into::into))
     }
 
     async fn bulk_export_relationships(
         &self,
         request: Request<v1::BulkExportRelationshipsRequest>,
     ) -> Answer<Self::BulkExportRelationshipsStream> {
-        let shared = self.0.of(request.metadata()).await?;
+        let shared = tenant(&request)?;
         let max = shared.limits.export_rows_max.max(EXPORT_ROWS_MAX);
         Ok(relationships::export(&shared, request.map(Into::into), max).await?.map(converted))
     }
@@ -58,58 +58,48 @@ impl ExperimentalService for Experimental {
         &self,
         request: Request<v1::BulkCheckPermissionRequest>,
     ) -> Answer<v1::BulkCheckPermissionResponse> {
-        Ok(checks::check_bulk(&*self.0.of(request.metadata()).await?, request.map(Into::into))
-            .await?
-            .map(Into::into))
+        Ok(checks::check_bulk(&*tenant(&request)?, request.map(Into::into)).await?.map(Into::into))
     }
 
     async fn experimental_reflect_schema(
         &self,
         request: Request<v1::ExperimentalReflectSchemaRequest>,
     ) -> Answer<v1::ExperimentalReflectSchemaResponse> {
-        Ok(schema::reflect(&*self.0.of(request.metadata()).await?, request.map(Into::into))
-            .await?
-            .map(Into::into))
+        Ok(schema::reflect(&*tenant(&request)?, request.map(Into::into)).await?.map(Into::into))
     }
 
     async fn experimental_computable_permissions(
         &self,
         request: Request<v1::ExperimentalComputablePermissionsRequest>,
     ) -> Answer<v1::ExperimentalComputablePermissionsResponse> {
-        Ok(schema::computable(&*self.0.of(request.metadata()).await?, request.map(Into::into))
-            .await?
-            .map(Into::into))
+        Ok(schema::computable(&*tenant(&request)?, request.map(Into::into)).await?.map(Into::into))
     }
 
     async fn experimental_dependent_relations(
         &self,
         request: Request<v1::ExperimentalDependentRelationsRequest>,
     ) -> Answer<v1::ExperimentalDependentRelationsResponse> {
-        Ok(schema::dependent(&*self.0.of(request.metadata()).await?, request.map(Into::into))
-            .await?
-            .map(Into::into))
+        Ok(schema::dependent(&*tenant(&request)?, request.map(Into::into)).await?.map(Into::into))
     }
 
     async fn experimental_diff_schema(
         &self,
         request: Request<v1::ExperimentalDiffSchemaRequest>,
     ) -> Answer<v1::ExperimentalDiffSchemaResponse> {
-        Ok(schema::diff(&*self.0.of(request.metadata()).await?, request.map(Into::into))
-            .await?
-            .map(Into::into))
+        Ok(schema::diff(&*tenant(&request)?, request.map(Into::into)).await?.map(Into::into))
     }
 
     async fn experimental_register_relationship_counter(
         &self,
         request: Request<v1::ExperimentalRegisterRelationshipCounterRequest>,
     ) -> Answer<v1::ExperimentalRegisterRelationshipCounterResponse> {
-        let deadline = Deadline::of(request.metadata());
-        let shared = self.0.of(request.metadata()).await?;
+        let wanted = wanted(&request, Deadline::of(request.metadata()));
+        let shared = tenant(&request)?;
         let message = request.into_inner();
         let name = counter_name(message.name)?;
         let filter = requests::required(message.relationship_filter, "relationship_filter")?;
         let filter = Some(requests::filter(filter)?);
-        change(&shared, CounterChange { name, filter }, deadline).await?;
+        change(&shared, CounterChange { name, filter }, wanted).await?;
         Ok(Response::new(v1::ExperimentalRegisterRelationshipCounterResponse {}))
     }
 
@@ -120,7 +110,7 @@ impl ExperimentalService for Experimental {
         use experimental_count_relationships_response::CounterResult;
         let when = When::of(request.metadata())?;
         let deadline = when.deadline;
-        let shared = self.0.of(request.metadata()).await?;
+        let shared = tenant(&request)?;
         let name = counter_name(request.into_inner().name)?;
         let pinned = shared.pin(None, when).await?;
         let Some(filter) = pinned.published.root().counter(&name) else {
@@ -145,10 +135,10 @@ impl ExperimentalService for Experimental {
         &self,
         request: Request<v1::ExperimentalUnregisterRelationshipCounterRequest>,
     ) -> Answer<v1::ExperimentalUnregisterRelationshipCounterResponse> {
-        let deadline = Deadline::of(request.metadata());
-        let shared = self.0.of(request.metadata()).await?;
+        let wanted = wanted(&request, Deadline::of(request.metadata()));
+        let shared = tenant(&request)?;
         let name = counter_name(request.into_inner().name)?;
-        change(&shared, CounterChange { name, filter: None }, deadline).await?;
+        change(&shared, CounterChange { name, filter: None }, wanted).await?;
         Ok(Response::new(v1::ExperimentalUnregisterRelationshipCounterResponse {}))
     }
 }
@@ -162,8 +152,8 @@ fn counter_name(name: String) -> Result<String, Refusal> {
         .map_err(|error| Refusal::invalid(format!("a counter is named as a relation is: {error}")))
 }
 
-async fn change(shared: &Shared, change: CounterChange, deadline: Deadline) -> Result<(), Refusal> {
-    shared.namespace.change_counter(change, deadline.wanted()).await?;
+async fn change(shared: &Shared, change: CounterChange, wanted: Wanted) -> Result<(), Refusal> {
+    shared.namespace.change_counter(change, wanted).await?;
     Ok(())
 }
 

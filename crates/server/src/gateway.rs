@@ -27,7 +27,7 @@ use prost::Message as _;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use crate::auth::Accepted;
+use crate::admission::Accepted;
 use crate::options::MESSAGE_BYTES_MAX;
 use crate::pipeline::Pipeline;
 

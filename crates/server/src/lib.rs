@@ -8,6 +8,7 @@
 //! * Only this crate names status codes.
 
 mod admin;
+mod admission;
 mod auth;
 mod checks;
 mod conversation;
@@ -50,4 +51,4 @@ pub use seal::SealOptions;
 pub use telemetry::{
     Continue, LogObserver, Monitoring, MonitoringListener, Process, Profiled, Profiler, Served, Telemetry,
 };
-pub use tenants::{NewNode, NewStore, Offer, STORES_MAX};
+pub use tenants::{NewNode, NewStore, Offer, STORES_MAX, Tree};

@@ -15,19 +15,19 @@ use idhini_wire::authzed::api::v1::permissions_service_server::PermissionsServic
 use idhini_wire::authzed::api::v1::schema_service_server::SchemaServiceServer;
 use idhini_wire::authzed::api::v1::watch_service_server::WatchServiceServer;
 use idhini_wire::idhini::admin::v1::admin_service_server::AdminServiceServer;
+use idhini_wire::idhini::v1::access_service_server::AccessServiceServer;
 use idhini_wire::idhini::v1::history_service_server::HistoryServiceServer;
+use idhini_wire::idhini::v1::namespace_service_server::NamespaceServiceServer;
 use idhini_wire::idhini::v1::permissions_service_server as own_permissions;
 use tokio::net::TcpListener;
 use tonic::server::NamedService as _;
-use tonic::service::{InterceptorLayer, Routes};
-use tonic::{Request, Status};
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
-use tower::Layer as _;
 
 use crate::admin::Admin;
-use crate::auth::{Keys, bearer};
+use crate::admission::{Admission, Gate};
 use crate::experimental::Experimental;
 use crate::lookups::Carrier;
 use crate::meta::{Meta, Place};
@@ -35,9 +35,8 @@ use crate::options::{MESSAGE_BYTES_MAX, Options};
 use crate::own;
 use crate::pipeline::Pipeline;
 use crate::service::{Permissions, Schemas, Watches};
-use crate::single::Checks;
 use crate::telemetry::{Recorder, Telemetry};
-use crate::tenants::{Offer, Tenants};
+use crate::tenants::{Offer, Offered};
 use crate::watch::Stopping;
 use crate::workers::Workers;
 
@@ -45,7 +44,7 @@ use crate::workers::Workers;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What can be asked for its health; the empty name is the server as a whole.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 9] = [
     "",
     PermissionsServiceServer::<Permissions>::NAME,
     SchemaServiceServer::<Schemas>::NAME,
@@ -53,6 +52,8 @@ const SERVICES: [&str; 7] = [
     ExperimentalServiceServer::<Experimental>::NAME,
     own_permissions::PermissionsServiceServer::<own::Permissions>::NAME,
     HistoryServiceServer::<own::History>::NAME,
+    NamespaceServiceServer::<own::Namespaces>::NAME,
+    AccessServiceServer::<own::Access>::NAME,
 ];
 
 /// A bound address, not yet serving.
@@ -74,9 +75,6 @@ pub enum ListenError {
         /// As asked.
         address: SocketAddr,
     },
-    /// Nobody could call.
-    #[error("no key is set, and there is no root token: nobody could call")]
-    NeedsKey,
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}; is another server running there?")]
     Bind {
@@ -119,28 +117,29 @@ impl Listener {
         options: &Options,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ListenError> {
-        let (keys, admin) = match offer {
-            Offer::Namespace(..) if options.keys.is_empty() => return Err(ListenError::NeedsKey),
-            Offer::Namespace(node, namespace) => {
-                let admin = Admin::new((Arc::clone(node), Arc::clone(namespace)), options);
-                (Some(options.keys.clone()), Some(admin))
+        let (tree, admin) = match offer {
+            Offer::Tree(tree) => {
+                (Some(tree), Some(Admin::new((Arc::clone(&tree.node), Arc::clone(&tree.root)), options)))
             }
             Offer::StorePerToken { .. } => (None, None),
         };
-        let tenants = Tenants::new(offer, options);
+        let control = tree.map(|tree| Arc::new(own::Control::new(&tree.plane, &tree.node, options)));
+        let recording = tree.map(|tree| tokio::spawn(own::record_uses(Arc::clone(&tree.plane))));
+        let tenants = Offered::new(offer, options);
         let (stopping_watches, stopping) = tokio::sync::watch::channel(false);
         let (reporter, health) = tonic_health::server::health_reporter();
         for service in SERVICES {
             reporter.set_service_status(service, ServingStatus::Serving).await;
         }
-        let services = Services { tenants, keys, admin, stopping };
+        let services = Services { admin, control, stopping };
         let workers = options.worker_threads.get();
         let pipelines = (0..workers).map(|index| {
             let recorder = Recorder::new(&options.telemetry);
             let meta = Meta::new(options.seal.key_id, Place { index, of: workers }, recorder);
-            let tenants = services.tenants.of_worker();
-            let checks = services.checks(&tenants);
-            Ok(Arc::new(Pipeline::new(meta, checks, services.routes(&tenants, &health)?)))
+            // A worker's own, so that no call touches what other cores count.
+            let gate = tree.map(|tree| Arc::new(Gate::new(Arc::clone(&tree.plane), options.keys.clone())));
+            let admission = Admission::new(gate, &options.telemetry, tenants.of_worker());
+            Ok(Arc::new(Pipeline::new(meta, admission, services.routes(&health)?)))
         });
         let pipelines = pipelines.collect::<Result<Vec<_>, ListenError>>()?;
         let workers = Workers::start(pipelines).map_err(ListenError::Threads)?;
@@ -163,6 +162,10 @@ impl Listener {
                 }
                 tokio::time::sleep(options.drain_max).await;
             } => {}
+        }
+        if let (Some(recording), Some(tree)) = (recording, tree) {
+            recording.abort();
+            own::record_last_uses(&tree.plane).await;
         }
         Ok(())
     }
@@ -194,58 +197,50 @@ async fn end(telemetry: &Telemetry, reporter: &HealthReporter) {
 
 /// What the services need.
 struct Services {
-    tenants: Tenants,
-    keys: Option<Keys>,
     admin: Option<Admin>,
+    control: Option<Arc<own::Control>>,
     stopping: Stopping,
 }
 
 impl Services {
-    /// The short way of checks, where there is one namespace and keys to it.
-    fn checks(&self, tenants: &Tenants) -> Option<Checks> {
-        match (tenants, &self.keys) {
-            (Tenants::One(shared), Some(keys)) => Some(Checks::new(shared.clone(), keys.clone())),
-            _ => None,
-        }
-    }
-
     /// All services, for one worker.
-    fn routes(&self, tenants: &Tenants, health: &HealthServer<impl Health>) -> Result<Routes, ListenError> {
-        let guard = InterceptorLayer::new(guard(self.keys.clone()));
-        let (tenants, stopping) = (|| tenants.clone(), || self.stopping.clone());
-        let permissions = Carrier(
-            PermissionsServiceServer::new(Permissions(tenants()))
-                .max_decoding_message_size(MESSAGE_BYTES_MAX),
-        );
-        let schemas =
-            SchemaServiceServer::new(Schemas(tenants())).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let experimental = ExperimentalServiceServer::new(Experimental(tenants()))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    fn routes(&self, health: &HealthServer<impl Health>) -> Result<Routes, ListenError> {
+        let stopping = || self.stopping.clone();
+        let permissions =
+            Carrier(PermissionsServiceServer::new(Permissions).max_decoding_message_size(MESSAGE_BYTES_MAX));
+        let schemas = SchemaServiceServer::new(Schemas).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let experimental =
+            ExperimentalServiceServer::new(Experimental).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let own_permissions = Carrier(
-            own_permissions::PermissionsServiceServer::new(own::Permissions(tenants(), stopping()))
+            own_permissions::PermissionsServiceServer::new(own::Permissions(stopping()))
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
         );
-        let history =
-            HistoryServiceServer::new(own::History(tenants())).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let watches = WatchServiceServer::new(Watches(tenants(), stopping()))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let history = HistoryServiceServer::new(own::History).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let watches =
+            WatchServiceServer::new(Watches(stopping())).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
-        let routes = Routes::new(guard.layer(permissions))
-            .add_service(guard.layer(schemas))
-            .add_service(guard.layer(watches))
-            .add_service(guard.layer(experimental))
-            .add_service(guard.layer(own_permissions))
-            .add_service(guard.layer(history))
+        let routes = Routes::new(permissions)
+            .add_service(schemas)
+            .add_service(watches)
+            .add_service(experimental)
+            .add_service(own_permissions)
+            .add_service(history)
             .add_service(health.clone())
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);
+        let routes = match self.control.clone() {
+            Some(control) => routes
+                .add_service(NamespaceServiceServer::new(own::Namespaces(Arc::clone(&control))))
+                .add_service(AccessServiceServer::new(own::Access(control))),
+            None => routes,
+        };
         // Clients of this one are ours and take what an entry needs.
         Ok(match self.admin.clone() {
-            Some(admin) => routes.add_service(guard.layer(AdminServiceServer::new(admin))),
+            Some(admin) => routes.add_service(AdminServiceServer::new(admin)),
             None => routes,
         })
     }
@@ -260,18 +255,4 @@ pub(crate) async fn bind_loopback(address: SocketAddr) -> Result<(TcpListener, S
     let listener = TcpListener::bind(address).await.map_err(bound)?;
     let address = listener.local_addr().map_err(bound)?;
     Ok((listener, address))
-}
-
-/// Lets a call to a guarded service pass, or refuses it before its message is read. Without keys any token passes, but none
-/// does not.
-fn guard(
-    keys: Option<Keys>,
-) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone + Send + Sync + 'static {
-    move |request| {
-        match &keys {
-            Some(keys) => keys.check(request.metadata())?,
-            None => drop(bearer(request.metadata())?),
-        }
-        Ok(request)
-    }
 }

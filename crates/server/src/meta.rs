@@ -18,9 +18,10 @@ use http_body::Frame;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use crate::admission::CutAnswers;
 use crate::telemetry::{Call, Finished, Recorder};
 
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(crate) const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RESPONSE_REQUEST_ID: HeaderName = HeaderName::from_static("io.spicedb.respmeta.requestid");
 const DISPATCHED: HeaderName = HeaderName::from_static("io.spicedb.respmeta.dispatchedoperationscount");
@@ -95,7 +96,8 @@ impl Begun {
             behind.add_to(response.headers_mut(), &call);
             return response.map(|content| match content {
                 Content::Messages(body) => Reply::Other(body),
-                Content::One(_) => Reply::Other(Body::empty()),
+                // What is refused has nothing to be cut off.
+                Content::One(_) | Content::Cut(_) => Reply::Other(Body::empty()),
             });
         }
         // At once as well, for clients that wait long for what is behind.
@@ -177,6 +179,8 @@ pub(crate) enum Content {
     One(Option<Bytes>),
     /// As gRPC streams them.
     Messages(Body),
+    /// The same, for as long as the call stands.
+    Cut(Box<CutAnswers>),
 }
 
 /// An answer's messages, and what is behind them.
@@ -208,6 +212,7 @@ impl http_body::Body for Reply {
             Reply::Answered(Answered { content: Content::One(message), behind, .. }) => {
                 message.is_none() && behind.is_none()
             }
+            Reply::Answered(Answered { content: Content::Cut(answers), .. }) => answers.is_end_stream(),
             Reply::Other(body) => body.is_end_stream(),
         }
     }
@@ -224,8 +229,9 @@ impl http_body::Body for Reply {
 impl Answered {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let Answered { content, call, finished, behind } = self;
-        let body = match content {
-            Content::Messages(body) => body,
+        let mut polled = match content {
+            Content::Messages(body) => call.run_now(|| http_body::Body::poll_frame(Pin::new(body), context)),
+            Content::Cut(answers) => call.run_now(|| answers.poll_frame(context)),
             Content::One(message) => {
                 if let Some(message) = message.take() {
                     return Poll::Ready(Some(Ok(Frame::data(message))));
@@ -238,7 +244,6 @@ impl Answered {
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
         };
-        let mut polled = call.run_now(|| http_body::Body::poll_frame(Pin::new(body), context));
         if let Poll::Ready(Some(Ok(frame))) = &mut polled
             && let Some(trailers) = frame.trailers_mut()
         {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use idhini_engine::COST_MAX;
 
 use crate::auth::Keys;
+use crate::own::Randomness;
 use crate::seal::SealOptions;
 use crate::telemetry::Telemetry;
 
@@ -75,4 +76,23 @@ pub struct Options {
     pub drain_max: Duration,
     /// Threads that answer calls, each with its own connections.
     pub worker_threads: NonZeroUsize,
+    /// What tokens and keys are drawn from.
+    pub randomness: Randomness,
+}
+
+#[cfg(test)]
+impl Options {
+    /// With these keys, sealing under a key that everybody knows.
+    pub(crate) fn for_tests(keys: Keys) -> Options {
+        let namespace = "root".to_owned();
+        Options {
+            keys,
+            limits: Limits::default(),
+            seal: SealOptions { key: [7; 32], key_id: 1, store: 2, timeline: 1, namespace },
+            telemetry: Arc::new(Telemetry::new(None)),
+            drain_max: Duration::ZERO,
+            worker_threads: NonZeroUsize::MIN,
+            randomness: crate::own::seeded(1),
+        }
+    }
 }

@@ -20,20 +20,22 @@ use idhini_wire::idhini::v1::permissions_service_server::PermissionsService;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 pub(crate) use self::access::Access;
-pub(crate) use self::control::Control;
+pub(crate) use self::control::{Control, record_last_uses, record_uses};
 pub(crate) use self::namespaces::Namespaces;
 pub use self::secrets::Randomness;
+#[cfg(test)]
+pub(crate) use self::secrets::seeded;
+use crate::admission::tenant;
 use crate::lookups::Answers;
-use crate::tenants::Tenants;
 use crate::watch::Stopping;
 
 /// `PermissionsService` over what a call sees.
 #[derive(Debug, Clone)]
-pub(crate) struct Permissions(pub(crate) Tenants, pub(crate) Stopping);
+pub(crate) struct Permissions(pub(crate) Stopping);
 
 /// `HistoryService` over what a call sees.
 #[derive(Debug, Clone)]
-pub(crate) struct History(pub(crate) Tenants);
+pub(crate) struct History;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -45,53 +47,53 @@ impl PermissionsService for Permissions {
         &self,
         request: Request<v1::WriteRelationshipsRequest>,
     ) -> Answer<v1::WriteRelationshipsResponse> {
-        writes::write(&*self.0.of(request.metadata()).await?, request).await
+        writes::write(&*tenant(&request)?, request).await
     }
 
     async fn set_relation(
         &self,
         request: Request<v1::SetRelationRequest>,
     ) -> Answer<v1::SetRelationResponse> {
-        writes::set_relation(&*self.0.of(request.metadata()).await?, request).await
+        writes::set_relation(&*tenant(&request)?, request).await
     }
 
     async fn read_relationships(
         &self,
         request: Request<v1::ReadRelationshipsRequest>,
     ) -> Answer<v1::ReadRelationshipsResponse> {
-        pages::read(&*self.0.of(request.metadata()).await?, request).await
+        pages::read(&*tenant(&request)?, request).await
     }
 
     async fn lookup_resources(
         &self,
         request: Request<v1::LookupResourcesRequest>,
     ) -> Answer<v1::LookupResourcesResponse> {
-        pages::resources(&*self.0.of(request.metadata()).await?, request).await
+        pages::resources(&*tenant(&request)?, request).await
     }
 
     async fn lookup_subjects(
         &self,
         request: Request<v1::LookupSubjectsRequest>,
     ) -> Answer<v1::LookupSubjectsResponse> {
-        pages::subjects(&*self.0.of(request.metadata()).await?, request).await
+        pages::subjects(&*tenant(&request)?, request).await
     }
 
     async fn export_bulk_relationships(
         &self,
         request: Request<v1::ExportBulkRelationshipsRequest>,
     ) -> Answer<v1::ExportBulkRelationshipsResponse> {
-        pages::export(&*self.0.of(request.metadata()).await?, request).await
+        pages::export(&*tenant(&request)?, request).await
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Answer<v1::ExplainResponse> {
-        explain::explain(&*self.0.of(request.metadata()).await?, request).await
+        explain::explain(&*tenant(&request)?, request).await
     }
 
     async fn check_stream(
         &self,
         request: Request<Streaming<v1::CheckStreamRequest>>,
     ) -> Answer<Self::CheckStreamStream> {
-        check_stream::check_stream(&*self.0.of(request.metadata()).await?, self.1.clone(), request)
+        check_stream::check_stream(&*tenant(&request)?, self.0.clone(), request)
     }
 }
 
@@ -101,6 +103,6 @@ impl HistoryService for History {
         &self,
         request: Request<v1::ReadChangesRequest>,
     ) -> Answer<v1::ReadChangesResponse> {
-        changes::read(&*self.0.of(request.metadata()).await?, request).await
+        changes::read(&*tenant(&request)?, request).await
     }
 }

@@ -1,7 +1,7 @@
 //! What happens to a call between its connection and the service that answers it?
 //!
 //! ```text
-//! connection ─► gateway (JSON becomes gRPC) ─► meta (begun, counted, told of, ended) ─► deadline ─► services
+//! connection ─► gateway (JSON becomes gRPC) ─► meta (begun, counted, told of, ended) ─► admission ─► deadline ─► services
 //! ```
 //!
 //! Each worker has a pipeline of its own over what all share, so that no call of one touches the memory of another's.
@@ -16,15 +16,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
+use tonic::{Code, Status};
 use tower::Service as _;
 
-use crate::auth::Accepted;
+use crate::admission::{Accepted, Admission, Cut, CutAnswers, Entry, Kind, Standing, revocable};
 use crate::deadline::Deadline;
 use crate::gateway;
-use crate::meta::{Content, Meta, Reply};
+use crate::meta::{Content, Meta, Reply, STATUS};
 use crate::sent;
 use crate::single::Checks;
 use crate::telemetry::Call;
@@ -32,8 +32,9 @@ use crate::telemetry::Call;
 /// The way of a worker's calls.
 pub(crate) struct Pipeline {
     meta: Meta,
-    /// Checks that need not go the long way, if there is but one namespace.
-    checks: Option<Checks>,
+    admission: Admission,
+    /// Checks that need not go the long way.
+    checks: Checks,
     routes: Routes,
 }
 
@@ -64,15 +65,13 @@ impl Connection {
 }
 
 impl Pipeline {
-    pub(crate) fn new(meta: Meta, checks: Option<Checks>, routes: Routes) -> Pipeline {
-        Pipeline { meta, checks, routes: routes.prepare() }
+    pub(crate) fn new(meta: Meta, admission: Admission, routes: Routes) -> Pipeline {
+        Pipeline { meta, admission, checks: Checks::default(), routes: routes.prepare() }
     }
 
     /// Lets go of what is no longer needed.
     pub(crate) fn tidy(&self) {
-        if let Some(checks) = &self.checks {
-            checks.tidy();
-        }
+        self.admission.tidy();
     }
 
     /// Answers a gRPC call.
@@ -88,7 +87,7 @@ impl Pipeline {
         begun.answered(response)
     }
 
-    /// Hands a call to whoever answers it.
+    /// Lets a call in and hands it to whoever answers it.
     async fn served<B>(
         &self,
         accepted: &Accepted,
@@ -100,27 +99,88 @@ impl Pipeline {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<tonic::codegen::StdError> + Send + Unpin,
     {
-        let taken = self.checks.as_ref().and_then(|checks| Some((checks, checks.takes(&request, accepted)?)));
-        let Some((checks, taken)) = taken else {
-            return self.by_service(request, deadline).await;
+        let Some(kind) = self.admission.kind(call.row()) else { return refused(no_such_call(&request)) };
+        let entry = match self.admission.again(accepted, request.headers(), kind.access) {
+            Some((pass, tenant)) => Entry { pass: Some(pass), tenant: Some(tenant) },
+            None => {
+                // Its state is no part of every check's.
+                let admitting = Box::pin(self.admission.admit(accepted, request.headers(), kind.access));
+                match deadline.within(admitting).await {
+                    Ok(Ok(entry)) => entry,
+                    Ok(Err(refusal)) | Err(refusal) => return refused(refusal),
+                }
+            }
         };
-        match checks.answer(taken, request, call, deadline).await {
+        let Some((taken, tenant)) = Checks::takes(&request).zip(entry.tenant.as_ref()) else {
+            return self.by_service(request, deadline, kind, entry).await;
+        };
+        let standing = || self.standing(&entry, kind);
+        match self.checks.answer(taken, tenant, request, (call, deadline), standing).await {
             Ok(response) => response,
-            Err(request) => self.by_service(request, deadline).await,
+            Err(request) => self.by_service(request, deadline, kind, entry).await,
         }
     }
 
-    async fn by_service<B>(&self, request: Request<B>, deadline: Deadline) -> Response<Content>
+    /// What a call was let in with, to look at it again; none where everybody sees something of his own.
+    fn standing(&self, entry: &Entry, kind: Kind) -> Option<Standing> {
+        let (gate, pass) = self.admission.gate().zip(entry.pass.as_ref())?;
+        Some(Standing::new(Arc::clone(gate), Arc::clone(pass), kind.access))
+    }
+
+    async fn by_service<B>(
+        &self,
+        mut request: Request<B>,
+        deadline: Deadline,
+        kind: Kind,
+        entry: Entry,
+    ) -> Response<Content>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<tonic::codegen::StdError>,
     {
+        let standing = self.standing(&entry, kind);
+        entry.put_into(request.extensions_mut(), standing.clone());
         // The state of a service's call is large, and would be part of every check's.
-        let answering = Box::pin(self.routes.clone().call(request));
-        let response = match deadline.within(answering).await {
-            Ok(Ok(response)) => response,
-            Err(refusal) => Status::from(refusal).into_http(),
+        let mut routes = self.routes.clone();
+        let answering = match standing.clone().filter(|_| kind.takes_stream && !kind.answers_stream) {
+            Some(standing) => {
+                let cut = request.map(|body| Body::new(Cut::new(body, standing)));
+                Box::pin(routes.call(cut))
+            }
+            None => Box::pin(routes.call(request)),
         };
-        response.map(Content::Messages)
+        // What changes something is told by its writer whether it still may.
+        let is_read = !kind.is_change();
+        let answering = revocable(standing.clone().filter(|_| is_read), answering);
+        let response = match deadline.within(answering).await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Err(refusal)) | Err(refusal) => return refused(refusal),
+        };
+        let Some(standing) = standing else { return response.map(Content::Messages) };
+        if !is_read
+            && !deadline.is_over()
+            && was_not_wanted(&response)
+            && let Some(refusal) = standing.refusal()
+        {
+            return refused(refusal);
+        }
+        match kind.answers_stream && !response.headers().contains_key(STATUS) {
+            true => response.map(|body| Content::Cut(Box::new(CutAnswers::new(body, standing)))),
+            false => response.map(Content::Messages),
+        }
     }
+}
+
+/// Whether a change was called off: by its deadline, or since its caller may not make it any more.
+fn was_not_wanted(response: &Response<Body>) -> bool {
+    let status = response.headers().get(STATUS);
+    status.is_some_and(|status| Code::from_bytes(status.as_bytes()) == Code::DeadlineExceeded)
+}
+
+fn refused(refusal: impl Into<Status>) -> Response<Content> {
+    refusal.into().into_http().map(Content::Messages)
+}
+
+fn no_such_call<B>(request: &Request<B>) -> Status {
+    Status::unimplemented(format!("there is no call `{}`", request.uri().path().escape_default()))
 }

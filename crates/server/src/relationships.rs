@@ -10,6 +10,7 @@ use idhini_wire::authzed::api::v1::ErrorReason;
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::admission::wanted;
 use crate::deadline::{Deadline, FUEL};
 use crate::lookups::Answers;
 use crate::options::STREAMED_BYTES_MAX;
@@ -26,9 +27,9 @@ pub(crate) async fn write(
     shared: &Shared,
     request: Request<v1::WriteRelationshipsRequest>,
 ) -> Result<Response<v1::WriteRelationshipsResponse>, Status> {
-    let deadline = Deadline::of(request.metadata());
+    let wanted = wanted(&request, Deadline::of(request.metadata()));
     let write = requests::write(request.into_inner(), &shared.limits)?;
-    let revision = shared.namespace.write(write, deadline.wanted()).await.map_err(Refusal::from)?;
+    let revision = shared.namespace.write(write, wanted).await.map_err(Refusal::from)?;
     Ok(Response::new(v1::WriteRelationshipsResponse { written_at: shared.token(revision) }))
 }
 
@@ -38,9 +39,9 @@ pub(crate) async fn delete(
     request: Request<v1::DeleteRelationshipsRequest>,
 ) -> Result<Response<v1::DeleteRelationshipsResponse>, Status> {
     use v1::delete_relationships_response::DeletionProgress;
-    let deadline = Deadline::of(request.metadata());
+    let wanted = wanted(&request, Deadline::of(request.metadata()));
     let delete = requests::delete(request.into_inner(), &shared.limits)?;
-    let deleted = shared.namespace.delete(delete, deadline.wanted()).await.map_err(Refusal::from)?;
+    let deleted = shared.namespace.delete(delete, wanted).await.map_err(Refusal::from)?;
     let progress = if deleted.is_partial { DeletionProgress::Partial } else { DeletionProgress::Complete };
     Ok(Response::new(v1::DeleteRelationshipsResponse {
         deleted_at: shared.token(deleted.revision),
@@ -54,7 +55,7 @@ pub(crate) async fn import<M: Into<v1::ImportBulkRelationshipsRequest>>(
     shared: &Shared,
     request: Request<Streaming<M>>,
 ) -> Result<Response<v1::ImportBulkRelationshipsResponse>, Status> {
-    let deadline = Deadline::of(request.metadata());
+    let wanted = wanted(&request, Deadline::of(request.metadata()));
     let mut stream = request.into_inner();
     let max = shared.limits.import_relationships_max;
     let mut relationships = Import::default();
@@ -74,7 +75,7 @@ pub(crate) async fn import<M: Into<v1::ImportBulkRelationshipsRequest>>(
     }
     let num_loaded = relationships.len() as u64;
     if num_loaded > 0 {
-        shared.namespace.import(relationships, deadline.wanted()).await.map_err(Refusal::from)?;
+        shared.namespace.import(relationships, wanted).await.map_err(Refusal::from)?;
     }
     Ok(Response::new(v1::ImportBulkRelationshipsResponse { num_loaded }))
 }

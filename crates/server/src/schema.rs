@@ -8,6 +8,7 @@ use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
 use tonic::{Request, Response, Status};
 
+use crate::admission::wanted;
 use crate::deadline::Deadline;
 use crate::options::SCHEMA_BYTES_MAX;
 use crate::pin::{Pinned, Shared, When};
@@ -30,9 +31,9 @@ pub(crate) async fn write(
     shared: &Shared,
     request: Request<v1::WriteSchemaRequest>,
 ) -> Result<Response<v1::WriteSchemaResponse>, Status> {
-    let deadline = Deadline::of(request.metadata());
+    let wanted = wanted(&request, Deadline::of(request.metadata()));
     let text = bounded(request.into_inner().schema)?;
-    let revision = shared.namespace.write_schema(text, deadline.wanted()).await.map_err(Refusal::from)?;
+    let revision = shared.namespace.write_schema(text, wanted).await.map_err(Refusal::from)?;
     Ok(Response::new(v1::WriteSchemaResponse { written_at: shared.token(revision) }))
 }
 

@@ -6,22 +6,22 @@ use idhini_wire::authzed::api::v1::schema_service_server::SchemaService;
 use idhini_wire::authzed::api::v1::watch_service_server::WatchService;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
+use crate::admission::tenant;
 use crate::lookups::Answers;
-use crate::tenants::Tenants;
 use crate::watch::Stopping;
 use crate::{checks, lookups, relationships, schema, watch};
 
 /// `PermissionsService` over what a call sees.
 #[derive(Debug, Clone)]
-pub(crate) struct Permissions(pub(crate) Tenants);
+pub(crate) struct Permissions;
 
 /// `SchemaService` over what a call sees.
 #[derive(Debug, Clone)]
-pub(crate) struct Schemas(pub(crate) Tenants);
+pub(crate) struct Schemas;
 
 /// `WatchService` over what a call sees.
 #[derive(Debug, Clone)]
-pub(crate) struct Watches(pub(crate) Tenants, pub(crate) Stopping);
+pub(crate) struct Watches(pub(crate) Stopping);
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -36,70 +36,70 @@ impl PermissionsService for Permissions {
         &self,
         request: Request<v1::ReadRelationshipsRequest>,
     ) -> Answer<Self::ReadRelationshipsStream> {
-        relationships::read(&*self.0.of(request.metadata()).await?, request).await
+        relationships::read(&*tenant(&request)?, request).await
     }
 
     async fn write_relationships(
         &self,
         request: Request<v1::WriteRelationshipsRequest>,
     ) -> Answer<v1::WriteRelationshipsResponse> {
-        relationships::write(&*self.0.of(request.metadata()).await?, request).await
+        relationships::write(&*tenant(&request)?, request).await
     }
 
     async fn delete_relationships(
         &self,
         request: Request<v1::DeleteRelationshipsRequest>,
     ) -> Answer<v1::DeleteRelationshipsResponse> {
-        relationships::delete(&*self.0.of(request.metadata()).await?, request).await
+        relationships::delete(&*tenant(&request)?, request).await
     }
 
     async fn check_permission(
         &self,
         request: Request<v1::CheckPermissionRequest>,
     ) -> Answer<v1::CheckPermissionResponse> {
-        checks::check(&*self.0.of(request.metadata()).await?, request).await
+        checks::check(&*tenant(&request)?, request).await
     }
 
     async fn check_bulk_permissions(
         &self,
         request: Request<v1::CheckBulkPermissionsRequest>,
     ) -> Answer<v1::CheckBulkPermissionsResponse> {
-        checks::check_bulk(&*self.0.of(request.metadata()).await?, request).await
+        checks::check_bulk(&*tenant(&request)?, request).await
     }
 
     async fn expand_permission_tree(
         &self,
         request: Request<v1::ExpandPermissionTreeRequest>,
     ) -> Answer<v1::ExpandPermissionTreeResponse> {
-        checks::expand(&*self.0.of(request.metadata()).await?, request).await
+        checks::expand(&*tenant(&request)?, request).await
     }
 
     async fn lookup_resources(
         &self,
         request: Request<v1::LookupResourcesRequest>,
     ) -> Answer<Self::LookupResourcesStream> {
-        lookups::resources(&*self.0.of(request.metadata()).await?, request).await
+        lookups::resources(&*tenant(&request)?, request).await
     }
 
     async fn lookup_subjects(
         &self,
         request: Request<v1::LookupSubjectsRequest>,
     ) -> Answer<Self::LookupSubjectsStream> {
-        lookups::subjects(&*self.0.of(request.metadata()).await?, request).await
+        lookups::subjects(&*tenant(&request)?, request).await
     }
 
     async fn import_bulk_relationships(
         &self,
         request: Request<Streaming<v1::ImportBulkRelationshipsRequest>>,
     ) -> Answer<v1::ImportBulkRelationshipsResponse> {
-        relationships::import(&*self.0.of(request.metadata()).await?, request).await
+        relationships::import(&*tenant(&request)?, request).await
     }
 
     async fn export_bulk_relationships(
         &self,
         request: Request<v1::ExportBulkRelationshipsRequest>,
     ) -> Answer<Self::ExportBulkRelationshipsStream> {
-        let shared = self.0.of(request.metadata()).await?;
+        let shared = tenant(&request)?;
         relationships::export(&shared, request, shared.limits.export_rows_max).await
     }
 }
@@ -107,39 +107,39 @@ impl PermissionsService for Permissions {
 #[async_trait]
 impl SchemaService for Schemas {
     async fn read_schema(&self, request: Request<v1::ReadSchemaRequest>) -> Answer<v1::ReadSchemaResponse> {
-        schema::read(&*self.0.of(request.metadata()).await?, request).await
+        schema::read(&*tenant(&request)?, request).await
     }
 
     async fn write_schema(
         &self,
         request: Request<v1::WriteSchemaRequest>,
     ) -> Answer<v1::WriteSchemaResponse> {
-        schema::write(&*self.0.of(request.metadata()).await?, request).await
+        schema::write(&*tenant(&request)?, request).await
     }
 
     async fn reflect_schema(
         &self,
         request: Request<v1::ReflectSchemaRequest>,
     ) -> Answer<v1::ReflectSchemaResponse> {
-        schema::reflect(&*self.0.of(request.metadata()).await?, request).await
+        schema::reflect(&*tenant(&request)?, request).await
     }
 
     async fn computable_permissions(
         &self,
         request: Request<v1::ComputablePermissionsRequest>,
     ) -> Answer<v1::ComputablePermissionsResponse> {
-        schema::computable(&*self.0.of(request.metadata()).await?, request).await
+        schema::computable(&*tenant(&request)?, request).await
     }
 
     async fn dependent_relations(
         &self,
         request: Request<v1::DependentRelationsRequest>,
     ) -> Answer<v1::DependentRelationsResponse> {
-        schema::dependent(&*self.0.of(request.metadata()).await?, request).await
+        schema::dependent(&*tenant(&request)?, request).await
     }
 
     async fn diff_schema(&self, request: Request<v1::DiffSchemaRequest>) -> Answer<v1::DiffSchemaResponse> {
-        schema::diff(&*self.0.of(request.metadata()).await?, request).await
+        schema::diff(&*tenant(&request)?, request).await
     }
 }
 
@@ -148,6 +148,6 @@ impl WatchService for Watches {
     type WatchStream = Answers<v1::WatchResponse>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
-        watch::watch(&*self.0.of(request.metadata()).await?, self.1.clone(), request).await
+        watch::watch(&*tenant(&request)?, self.0.clone(), request).await
     }
 }

@@ -1,14 +1,14 @@
 //! How are the commonest calls answered? `CheckPermission` in one piece: read from the bytes it came in, evaluated where it
 //! stands, answered by bytes that are mostly made already; and `CheckBulkPermissions` the same way (`single/bulk.rs`).
 //!
-//! This stands where the service is called, inside all that is around every call. It takes only what is plain: a known
-//! token, one uncompressed message that is well formed, the newest revision, nothing to explain. Whatever else a request
+//! This stands where the service is called, inside all that is around every call. It takes only what is plain: one
+//! uncompressed message that is well formed, the newest revision, nothing to explain. Whatever else a request
 //! is, a mistake or a question of another kind, goes on to the service as it came, whose words a client hears.
 //!
 //! # Invariants
 //! * What is answered here is what the service answers.
 //! * Nothing is evaluated twice: once a check was begun, its answer or its refusal is given here.
-//! * A request is not read before its token is found good.
+//! * A request is not read before it is let in.
 //!
 //! Cost: nothing is allocated for a check that finds its answer in the first portion but what carries the answer.
 
@@ -32,7 +32,7 @@ use prost_types::Struct;
 use tonic::Status;
 use tracing::Instrument as _;
 
-use crate::auth::{Accepted, Keys};
+use crate::admission::{Standing, revocable};
 use crate::checks::{Asked, partial_caveat_info, permissionship};
 use crate::deadline::{Deadline, FUEL};
 use crate::heads::Head;
@@ -59,9 +59,8 @@ const HEADERS: usize = 3;
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// Answers checks of a worker.
+#[derive(Default)]
 pub(crate) struct Checks {
-    shared: Shared,
-    keys: Keys,
     spare: Mutex<Vec<Asked>>,
     /// The same for the questions of a bulk.
     spare_of_bulks: Mutex<Vec<Asked>>,
@@ -86,12 +85,8 @@ enum Begun<'a> {
 }
 
 impl Checks {
-    pub(crate) fn new(shared: Shared, keys: Keys) -> Checks {
-        Checks { shared, keys, spare: Mutex::default(), spare_of_bulks: Mutex::default() }
-    }
-
     /// As what a request may be answered here, by all that is known before it is read.
-    pub(crate) fn takes<B>(&self, request: &Request<B>, accepted: &Accepted) -> Option<Taken> {
+    pub(crate) fn takes<B>(request: &Request<B>) -> Option<Taken> {
         let taken = match request.uri().path() {
             "/authzed.api.v1.PermissionsService/CheckPermission" => Taken::Single,
             "/authzed.api.v1.PermissionsService/CheckBulkPermissions" => Taken::Bulk,
@@ -100,25 +95,25 @@ impl Checks {
         let headers = request.headers();
         let is_plain = request.method() == Method::POST
             && !headers.contains_key(AS_OF)
-            && !headers.contains_key(ENCODING)
-            && self.keys.accept(headers, accepted);
+            && !headers.contains_key(ENCODING);
         is_plain.then_some(taken)
     }
 
-    /// Answers a request, or gives it back as it came.
+    /// Answers a request that was let in, or gives it back as it came. What takes longer goes on while it stands.
     pub(crate) async fn answer<B>(
         &self,
         taken: Taken,
+        shared: &Shared,
         request: Request<B>,
-        call: &Call,
-        deadline: Deadline,
+        (call, deadline): (&Call, Deadline),
+        standing: impl FnOnce() -> Option<Standing>,
     ) -> Result<Response<Content>, Request<Rest<B>>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         if taken == Taken::Bulk {
             // Its state is no part of every check's.
-            return Box::pin(self.answer_bulk(request, call, deadline)).await;
+            return Box::pin(self.answer_bulk(shared, request, (call, deadline), standing)).await;
         }
         let (parts, body) = request.into_parts();
         let read = match deadline.within(read(body, REQUEST_BYTES_MAX)).await {
@@ -126,14 +121,16 @@ impl Checks {
             Err(refusal) => return Ok(Status::from(refusal).into_http().map(Content::Messages)),
         };
         let plain = read.whole().and_then(only_message).and_then(PlainCheck::read);
-        let Some((mut asked, head)) = plain.and_then(|plain| self.asked(&plain)) else {
+        let Some((mut asked, head)) = plain.and_then(|plain| self.asked(shared, &plain)) else {
             return Err(Request::from_parts(parts, read));
         };
-        let answered = match begin(&head, &asked, self.shared.namespace.now(), self.limits(), call, deadline)
-        {
+        let (now, limits) = (shared.namespace.now(), shared.question_limits());
+        let answered = match begin(&head, &asked, now, limits, call, deadline) {
             Begun::NotPlain => None,
             Begun::Done(answered) => Some(answered),
-            Begun::Long(answering) => Some(answering.await),
+            Begun::Long(answering) => {
+                Some(revocable(standing(), answering).await.and_then(|answered| answered))
+            }
         };
         asked.context = Context::default();
         self.put_back(asked);
@@ -144,49 +141,41 @@ impl Checks {
         }
     }
 
-    /// Lets go of what is no longer needed.
-    pub(crate) fn tidy(&self) {
-        self.shared.tidy();
-    }
-
-    fn limits(&self) -> Limits {
-        self.shared.question_limits()
-    }
-
     /// The question and the revision that it is asked of, if both are plain.
-    fn asked(&self, plain: &PlainCheck<'_>) -> Option<(Asked, Arc<Head>)> {
+    fn asked(&self, shared: &Shared, plain: &PlainCheck<'_>) -> Option<(Asked, Arc<Head>)> {
         if plain.with_tracing {
             return None;
         }
         let context = good(&plain.question)?;
-        let head = telemetry::snapshot_span().in_scope(|| self.head(plain.requirement))?;
+        let head = telemetry::snapshot_span().in_scope(|| head(shared, plain.requirement))?;
         let mut asked = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_else(empty);
         fill_in(&mut asked, &plain.question, context);
         Some((asked, head))
-    }
-
-    /// The newest revision, if that is as good as what is required.
-    fn head(&self, requirement: Option<PlainRequirement<'_>>) -> Option<Arc<Head>> {
-        let token = match requirement {
-            None
-            | Some(PlainRequirement::MinimizeLatency(true) | PlainRequirement::FullyConsistent(true)) => None,
-            Some(PlainRequirement::AtLeastAsFresh(token)) => Some(token),
-            Some(_) => return None,
-        };
-        let head = self.shared.head();
-        match token.filter(|token| **token != *head.token) {
-            None => Some(head),
-            Some(token) => {
-                let asked = self.shared.sealer.open_token(token).ok()?;
-                (asked <= head.published.revision()).then_some(head)
-            }
-        }
     }
 
     fn put_back(&self, asked: Asked) {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if spare.len() < SPARE_MAX {
             spare.push(asked);
+        }
+    }
+}
+
+/// The newest revision, if that is as good as what is required.
+fn head(shared: &Shared, requirement: Option<PlainRequirement<'_>>) -> Option<Arc<Head>> {
+    let token = match requirement {
+        None | Some(PlainRequirement::MinimizeLatency(true) | PlainRequirement::FullyConsistent(true)) => {
+            None
+        }
+        Some(PlainRequirement::AtLeastAsFresh(token)) => Some(token),
+        Some(_) => return None,
+    };
+    let head = shared.head();
+    match token.filter(|token| **token != *head.token) {
+        None => Some(head),
+        Some(token) => {
+            let asked = shared.sealer.open_token(token).ok()?;
+            (asked <= head.published.revision()).then_some(head)
         }
     }
 }

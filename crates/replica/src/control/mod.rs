@@ -65,8 +65,10 @@ pub struct ControlPlane {
     sys: Arc<Namespace>,
     /// `None`: what stands is not known, and nothing can be said of it.
     view: RwLock<Option<View>>,
-    /// Counts what the view was brought up to.
+    /// Counts what the view was brought up to,
     version: AtomicU64,
+    /// and tells whoever waits for the next number.
+    told: watch::Sender<()>,
     /// Where the view stands in the log. One at a time brings it on.
     follows: tokio::sync::Mutex<Option<Following>>,
     uses: Arc<Uses>,
@@ -103,9 +105,9 @@ impl ControlPlane {
     /// The same, with nobody who looks on.
     async fn alone(sys: Arc<Namespace>, admins: Vec<SubjectRef>) -> Result<Arc<ControlPlane>, ReplicaError> {
         sys.write_schema(SCHEMA.to_owned(), Wanted::always()).await?;
-        let (view, version, uses) = (RwLock::default(), AtomicU64::new(0), Arc::default());
-        let follows = tokio::sync::Mutex::default();
-        let plane = Arc::new(ControlPlane { sys, view, version, follows, uses });
+        let (view, version, told) = (RwLock::default(), AtomicU64::new(0), watch::Sender::default());
+        let (follows, uses) = (tokio::sync::Mutex::default(), Arc::default());
+        let plane = Arc::new(ControlPlane { sys, view, version, told, follows, uses });
         plane.change(Control { by: None, change: ControlChange::Begin { admins } }, Wanted::always()).await?;
         Ok(plane)
     }
@@ -127,6 +129,18 @@ impl ControlPlane {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
+    }
+
+    /// Tells of every number that comes after this call.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        self.told.subscribe()
+    }
+
+    /// What was read before does not hold any more.
+    fn moved(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+        self.told.send_replace(());
     }
 
     /// Looks at what stands.
@@ -179,7 +193,7 @@ impl ControlPlane {
 
     fn put(&self, view: Option<View>) {
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
-        self.version.fetch_add(1, Ordering::AcqRel);
+        self.moved();
     }
 
     /// Takes in entry by entry, each as a whole.
@@ -194,7 +208,7 @@ impl ControlPlane {
                 take_in(view.as_mut().ok_or(ReplicaError::WriterGone)?, &changes)?;
                 // At once: whoever waits for the next entry may leave. Nobody is let in or refused by when a token was used.
                 if !changes.iter().all(uses::is_use) {
-                    self.version.fetch_add(1, Ordering::AcqRel);
+                    self.moved();
                 }
             }
         }

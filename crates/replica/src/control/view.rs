@@ -99,6 +99,12 @@ impl View {
         found
     }
 
+    /// The namespace of this id.
+    #[must_use]
+    pub fn namespace(&self, id: &NamespaceId) -> Option<&Arc<NamespaceRecord>> {
+        self.namespaces.get(id)
+    }
+
     /// The namespaces below one, in the order of their paths: all of them, or those directly in it.
     pub fn below<'v>(
         &'v self,
@@ -169,12 +175,6 @@ impl View {
     #[must_use]
     pub fn used_at(&self, accessor: &Accessor) -> Option<Timestamp> {
         self.used.get(accessor).copied()
-    }
-
-    /// What is recorded of a namespace.
-    #[must_use]
-    pub fn namespace(&self, id: &NamespaceId) -> Option<&Arc<NamespaceRecord>> {
-        self.namespaces.get(id)
     }
 
     /// The namespaces that are being deleted.

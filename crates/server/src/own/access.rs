@@ -12,7 +12,7 @@ use idhini_wire::idhini::v1::access_service_server::AccessService;
 use idhini_wire::timestamp_message;
 use prost::Message as _;
 use prost_types::Duration;
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, async_trait};
 
 use super::control::{Asking, Control};
 use super::{Answer, pages, secrets};

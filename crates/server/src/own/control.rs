@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use idhini_model::SubjectRef;
 use idhini_replica::control::{
@@ -21,7 +22,11 @@ use super::guesses::Guesses;
 use super::secrets::Randomness;
 use crate::admission::{Admitted, Pass};
 use crate::deadline::Deadline;
+use crate::options::Options;
 use crate::refusal::Refusal;
+
+/// How often it is written which tokens were used.
+const USES_ROUND: Duration = Duration::from_secs(60);
 
 /// What `NamespaceService` and `AccessService` answer from.
 pub(crate) struct Control {
@@ -40,6 +45,21 @@ impl fmt::Debug for Control {
     }
 }
 
+/// Writes once a minute which tokens were used.
+pub(crate) async fn record_uses(plane: Arc<ControlPlane>) {
+    loop {
+        tokio::time::sleep(USES_ROUND).await;
+        record_last_uses(&plane).await;
+    }
+}
+
+/// Writes which tokens were used since that was done last; what cannot be written is, the next time.
+pub(crate) async fn record_last_uses(plane: &ControlPlane) {
+    if let Err(error) = plane.record_uses().await {
+        tracing::debug!(?error, "when tokens were used is not written yet");
+    }
+}
+
 /// Who asks, and about what.
 pub(super) struct Asking {
     pub(super) pass: Arc<Pass>,
@@ -50,7 +70,6 @@ pub(super) struct Asking {
 pub(super) struct Seen {
     pub(super) id: NamespaceId,
     pub(super) record: Arc<NamespaceRecord>,
-    pub(super) rights: Rights,
     pub(super) lock: Option<EffectiveLock>,
 }
 
@@ -77,14 +96,16 @@ impl Asking {
 }
 
 impl Control {
-    pub(crate) fn new(
-        plane: Arc<ControlPlane>,
-        node: Arc<Node>,
-        randomness: Randomness,
-        page_rows_max: u32,
-    ) -> Control {
-        let (guesses, runtime) = (Guesses::default(), Handle::try_current().ok());
-        Control { plane, node, randomness, guesses, page_rows_max, runtime }
+    /// Deletions go on on the runtime that this is called on.
+    pub(crate) fn new(plane: &Arc<ControlPlane>, node: &Arc<Node>, options: &Options) -> Control {
+        Control {
+            plane: Arc::clone(plane),
+            node: Arc::clone(node),
+            randomness: options.randomness.clone(),
+            guesses: Guesses::default(),
+            page_rows_max: options.limits.page_rows_max,
+            runtime: Handle::try_current().ok(),
+        }
     }
 
     /// Does what the caller asks, if the control plane's writer finds that they may.
@@ -141,6 +162,6 @@ impl Control {
             return Err(Refusal::not_permitted());
         }
         let (id, record) = found.ok_or_else(|| Refusal::no_namespace(path))?;
-        Ok(Seen { id, record, rights, lock })
+        Ok(Seen { id, record, lock })
     }
 }

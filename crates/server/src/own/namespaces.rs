@@ -10,7 +10,7 @@ use idhini_wire::idhini::v1;
 use idhini_wire::idhini::v1::namespace_service_server::NamespaceService;
 use idhini_wire::{timestamp, timestamp_message};
 use prost::Message as _;
-use tonic::{Code, Request, Response, Status, async_trait};
+use tonic::{Code, Request, Response, async_trait};
 
 use super::control::{Asking, Control};
 use super::{Answer, pages, secrets};

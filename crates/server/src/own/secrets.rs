@@ -4,6 +4,7 @@
 //! * Each character is any of the 62, with the same chance.
 //! * A text is in the answer to who asked for it, and nowhere else.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -13,7 +14,21 @@ use tonic::Code;
 use crate::refusal::Refusal;
 
 /// Fills bytes at random; fails if the system refuses.
-pub type Randomness = Arc<dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync>;
+#[derive(Clone)]
+pub struct Randomness(Arc<dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync>);
+
+impl Randomness {
+    /// Drawn by this.
+    pub fn new(fill: impl Fn(&mut [u8]) -> io::Result<()> + Send + Sync + 'static) -> Randomness {
+        Randomness(Arc::new(fill))
+    }
+}
+
+impl fmt::Debug for Randomness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Randomness")
+    }
+}
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// Characters that are drawn: more than 2^142 texts.
@@ -52,7 +67,7 @@ fn drawn(randomness: &Randomness, prefix: &str) -> Result<String, Refusal> {
     // Ends: a byte is fair with a chance of 248 in 256.
     while text.len() < length {
         let mut bytes = [0; LENGTH];
-        randomness(&mut bytes).map_err(|_| {
+        (randomness.0)(&mut bytes).map_err(|_| {
             Refusal::new(Code::Unavailable, "nothing can be drawn at random at present; try again")
         })?;
         let fair = bytes.into_iter().filter(|byte| *byte < FAIR).take(length - text.len());
@@ -61,27 +76,32 @@ fn drawn(randomness: &Randomness, prefix: &str) -> Result<String, Refusal> {
     Ok(text)
 }
 
+/// The same numbers each time.
+#[cfg(test)]
+pub(crate) fn seeded(seed: u64) -> Randomness {
+    let state = std::sync::Mutex::new(seed);
+    Randomness::new(move |bytes| {
+        let mut state = state.lock().map_err(|_| io::ErrorKind::Other)?;
+        for byte in bytes {
+            *state ^= *state << 13;
+            *state ^= *state >> 7;
+            *state ^= *state << 17;
+            *byte = state.to_le_bytes()[3];
+        }
+        Ok(())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::sync::Mutex;
 
     use super::*;
 
     #[test]
     fn each_character_is_as_likely_as_any_other() {
         const TEXTS: usize = 4_000;
-        let state = Mutex::new(0x9E37_79B9_7F4A_7C15_u64);
-        let randomness: Randomness = Arc::new(move |bytes| {
-            let mut state = state.lock().unwrap();
-            for byte in bytes {
-                *state ^= *state << 13;
-                *state ^= *state >> 7;
-                *state ^= *state << 17;
-                *byte = (*state >> 24) as u8;
-            }
-            Ok(())
-        });
+        let randomness = seeded(0x9E37_79B9_7F4A_7C15);
         let mut counts: HashMap<char, usize> = HashMap::new();
         for _ in 0..TEXTS {
             let (text, _) = token(&randomness).unwrap();
@@ -97,7 +117,7 @@ mod tests {
 
     #[test]
     fn without_randomness_nothing_is_made() {
-        let randomness: Randomness = Arc::new(|_| Err(io::ErrorKind::Other.into()));
+        let randomness = Randomness::new(|_| Err(io::ErrorKind::Other.into()));
         assert_eq!(token(&randomness).unwrap_err().code, Code::Unavailable);
     }
 }

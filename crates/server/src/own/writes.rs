@@ -7,6 +7,7 @@ use idhini_wire::idhini::v1;
 use idhini_wire::member_name;
 use tonic::{Request, Response, Status};
 
+use crate::admission::wanted;
 use crate::checks::Asked;
 use crate::deadline::Deadline;
 use crate::options::Limits;
@@ -19,7 +20,7 @@ pub(crate) async fn write(
     shared: &Shared,
     request: Request<v1::WriteRelationshipsRequest>,
 ) -> Result<Response<v1::WriteRelationshipsResponse>, Status> {
-    let deadline = Deadline::of(request.metadata());
+    let wanted = wanted(&request, Deadline::of(request.metadata()));
     let v1::WriteRelationshipsRequest {
         updates,
         optional_preconditions,
@@ -33,7 +34,7 @@ pub(crate) async fn write(
     for check in checks {
         write.preconditions.push(permission_precondition(check)?);
     }
-    let revision = shared.namespace.write(write, deadline.wanted()).await.map_err(Refusal::from)?;
+    let revision = shared.namespace.write(write, wanted).await.map_err(Refusal::from)?;
     Ok(Response::new(v1::WriteRelationshipsResponse { written_at: shared.token(revision) }))
 }
 
@@ -42,9 +43,9 @@ pub(crate) async fn set_relation(
     shared: &Shared,
     request: Request<v1::SetRelationRequest>,
 ) -> Result<Response<v1::SetRelationResponse>, Status> {
-    let deadline = Deadline::of(request.metadata());
+    let wanted = wanted(&request, Deadline::of(request.metadata()));
     let set = asked(request.into_inner(), &shared.limits)?;
-    let set = shared.namespace.set_relation(set, deadline.wanted()).await.map_err(Refusal::from)?;
+    let set = shared.namespace.set_relation(set, wanted).await.map_err(Refusal::from)?;
     Ok(Response::new(v1::SetRelationResponse {
         written_at: shared.token(set.revision),
         created_count: set.tally.created,

@@ -16,11 +16,13 @@ use idhini_wire::{BulkAnswer, PlainBulk, PlainItem, only_message};
 use tonic::Status;
 use tracing::Instrument as _;
 
-use super::{Checks, Rest, empty, fill_in, good, in_one, read};
+use super::{Checks, Rest, empty, fill_in, good, head, in_one, read};
+use crate::admission::{Standing, revocable};
 use crate::checks::{Asked, bulk_response, permissionship};
 use crate::deadline::{Deadline, FUEL};
 use crate::heads::Head;
 use crate::meta::Content;
+use crate::pin::Shared;
 use crate::refusal::Refusal;
 use crate::telemetry::{self, Call};
 
@@ -33,9 +35,10 @@ impl Checks {
     /// Answers a bulk check, or gives it back as it came.
     pub(super) async fn answer_bulk<B>(
         &self,
+        shared: &Shared,
         request: Request<B>,
-        call: &Call,
-        deadline: Deadline,
+        (call, deadline): (&Call, Deadline),
+        standing: impl FnOnce() -> Option<Standing>,
     ) -> Result<Response<Content>, Request<Rest<B>>>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -46,14 +49,19 @@ impl Checks {
             Err(refusal) => return Ok(Status::from(refusal).into_http().map(Content::Messages)),
         };
         let message = read.whole().and_then(only_message);
-        let plain = message.and_then(|message| PlainBulk::read(message, self.shared.limits.bulk_items_max));
+        let plain = message.and_then(|message| PlainBulk::read(message, shared.limits.bulk_items_max));
         let Some(plain) = plain.filter(|plain| !plain.with_tracing) else {
             return Err(Request::from_parts(parts, read));
         };
-        let Some((asked, answered)) = self.answered(&plain, call, deadline).await else {
-            return Err(Request::from_parts(parts, read));
+        let answering = revocable(standing(), self.answered(shared, &plain, call, deadline));
+        let answered = match answering.await {
+            Ok(Some((asked, answered))) => {
+                self.keep(asked);
+                answered
+            }
+            Ok(None) => return Err(Request::from_parts(parts, read)),
+            Err(refusal) => Err(refusal),
         };
-        self.keep(asked);
         match answered {
             Ok(frame) => Ok(in_one(frame)),
             Err(refusal) => Ok(Status::from(refusal).into_http().map(Content::Messages)),
@@ -63,15 +71,16 @@ impl Checks {
     /// The answer, and the questions, which are no longer needed; `None` if it is not for here.
     async fn answered(
         &self,
+        shared: &Shared,
         plain: &PlainBulk<'_>,
         call: &Call,
         deadline: Deadline,
     ) -> Option<(Vec<Asked>, Result<Bytes, Refusal>)> {
-        let head = telemetry::snapshot_span().in_scope(|| self.head(plain.requirement))?;
-        let snapshot = head.published.snapshot(self.shared.namespace.now())?;
+        let head = telemetry::snapshot_span().in_scope(|| head(shared, plain.requirement))?;
+        let snapshot = head.published.snapshot(shared.namespace.now())?;
         let asked = self.all_asked(&plain.items)?;
         let of_items = asked.get(..plain.items.len()).unwrap_or_default();
-        let answers = self.evaluated(snapshot, of_items, call, deadline).await;
+        let answers = evaluated(shared, snapshot, of_items, call, deadline).await;
         let frame = answers.map(|answers| in_one_piece(&head, &plain.items, answers));
         Some((asked, frame))
     }
@@ -90,38 +99,38 @@ impl Checks {
         Some(asked)
     }
 
-    async fn evaluated(
-        &self,
-        snapshot: Snapshot<'_>,
-        asked: &[Asked],
-        call: &Call,
-        deadline: Deadline,
-    ) -> Result<Vec<Result<Answer, EngineError>>, Refusal> {
-        let questions = asked.iter().map(Asked::question).collect();
-        let span = telemetry::evaluation_span();
-        let mut bulk = span.in_scope(|| CheckBulk::open(snapshot, questions, self.limits()));
-        bulk = bulk.within(self.shared.limits.bulk_cost_max);
-        let answers = match span.in_scope(|| bulk.advance(FUEL)) {
-            Progress::Done(answers) => Ok(answers),
-            Progress::More => {
-                let evaluating = async {
-                    deadline.pause().await?;
-                    deadline.drive(|fuel| Ok::<_, EngineError>(bulk.advance(fuel))).await
-                };
-                evaluating.instrument(span).await
-            }
-        };
-        call.charge(bulk.cost());
-        call.used(bulk.closures());
-        answers
-    }
-
     /// Keeps questions to be filled again.
     fn keep(&self, mut asked: Vec<Asked>) {
         asked.truncate(SPARE_MAX);
         asked.iter_mut().for_each(|asked| asked.context = Context::default());
         *self.spare_of_bulks.lock().unwrap_or_else(PoisonError::into_inner) = asked;
     }
+}
+
+async fn evaluated(
+    shared: &Shared,
+    snapshot: Snapshot<'_>,
+    asked: &[Asked],
+    call: &Call,
+    deadline: Deadline,
+) -> Result<Vec<Result<Answer, EngineError>>, Refusal> {
+    let questions = asked.iter().map(Asked::question).collect();
+    let span = telemetry::evaluation_span();
+    let mut bulk = span.in_scope(|| CheckBulk::open(snapshot, questions, shared.question_limits()));
+    bulk = bulk.within(shared.limits.bulk_cost_max);
+    let answers = match span.in_scope(|| bulk.advance(FUEL)) {
+        Progress::Done(answers) => Ok(answers),
+        Progress::More => {
+            let evaluating = async {
+                deadline.pause().await?;
+                deadline.drive(|fuel| Ok::<_, EngineError>(bulk.advance(fuel))).await
+            };
+            evaluating.instrument(span).await
+        }
+    };
+    call.charge(bulk.cost());
+    call.used(bulk.closures());
+    answers
 }
 
 fn in_one_piece(head: &Head, items: &[PlainItem<'_>], answers: Vec<Result<Answer, EngineError>>) -> Bytes {

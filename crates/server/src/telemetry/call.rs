@@ -103,6 +103,11 @@ impl Call {
         })
     }
 
+    /// Which kind of call it is.
+    pub(crate) fn row(&self) -> usize {
+        self.row
+    }
+
     pub(super) fn recorder(&self) -> &Recorder {
         &self.recorder
     }

@@ -54,14 +54,18 @@ pub(super) struct Calls {
 
 /// One call.
 #[derive(Debug)]
-pub(super) struct Row {
-    pub(super) service: String,
-    pub(super) call: String,
+pub(crate) struct Row {
+    pub(crate) service: String,
+    pub(crate) call: String,
+    /// Whether it has many messages, in either direction.
+    pub(crate) takes_stream: bool,
+    pub(crate) answers_stream: bool,
 }
 
 impl Row {
     fn new(service: &str, call: &str) -> Row {
-        Row { service: service.to_owned(), call: call.to_owned() }
+        let (takes_stream, answers_stream) = (false, false);
+        Row { service: service.to_owned(), call: call.to_owned(), takes_stream, answers_stream }
     }
 
     /// Whether each of these calls is a watcher.
@@ -91,7 +95,9 @@ impl Calls {
                 for service in &file.service {
                     let name = format!("{}.{}", file.package(), service.name());
                     for method in &service.method {
-                        calls.add(&name, method.name());
+                        let (takes_stream, answers_stream) =
+                            (method.client_streaming(), method.server_streaming());
+                        calls.add(Row { takes_stream, answers_stream, ..Row::new(&name, method.name()) });
                     }
                 }
             }
@@ -99,10 +105,10 @@ impl Calls {
         calls
     }
 
-    fn add(&mut self, service: &str, call: &str) {
+    fn add(&mut self, row: Row) {
         let at = self.rows.len();
-        if *self.by_path.entry(format!("/{service}/{call}")).or_insert(at) == at {
-            self.rows.push(Row::new(service, call));
+        if *self.by_path.entry(format!("/{}/{}", row.service, row.call)).or_insert(at) == at {
+            self.rows.push(row);
         }
     }
 

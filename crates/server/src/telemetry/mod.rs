@@ -25,6 +25,7 @@ use tracing::Span;
 use self::budget::LineBudget;
 pub(crate) use self::call::{Call, Finished, carried};
 use self::calls::Calls;
+pub(crate) use self::calls::Row;
 pub use self::exposition::Process;
 use self::histogram::Histogram;
 pub use self::http::{Monitoring, MonitoringListener, Profiled, Profiler, Served};
@@ -88,6 +89,11 @@ impl Telemetry {
     /// No longer ready: called as soon as the server is told to stop.
     pub(crate) fn stopping(&self) {
         self.readiness.stop();
+    }
+
+    /// All kinds of calls; the first stands for what is none.
+    pub(crate) fn rows(&self) -> &[Row] {
+        self.calls.rows()
     }
 
     fn shards(&self) -> Shards {

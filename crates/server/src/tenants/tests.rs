@@ -1,5 +1,4 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use idhini_changelog::MemoryStore;
 use idhini_model::{Revision, Timestamp};
@@ -7,11 +6,10 @@ use idhini_replica::{NodeOptions, Parts};
 
 use super::*;
 use crate::auth::Keys;
-use crate::options::Limits;
 use crate::seal::SealError;
 
 /// Tenants with at most this many stores, and how many were ever made.
-fn tenants(stores_max: usize) -> (Tenants, Arc<AtomicUsize>) {
+fn tenants(stores_max: usize) -> (Arc<Tenants>, Arc<AtomicUsize>) {
     let made = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&made);
     let new_store: NewStore = Arc::new(move || {
@@ -25,18 +23,12 @@ fn tenants(stores_max: usize) -> (Tenants, Arc<AtomicUsize>) {
         let node = Arc::new(Node::new(parts, NodeOptions::default()));
         Ok(NewNode { node, namespace: format!("store {number}") })
     });
-    let seal = SealOptions { key: [7; 32], key_id: 1, store: 2, timeline: 1, namespace: String::new() };
-    let telemetry = Arc::new(crate::Telemetry::new(None));
-    let (keys, limits, drain_max) = (Keys::new([]), Limits::default(), Duration::ZERO);
-    let worker_threads = std::num::NonZeroUsize::MIN;
-    let options = Options { keys, limits, seal, telemetry, drain_max, worker_threads };
-    (Tenants::new(&Offer::StorePerToken { new_store, stores_max }, &options), made)
+    let options = Options::for_tests(Keys::default());
+    (Arc::new(Offered::new(&Offer::StorePerToken { new_store, stores_max }, &options).of_worker()), made)
 }
 
-async fn of(tenants: &Tenants, token: &str) -> Result<Shared, Code> {
-    let mut metadata = MetadataMap::new();
-    metadata.insert("authorization", format!("Bearer {token}").parse().unwrap());
-    tenants.of(&metadata).await.map(Cow::into_owned).map_err(|refusal| refusal.code)
+async fn of(tenants: &Tenants, token: &str) -> Result<Tenant, Code> {
+    tenants.of_token(token).await.map_err(|refusal| refusal.code)
 }
 
 #[tokio::test]
@@ -52,16 +44,9 @@ async fn a_token_finds_its_own_store_again_and_no_other() {
 }
 
 #[tokio::test]
-async fn without_a_token_there_is_no_store() {
-    let (tenants, made) = tenants(10);
-    assert_eq!(of(&tenants, "").await.err(), Some(Code::Unauthenticated));
-    assert_eq!(made.load(Ordering::Relaxed), 0);
-}
-
-#[tokio::test]
 async fn the_store_that_was_idle_for_longest_goes() {
     let (tenants, _) = tenants(2);
-    let first = |shared: Shared| shared.sealer.token(Revision(0));
+    let first = |shared: Tenant| shared.sealer.token(Revision(0));
     let one = first(of(&tenants, "one").await.unwrap());
     let two = first(of(&tenants, "two").await.unwrap());
     assert!(of(&tenants, "one").await.is_ok());
@@ -90,7 +75,7 @@ async fn many_first_calls_of_a_token_make_one_store() {
     let calls: Vec<_> = (0..50)
         .map(|_| {
             let tenants = tenants.clone();
-            tokio::spawn(async move { of(&tenants, "one").await.map(|shared| shared.namespace) })
+            tokio::spawn(async move { of(&tenants, "one").await.map(|shared| shared.namespace.clone()) })
         })
         .collect();
     let mut found = Vec::new();

@@ -2,15 +2,22 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use super::*;
-use crate::Telemetry;
+use crate::admission::Admission;
+use crate::auth::Keys;
 use crate::meta::{Meta, Place};
+use crate::options::Options;
 use crate::telemetry::Recorder;
+use crate::tenants::{NewStore, Offer, Offered};
 
 fn workers(count: usize) -> Workers {
-    let telemetry = Arc::new(Telemetry::new(None));
+    let new_store: NewStore = Arc::new(|| Err(io::ErrorKind::Other.into()));
+    let options = Options::for_tests(Keys::default());
+    let offered = Offered::new(&Offer::StorePerToken { new_store, stores_max: 0 }, &options);
+    let telemetry = options.telemetry;
     let pipelines = (0..count).map(|index| {
         let meta = Meta::new(1, Place { index, of: count }, Recorder::new(&telemetry));
-        Arc::new(Pipeline::new(meta, None, Routes::default()))
+        let admission = Admission::new(None, &telemetry, offered.of_worker());
+        Arc::new(Pipeline::new(meta, admission, Routes::default()))
     });
     Workers::start(pipelines.collect()).unwrap()
 }
