@@ -49,6 +49,15 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// Whatever the disk says.
     fn sync_directory(&self, directory: &str) -> io::Result<()>;
+
+    /// Removes a directory of which all files were removed, and makes that durable; nothing if there is none. Where
+    /// directories are but the beginnings of names, there is nothing else to remove.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn remove_directory(&self, directory: &str) -> io::Result<()> {
+        self.sync_directory(directory)
+    }
 }
 
 /// A file that is open.

@@ -168,6 +168,18 @@ impl Disk for FileDisk {
         fs::remove_file(self.directory.join(path))
     }
 
+    fn remove_directory(&self, directory: &str) -> io::Result<()> {
+        self.may_write()?;
+        match fs::remove_dir(self.directory.join(directory)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => {
+                removed?;
+                let above = directory.rsplit_once('/').map_or("", |(above, _)| above);
+                self.sync_directory(above)
+            }
+        }
+    }
+
     fn sync_directory(&self, directory: &str) -> io::Result<()> {
         let mut path = self.directory.join(directory);
         loop {

@@ -13,8 +13,8 @@ use idhini_changelog::{EmbeddedStore, FileDisk, MemoryStore, Store};
 use idhini_replica::control::{ControlPlane, ROOT, ROOT_LOG, SYS_LOG};
 use idhini_replica::{Clock, Identity, Node, NodeOptions, Parts, Report};
 use idhini_server::{
-    Keys, ListenError, Listener, LogObserver, Monitoring, MonitoringListener, Offer, Options, SealOptions,
-    Served, Telemetry, Tree,
+    Keys, ListenError, Listener, LogObserver, Monitoring, MonitoringListener, Offer, Options, Randomness,
+    SealOptions, Served, Telemetry, Tree,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -22,7 +22,7 @@ use crate::clock::now;
 use crate::configuration::{
     Configuration, METRICS_ADDRESS, MetricsAddress, Observing, ServeFlags, Server, Settings,
 };
-use crate::entropy::random;
+use crate::entropy::{fill, random};
 use crate::failure::Failure;
 use crate::output::{self, Style};
 use crate::root_token;
@@ -57,7 +57,13 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
         .map_err(Failure::ControlPlane)?;
     let (limits, drain_max) = (settings.limits, Duration::from_secs(settings.drain_seconds));
     let (seal, worker_threads) = (seal(&stored.identity), settings.workers());
-    let options = Options { keys, limits, seal, telemetry, drain_max, worker_threads };
+    let randomness = Randomness::new(fill);
+    let options = Options { keys, limits, seal, telemetry, drain_max, worker_threads, randomness };
+    if let Err(error) = plane.finish_deletions(&stored.node).await {
+        tracing::warn!(
+            "what a deleted namespace left could not be removed: {error}; the next start tries again"
+        );
+    }
     let stop = stopped()?;
     let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
     output::said(&format!("listening on {address} ({})", stored.place));

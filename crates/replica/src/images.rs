@@ -121,6 +121,8 @@ struct State {
     damages: u64,
     /// What could not be removed of an image that could not be written.
     unfinished: Option<String>,
+    /// Whether they were removed for good: no other is written.
+    has_ended: bool,
 }
 
 type Continued = (Image, HashMap<Digest, Place>);
@@ -150,8 +152,7 @@ impl Images {
     /// # Errors
     /// [`ImageFileError::Disk`].
     pub fn look(disk: Arc<dyn Disk>, log: LogId, report: Report) -> Result<Images, ImageFileError> {
-        let directory = format!("images/{:016x}", log.0);
-        let images = Images { disk, log, directory, report, state: Mutex::default() };
+        let images = Images::at(disk, log, report);
         let mut known = BTreeMap::new();
         for name in images.names()? {
             if let Some(revision) = name.strip_suffix(SUFFIX).and_then(|text| text.parse().ok()) {
@@ -163,9 +164,37 @@ impl Images {
         Ok(images)
     }
 
+    fn at(disk: Arc<dyn Disk>, log: LogId, report: Report) -> Images {
+        let directory = format!("images/{:016x}", log.0);
+        Images { disk, log, directory, report, state: Mutex::default() }
+    }
+
     fn names(&self) -> Result<Vec<String>, ImageFileError> {
         let listed = self.disk.list(&self.directory);
         listed.map_err(|source| ImageFileError::Disk { path: self.directory.clone(), source })
+    }
+
+    /// Removes all images of a log that nobody has open.
+    pub(crate) fn remove_all(disk: Arc<dyn Disk>, log: LogId) -> Result<(), ImageFileError> {
+        // What is in them does not matter, nor whether it can be read.
+        Images::at(disk, log, Arc::new(|_| ())).end()
+    }
+
+    /// Removes all images; no other is written afterwards. Called where none is being written.
+    pub(crate) fn end(&self) -> Result<(), ImageFileError> {
+        {
+            let mut state = locked(&self.state);
+            state.has_ended = true;
+            state.known.clear();
+            state.newest = None;
+        }
+        let names = self.names()?;
+        for name in &names {
+            let path = format!("{}/{name}", self.directory);
+            self.disk.remove(&path).map_err(|source| ImageFileError::Disk { path, source })?;
+        }
+        let gone = |source| ImageFileError::Disk { path: self.directory.clone(), source };
+        self.disk.remove_directory(&self.directory).map_err(gone)
     }
 
     /// The images that can be used, as far as is known, oldest first.
@@ -374,6 +403,10 @@ impl Images {
             let path = path.to_owned();
             move |source| ImageFileError::Disk { path, source }
         };
+        if locked(&self.state).has_ended {
+            let gone = io::Error::new(io::ErrorKind::NotFound, "the namespace was deleted");
+            return Err(ImageFileError::Disk { path: name, source: gone });
+        }
         let left = locked(&self.state).unfinished.take_if(|left| *left == unfinished);
         if let Some(left) = left {
             self.disk.remove(&left).map_err(disk_error(&left))?;

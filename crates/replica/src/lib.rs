@@ -55,7 +55,7 @@ pub use memory::NamespaceMemory;
 pub use namespace::{
     Clock, Namespace, Options, PERMISSION_PRECONDITION_COST_MAX, PRECONDITION_EDGES_MAX, Wanted,
 };
-pub use node::{Node, NodeOptions, OpenError, Parts};
+pub use node::{DeleteError, Node, NodeOptions, OpenError, Parts};
 pub use published::{Page, Portion, Position, Published, Row};
 pub use request::{
     CounterChange, Delete, Deleted, Member, Operation, PermissionQuestion, Precondition, Set, SetRelation,

@@ -100,6 +100,15 @@ impl Namespace {
         Ok(())
     }
 
+    /// Removes all images, and writes none any more.
+    pub(crate) async fn remove_images(self: &Arc<Self>) -> Result<(), ImageFileError> {
+        let _alone = self.imaging.lock().await;
+        match &self.images {
+            Some(images) => in_place(true, || images.end()),
+            None => Ok(()),
+        }
+    }
+
     /// Trims the log below what history and images need, and lets old images go.
     async fn trim(&self) -> Result<(), MaintainError> {
         let Some(history_seconds) = self.options.history_seconds else { return Ok(()) };

@@ -247,6 +247,10 @@ impl Namespace {
         (self.clock)()
     }
 
+    pub(crate) fn clock(&self) -> Clock {
+        Arc::clone(&self.clock)
+    }
+
     /// The newest revision.
     #[must_use]
     pub fn head(&self) -> Arc<Published> {

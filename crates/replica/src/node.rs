@@ -37,6 +37,21 @@ pub enum OpenError {
     /// Its images cannot be listed.
     #[error(transparent)]
     Images(#[from] ImageFileError),
+    /// It is being deleted.
+    #[error("log {} is being deleted", .0.0)]
+    Deleting(LogId),
+}
+
+/// Why something of a namespace is left. Deleting it again goes on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeleteError {
+    /// Its log.
+    #[error("its log is not deleted: {0}")]
+    Log(#[from] LogError),
+    /// Its images.
+    #[error("its images are not removed: {0}")]
+    Images(#[from] ImageFileError),
 }
 
 impl OpenError {
@@ -45,7 +60,7 @@ impl OpenError {
     pub fn for_log(&self) -> String {
         match self {
             OpenError::Follow(error) => error.for_log(),
-            OpenError::Images(error) => error.to_string(),
+            OpenError::Images(_) | OpenError::Deleting(_) => self.to_string(),
         }
     }
 }
@@ -82,6 +97,8 @@ pub struct Node {
     parts: Parts,
     options: NodeOptions,
     state: Mutex<State>,
+    /// Held by whoever deletes a namespace.
+    deleting: tokio::sync::Mutex<()>,
 }
 
 type Slot = Arc<OnceCell<Arc<Namespace>>>;
@@ -92,6 +109,8 @@ struct State {
     open: HashMap<LogId, (Slot, u64, u64)>,
     turn: u64,
     bytes: u64,
+    /// The one that is being deleted: nobody opens it.
+    going: Option<LogId>,
     /// Where looking after closed namespaces goes on.
     round: Option<LogId>,
 }
@@ -124,11 +143,20 @@ impl Drop for Opening<'_> {
     }
 }
 
+/// A namespace that is being deleted, until that is done or given up.
+struct Going<'n>(&'n Node);
+
+impl Drop for Going<'_> {
+    fn drop(&mut self) {
+        locked(&self.0.state).going = None;
+    }
+}
+
 impl Node {
     /// With no namespace open.
     #[must_use]
     pub fn new(parts: Parts, options: NodeOptions) -> Node {
-        Node { parts, options, state: Mutex::default() }
+        Node { parts, options, state: Mutex::default(), deleting: tokio::sync::Mutex::default() }
     }
 
     /// The namespace of this log, opened if it is not.
@@ -138,6 +166,9 @@ impl Node {
     pub async fn namespace(&self, id: LogId) -> Result<Arc<Namespace>, OpenError> {
         let slot = {
             let mut state = locked(&self.state);
+            if state.going == Some(id) {
+                return Err(OpenError::Deleting(id));
+            }
             state.turn += 1;
             let turn = state.turn;
             let (slot, used, _) = state.open.entry(id).or_default();
@@ -151,6 +182,45 @@ impl Node {
         let opened = opening.slot.get_or_try_init(|| self.open(id)).await.map(Arc::clone)?;
         self.count(id, &opened);
         Ok(opened)
+    }
+
+    /// Closes a namespace and removes its log and its images for good, durable on return. Whoever still uses it reads on in
+    /// memory and writes no more. Its log is not to be used again. Deleting it again is fine.
+    ///
+    /// # Errors
+    /// [`DeleteError`]: something is left.
+    pub async fn delete(&self, id: LogId) -> Result<(), DeleteError> {
+        let _alone = self.deleting.lock().await;
+        let slot = {
+            let mut state = locked(&self.state);
+            state.going = Some(id);
+            state.open.get(&id).map(|(slot, ..)| Arc::clone(slot))
+        };
+        let _going = Going(self);
+        // Whoever is opening it is waited for: what they open is closed, and writes no image afterwards.
+        let open = match &slot {
+            Some(slot) => slot.get_or_try_init(|| async { Err(()) }).await.ok().map(Arc::clone),
+            None => None,
+        };
+        self.parts.store.delete(id).await?;
+        match &open {
+            Some(namespace) => namespace.remove_images().await?,
+            None => {
+                if let Some(disk) = &self.parts.disk {
+                    in_place(true, || Images::remove_all(Arc::clone(disk), id))?;
+                }
+            }
+        }
+        let closed = {
+            let mut state = locked(&self.state);
+            let closed = state.open.remove(&id);
+            let bytes = closed.as_ref().map_or(0, |(.., bytes)| *bytes);
+            state.bytes = state.bytes.saturating_sub(bytes);
+            closed
+        };
+        // Freed where nobody waits for the lock.
+        drop((closed, open, slot));
+        Ok(())
     }
 
     async fn open(&self, id: LogId) -> Result<Arc<Namespace>, OpenError> {
@@ -222,6 +292,10 @@ impl Node {
                 for id in closed {
                     match self.namespace(id).await {
                         Ok(namespace) => self.look_after(id, &namespace).await,
+                        Err(
+                            OpenError::Deleting(_)
+                            | OpenError::Follow(FollowError::Log(LogError::Deleted { .. })),
+                        ) => {}
                         Err(error) => {
                             (self.parts.report)(&format!(
                                 "log {} cannot be opened: {}",
@@ -237,7 +311,10 @@ impl Node {
     }
 
     async fn look_after(&self, id: LogId, namespace: &Arc<Namespace>) {
-        if let Err(error) = namespace.maintain().await {
+        if let Err(error) = namespace.maintain().await
+            // One that was deleted meanwhile cannot be looked after.
+            && locked(&self.state).open.contains_key(&id)
+        {
             (self.parts.report)(&format!("log {}: {}", id.0, error.for_log()));
         }
         namespace.forget_rebuilt(namespace.now());

@@ -45,6 +45,7 @@ pub use listen::{ListenError, Listener};
 pub use options::{
     CONTEXT_BYTES_MAX, Limits, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX, Options, SCHEMA_BYTES_MAX,
 };
+pub use own::Randomness;
 pub use reflection::schema_differences;
 pub use seal::SealOptions;
 pub use telemetry::{

@@ -15,7 +15,9 @@ use idhini_wire::authzed::api::v1::permissions_service_server::PermissionsServic
 use idhini_wire::authzed::api::v1::schema_service_server::SchemaServiceServer;
 use idhini_wire::authzed::api::v1::watch_service_server::WatchServiceServer;
 use idhini_wire::idhini::admin::v1::admin_service_server::AdminServiceServer;
+use idhini_wire::idhini::v1::access_service_server::AccessServiceServer;
 use idhini_wire::idhini::v1::history_service_server::HistoryServiceServer;
+use idhini_wire::idhini::v1::namespace_service_server::NamespaceServiceServer;
 use idhini_wire::idhini::v1::permissions_service_server as own_permissions;
 use tokio::net::TcpListener;
 use tonic::server::NamedService as _;
@@ -42,7 +44,7 @@ use crate::workers::Workers;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What can be asked for its health; the empty name is the server as a whole.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 9] = [
     "",
     PermissionsServiceServer::<Permissions>::NAME,
     SchemaServiceServer::<Schemas>::NAME,
@@ -50,6 +52,8 @@ const SERVICES: [&str; 7] = [
     ExperimentalServiceServer::<Experimental>::NAME,
     own_permissions::PermissionsServiceServer::<own::Permissions>::NAME,
     HistoryServiceServer::<own::History>::NAME,
+    NamespaceServiceServer::<own::Namespaces>::NAME,
+    AccessServiceServer::<own::Access>::NAME,
 ];
 
 /// A bound address, not yet serving.
@@ -119,13 +123,15 @@ impl Listener {
             }
             Offer::StorePerToken { .. } => (None, None),
         };
+        let control = tree.map(|tree| Arc::new(own::Control::new(&tree.plane, &tree.node, options)));
+        let recording = tree.map(|tree| tokio::spawn(own::record_uses(Arc::clone(&tree.plane))));
         let tenants = Offered::new(offer, options);
         let (stopping_watches, stopping) = tokio::sync::watch::channel(false);
         let (reporter, health) = tonic_health::server::health_reporter();
         for service in SERVICES {
             reporter.set_service_status(service, ServingStatus::Serving).await;
         }
-        let services = Services { admin, stopping };
+        let services = Services { admin, control, stopping };
         let workers = options.worker_threads.get();
         let pipelines = (0..workers).map(|index| {
             let recorder = Recorder::new(&options.telemetry);
@@ -156,6 +162,10 @@ impl Listener {
                 }
                 tokio::time::sleep(options.drain_max).await;
             } => {}
+        }
+        if let (Some(recording), Some(tree)) = (recording, tree) {
+            recording.abort();
+            own::record_last_uses(&tree.plane).await;
         }
         Ok(())
     }
@@ -188,6 +198,7 @@ async fn end(telemetry: &Telemetry, reporter: &HealthReporter) {
 /// What the services need.
 struct Services {
     admin: Option<Admin>,
+    control: Option<Arc<own::Control>>,
     stopping: Stopping,
 }
 
@@ -221,6 +232,12 @@ impl Services {
             .add_service(health.clone())
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);
+        let routes = match self.control.clone() {
+            Some(control) => routes
+                .add_service(NamespaceServiceServer::new(own::Namespaces(Arc::clone(&control))))
+                .add_service(AccessServiceServer::new(own::Access(control))),
+            None => routes,
+        };
         // Clients of this one are ours and take what an entry needs.
         Ok(match self.admin.clone() {
             Some(admin) => routes.add_service(AdminServiceServer::new(admin)),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use idhini_engine::COST_MAX;
 
 use crate::auth::Keys;
+use crate::own::Randomness;
 use crate::seal::SealOptions;
 use crate::telemetry::Telemetry;
 
@@ -75,6 +76,8 @@ pub struct Options {
     pub drain_max: Duration,
     /// Threads that answer calls, each with its own connections.
     pub worker_threads: NonZeroUsize,
+    /// What tokens and keys are drawn from.
+    pub randomness: Randomness,
 }
 
 #[cfg(test)]
@@ -89,6 +92,7 @@ impl Options {
             telemetry: Arc::new(Telemetry::new(None)),
             drain_max: Duration::ZERO,
             worker_threads: NonZeroUsize::MIN,
+            randomness: crate::own::seeded(1),
         }
     }
 }

@@ -3,10 +3,15 @@
 //! # Invariants
 //! * Whatever a call has in common with one of the contract's is that call's own code.
 
+mod access;
 mod changes;
 mod check_stream;
+mod control;
 mod explain;
+mod guesses;
+mod namespaces;
 mod pages;
+mod secrets;
 mod writes;
 
 use idhini_wire::idhini::v1;
@@ -14,6 +19,12 @@ use idhini_wire::idhini::v1::history_service_server::HistoryService;
 use idhini_wire::idhini::v1::permissions_service_server::PermissionsService;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
+pub(crate) use self::access::Access;
+pub(crate) use self::control::{Control, record_last_uses, record_uses};
+pub(crate) use self::namespaces::Namespaces;
+pub use self::secrets::Randomness;
+#[cfg(test)]
+pub(crate) use self::secrets::seeded;
 use crate::admission::tenant;
 use crate::lookups::Answers;
 use crate::watch::Stopping;

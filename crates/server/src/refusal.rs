@@ -51,6 +51,10 @@ impl Refusal {
         self
     }
 
+    pub(crate) fn is_because(&self, reason: impl Into<Reason>) -> bool {
+        self.reason == Some(reason.into())
+    }
+
     #[expect(clippy::needless_pass_by_value, reason = "numbers and texts alike, named at the call")]
     pub(crate) fn with(mut self, key: &'static str, value: impl ToString) -> Refusal {
         self.metadata.insert(key, value.to_string());

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use idhini_changelog::MemoryStore;
 use idhini_replica::{Clock, Node, NodeOptions, Parts, Report};
-use idhini_server::{Keys, Listener, NewNode, NewStore, Offer, Options, Telemetry};
+use idhini_server::{Keys, Listener, NewNode, NewStore, Offer, Options, Randomness, Telemetry};
 
 use super::{Duration, ROUND, new_identity, node_options, now, observed, seal, stopped};
 use crate::configuration::{Configuration, ServeTestingFlags, Server, Settings};
-use crate::entropy::random;
+use crate::entropy::{fill, random};
 use crate::failure::Failure;
 use crate::output::{self, Style};
 
@@ -36,6 +36,7 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>) -> Result<(), Fai
         telemetry,
         drain_max: Duration::from_secs(settings.drain_seconds),
         worker_threads: settings.workers(),
+        randomness: Randomness::new(fill),
     };
     let offer = Offer::StorePerToken {
         new_store: new_store(settings, Arc::clone(&nodes)),

@@ -11,11 +11,14 @@
 //!
 //! Cost: a change copies nothing but what it touches; a version is one load.
 
+mod deletion;
+mod grants;
 mod path;
 mod record;
 mod request;
 mod rights;
 pub(crate) mod rules;
+mod uses;
 mod view;
 
 use std::fmt;
@@ -26,6 +29,8 @@ use idhini_changelog::LogId;
 use idhini_model::{Change, EntryKind, SubjectRef, Timestamp};
 use tokio::sync::watch;
 
+pub use deletion::DeletionError;
+pub use grants::Grant;
 pub use path::{DEPTH_MAX, NAME_BYTES_MAX, NamespacePath, PATH_BYTES_MAX, PathError, ROOT};
 pub use record::{
     Accessor, LockMode, LockRecord, NamespaceId, NamespaceRecord, RecordError, SecretHash, TokenRecord,
@@ -35,8 +40,10 @@ pub use request::{
     METADATA_VALUE_BYTES_MAX, REMARK_BYTES_MAX,
 };
 pub use rights::{Right, Rights, Role};
+pub use uses::UseMark;
 pub use view::{Bearer, EffectiveLock, Found, Lock, Token, View};
 
+use self::uses::Uses;
 use crate::published::Portion;
 use crate::watch::Changes;
 use crate::writer::Request;
@@ -64,6 +71,7 @@ pub struct ControlPlane {
     told: watch::Sender<()>,
     /// Where the view stands in the log. One at a time brings it on.
     follows: tokio::sync::Mutex<Option<Following>>,
+    uses: Arc<Uses>,
 }
 
 /// What a view is to take in.
@@ -98,8 +106,8 @@ impl ControlPlane {
     async fn alone(sys: Arc<Namespace>, admins: Vec<SubjectRef>) -> Result<Arc<ControlPlane>, ReplicaError> {
         sys.write_schema(SCHEMA.to_owned(), Wanted::always()).await?;
         let (view, version, told) = (RwLock::default(), AtomicU64::new(0), watch::Sender::default());
-        let plane =
-            Arc::new(ControlPlane { sys, view, version, told, follows: tokio::sync::Mutex::default() });
+        let (follows, uses) = (tokio::sync::Mutex::default(), Arc::default());
+        let plane = Arc::new(ControlPlane { sys, view, version, told, follows, uses });
         plane.change(Control { by: None, change: ControlChange::Begin { admins } }, Wanted::always()).await?;
         Ok(plane)
     }
@@ -196,9 +204,12 @@ impl ControlPlane {
             }
             if part.is_last {
                 let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-                take_in(view.as_mut().ok_or(ReplicaError::WriterGone)?, &std::mem::take(begun))?;
-                // At once: whoever waits for the next entry may leave.
-                self.moved();
+                let changes = std::mem::take(begun);
+                take_in(view.as_mut().ok_or(ReplicaError::WriterGone)?, &changes)?;
+                // At once: whoever waits for the next entry may leave. Nobody is let in or refused by when a token was used.
+                if !changes.iter().all(uses::is_use) {
+                    self.moved();
+                }
             }
         }
         Ok(())

@@ -311,6 +311,17 @@ impl TokenRecord {
     }
 }
 
+/// When a token was used last; goes with it.
+pub(super) fn used(accessor: &Accessor, at: Timestamp, expires_at: Option<Timestamp>) -> Relationship {
+    let mut used = record(accessor.resource(), "used", "used", [("at", text(at.to_string()))]);
+    used.expires_at = expires_at;
+    used
+}
+
+pub(super) fn used_at(relationship: &Relationship) -> Result<Timestamp, RecordError> {
+    Facts::of(relationship)?.moment("at", "when it was used")
+}
+
 /// The log that the next namespace gets.
 pub(super) fn next_log(next: LogId) -> Relationship {
     record(server(), "record", "server", [("next_log", text(next.0.to_string()))])

@@ -112,6 +112,11 @@ pub enum ControlChange {
         /// How long the old one is good, in seconds.
         overlap_seconds: u64,
     },
+    /// Keeps when tokens were used; those that are no longer there are left out.
+    Used {
+        /// Each with the moment.
+        tokens: Vec<(Accessor, Timestamp)>,
+    },
     /// Ends a token at once.
     RevokeToken {
         /// Which.

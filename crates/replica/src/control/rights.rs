@@ -71,6 +71,20 @@ impl Role {
         }
     }
 
+    /// Whether whoever plays it has this right, where it was granted and below.
+    #[must_use]
+    pub fn gives(self, right: Right) -> bool {
+        use Right::{Audit, Belong, Check, Read, ReadSchema, Write, WriteSchema};
+        match self {
+            Role::Admin => true,
+            Role::SchemaWriter => matches!(right, WriteSchema | ReadSchema | Belong),
+            Role::Writer => matches!(right, Write | Read | ReadSchema | Check | Belong),
+            Role::Reader => matches!(right, Read | ReadSchema | Check | Belong),
+            Role::Checker => matches!(right, Check | Belong),
+            Role::Auditor => matches!(right, Audit | Belong),
+        }
+    }
+
     /// The role of this name.
     #[must_use]
     pub fn of(name: &str) -> Option<Role> {
@@ -90,6 +104,12 @@ impl Right {
         Right::Audit,
         Right::Belong,
     ];
+
+    /// The right of this name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Right> {
+        Right::ALL.into_iter().find(|right| right.as_str() == name)
+    }
 
     /// The permission that it is.
     #[must_use]

@@ -14,8 +14,8 @@ use idhini_model::{
 
 use super::path::NamespacePath;
 use super::record::{
-    Accessor, LockRecord, NamespaceId, NamespaceRecord, SecretHash, TokenRecord, bare, named, next_log,
-    next_log_of, opens, path_resource, server,
+    Accessor, LockMode, LockRecord, NamespaceId, NamespaceRecord, SecretHash, TokenRecord, bare, named,
+    next_log, next_log_of, opens, path_resource, server, used,
 };
 use super::request::{
     Control, ControlChange, ControlError, LIFETIME_SECONDS_MAX, METADATA_KEY_BYTES_MAX, METADATA_MAX,
@@ -49,7 +49,7 @@ pub(crate) fn judge(head: &Published, now: Timestamp, request: &Control) -> Judg
         }
         ControlChange::Unlock { path, key } => rules.unlock(path, key.as_ref()),
         ControlChange::CreateToken { accessor, secret, home, description, lifetime_seconds, roles } => {
-            let (id, _) = rules.seat(home, Right::Administer)?;
+            let (id, _) = rules.open(home, Right::Administer)?;
             let (created_at, created_by) = (now, rules.actor());
             let (description, lifetime_seconds) = (description.clone(), *lifetime_seconds);
             let token = TokenRecord { home: id, description, created_at, created_by, lifetime_seconds };
@@ -59,6 +59,7 @@ pub(crate) fn judge(head: &Published, now: Timestamp, request: &Control) -> Judg
         ControlChange::RotateToken { accessor, secret, overlap_seconds } => {
             rules.rotate_token(accessor, secret, *overlap_seconds)
         }
+        ControlChange::Used { tokens } => rules.used(tokens),
         ControlChange::RevokeToken { accessor } => rules.revoke_token(accessor),
         ControlChange::Grant { path, role, to } => rules.grant(path, *role, to),
         ControlChange::Revoke { path, role, from } => rules.revoke(path, *role, from),
@@ -146,16 +147,34 @@ impl Rules<'_> {
         Ok((id, record))
     }
 
-    /// Refuses what is below a locked namespace.
-    fn expect_unlocked_above(&self, path: &NamespacePath) -> Judged<()> {
-        for above in path.ancestors() {
-            if let Some(id) = self.id_of(&above)
-                && let Some(LockRecord { mode, reason, .. }) = self.lock_of(&id)?
-            {
-                return Err(ControlError::Locked { locked: above, mode, reason });
+    /// The same of one that is not locked either, itself or from above: a lock of any mode refuses changes.
+    fn open(&self, path: &NamespacePath, right: Right) -> Judged<(NamespaceId, NamespaceRecord)> {
+        let found = self.seat(path, right)?;
+        self.expect_unlocked(std::iter::once(path.clone()).chain(path.ancestors()))?;
+        if found.1.is_deleting {
+            return Err(ControlError::BeingDeleted { path: path.clone() });
+        }
+        Ok(found)
+    }
+
+    /// Refuses what is in a locked namespace. Of several locks that counts which [`super::View::lock`] answers.
+    fn expect_unlocked(&self, line: impl Iterator<Item = NamespacePath>) -> Judged<()> {
+        let mut found: Option<(NamespacePath, LockRecord)> = None;
+        for at in line {
+            let Some(id) = self.id_of(&at) else { continue };
+            let Some(lock) = self.lock_of(&id)? else { continue };
+            let is_stronger = lock.mode == LockMode::All
+                || found.as_ref().is_none_or(|(_, found)| found.mode == LockMode::Writes);
+            if is_stronger {
+                found = Some((at, lock));
             }
         }
-        Ok(())
+        match found {
+            None => Ok(()),
+            Some((locked, LockRecord { mode, reason, .. })) => {
+                Err(ControlError::Locked { locked, mode, reason })
+            }
+        }
     }
 
     // What it comes to.
@@ -212,13 +231,12 @@ impl Rules<'_> {
         metadata: &BTreeMap<String, String>,
     ) -> Judged<Vec<Change>> {
         let Some(parent_path) = path.parent() else { return Err(ControlError::Root { what: "created" }) };
-        let parent = match self.standing(&parent_path, Right::Administer) {
+        let parent = match self.open(&parent_path, Right::Administer) {
             Err(ControlError::NoNamespace { path: parent }) => {
                 return Err(ControlError::NoParent { path: path.clone(), parent });
             }
             other => other?.0,
         };
-        self.expect_unlocked_above(path)?;
         if let Some(id) = self.id_of(path) {
             return Err(match self.namespace(&id)?.is_some_and(|record| record.is_deleting) {
                 true => ControlError::BeingDeleted { path: path.clone() },
@@ -242,7 +260,7 @@ impl Rules<'_> {
     }
 
     fn patch(&self, path: &NamespacePath, patch: &BTreeMap<String, Option<String>>) -> Judged<Vec<Change>> {
-        let (id, mut record) = self.standing(path, Right::Administer)?;
+        let (id, mut record) = self.open(path, Right::Administer)?;
         for (key, value) in patch {
             match value {
                 Some(value) => drop(record.metadata.insert(key.clone(), value.clone())),
@@ -258,7 +276,7 @@ impl Rules<'_> {
             return Err(ControlError::Root { what: "deleted" });
         }
         let (id, mut record) = self.seat(path, Right::Administer)?;
-        self.expect_unlocked_above(path)?;
+        self.expect_unlocked(std::iter::once(path.clone()).chain(path.ancestors()))?;
         if let Some(child) = self.read(&children(&id), 1).into_iter().next() {
             let child = self.namespace(&NamespaceId(child.resource.object_id))?;
             let child = child.map_or_else(|| path.clone(), |child| child.path);
@@ -306,7 +324,7 @@ impl Rules<'_> {
         if expires_at.is_some_and(|at| at <= self.now) {
             return Err(ControlError::EndsBefore);
         }
-        self.expect_unlocked_above(path)?;
+        self.expect_unlocked(path.ancestors())?;
         if self.lock_of(&id)?.is_some() {
             return Err(ControlError::AlreadyLocked { path: path.clone() });
         }
@@ -320,7 +338,7 @@ impl Rules<'_> {
         // With a key, whoever belongs there may try it.
         let right = if key.is_some() { Right::Belong } else { Right::Administer };
         let (id, _) = self.standing(path, right)?;
-        self.expect_unlocked_above(path)?;
+        self.expect_unlocked(path.ancestors())?;
         let Some(lock) = self.lock_of(&id)? else {
             return Err(ControlError::NotLocked { path: path.clone() });
         };
@@ -365,10 +383,13 @@ impl Rules<'_> {
             Err(ControlError::NoToken) => return Err(ControlError::NotPermitted),
             Err(error) => return Err(error),
         };
-        match is_itself || self.may(Right::Administer, &token.home)? {
-            true => Ok(token),
-            false => Err(ControlError::NotPermitted),
+        if !is_itself && !self.may(Right::Administer, &token.home)? {
+            return Err(ControlError::NotPermitted);
         }
+        if let Some(home) = self.namespace(&token.home)? {
+            self.expect_unlocked(std::iter::once(home.path.clone()).chain(home.path.ancestors()))?;
+        }
+        Ok(token)
     }
 
     fn renew_token(&self, accessor: &Accessor) -> Judged<Vec<Change>> {
@@ -376,6 +397,7 @@ impl Rules<'_> {
         let expires_at = token.lifetime_seconds.map(|seconds| self.after(seconds));
         let mut changes: Vec<Change> =
             self.put(token.to_relationship(accessor, expires_at)).into_iter().collect();
+        changes.extend(self.last_used(accessor, expires_at));
         let record = self.found(&bare(accessor.resource(), "record", "token"));
         let ends_at = record.and_then(|record| record.expires_at);
         // The texts that lasted as long as the token; one that is on its way out does not stay.
@@ -398,6 +420,7 @@ impl Rules<'_> {
         let overlap_ends = self.after(overlap_seconds);
         let mut changes: Vec<Change> =
             self.put(token.to_relationship(accessor, expires_at)).into_iter().collect();
+        changes.extend(self.last_used(accessor, expires_at));
         for old in self.all(&secrets_of(accessor)) {
             let ends = old.expires_at.map_or(overlap_ends, |at| at.min(overlap_ends));
             changes.extend(match overlap_seconds {
@@ -409,13 +432,29 @@ impl Rules<'_> {
         Ok(changes)
     }
 
+    /// Keeps as long as the token when it was used last.
+    fn last_used(&self, accessor: &Accessor, expires_at: Option<Timestamp>) -> Option<Change> {
+        let stored = self.head.root().find(&bare(accessor.resource(), "used", "used"))?;
+        self.put(Relationship { expires_at, ..stored })
+    }
+
+    fn used(&self, tokens: &[(Accessor, Timestamp)]) -> Judged<Vec<Change>> {
+        let mut changes = Vec::new();
+        for (accessor, at) in tokens {
+            if let Some(record) = self.found(&bare(accessor.resource(), "record", "token")) {
+                changes.extend(self.put(used(accessor, *at, record.expires_at)));
+            }
+        }
+        Ok(changes)
+    }
+
     fn revoke_token(&self, accessor: &Accessor) -> Judged<Vec<Change>> {
         self.own_token(accessor, true)?;
         Ok(self.all_of_token(accessor).into_iter().map(Change::Deleted).collect())
     }
 
     fn grant(&self, path: &NamespacePath, role: Role, to: &SubjectRef) -> Judged<Vec<Change>> {
-        let (id, _) = self.standing(path, Right::Administer)?;
+        let (id, _) = self.open(path, Right::Administer)?;
         if to.relation.is_some() || to.is_wildcard() || !MEMBERS.contains(&to.object_type.as_str()) {
             return Err(ControlError::NoSuchMember { subject: to.to_string() });
         }
@@ -427,7 +466,7 @@ impl Rules<'_> {
     }
 
     fn revoke(&self, path: &NamespacePath, role: Role, from: &SubjectRef) -> Judged<Vec<Change>> {
-        let (id, _) = self.standing(path, Right::Administer)?;
+        let (id, _) = self.open(path, Right::Administer)?;
         let change = self.remove(&granted(&id, role, from));
         change.map(|change| vec![change]).ok_or(ControlError::NotGranted)
     }
@@ -452,7 +491,7 @@ impl Rules<'_> {
     }
 }
 
-fn of_resource(resource: &ResourceRef) -> Filter {
+pub(super) fn of_resource(resource: &ResourceRef) -> Filter {
     Filter {
         resource_type: Some(resource.object_type.clone()),
         resource_id: Some(IdFilter::Exactly(resource.object_id.clone())),

@@ -6,7 +6,8 @@
 //!
 //! Cost: a namespace is found by one look-up for each name of its path, a token by one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use idhini_model::{Relationship, Timestamp};
@@ -14,7 +15,7 @@ use idhini_model::{Relationship, Timestamp};
 use super::path::NamespacePath;
 use super::record::{
     Accessor, LockMode, LockRecord, NamespaceId, NamespaceRecord, RecordError, SecretHash, TokenRecord,
-    hash_of,
+    hash_of, used_at,
 };
 
 /// A lock, and until when.
@@ -72,6 +73,10 @@ pub struct View {
     paths: BTreeMap<NamespacePath, NamespaceId>,
     locks: HashMap<NamespaceId, Lock>,
     tokens: HashMap<Accessor, Token>,
+    /// Every token by its home.
+    homes: BTreeSet<(NamespaceId, Accessor)>,
+    /// When tokens were used last, as far as it is recorded.
+    used: HashMap<Accessor, Timestamp>,
     secrets: HashMap<SecretHash, (Accessor, Option<Timestamp>)>,
 }
 
@@ -148,8 +153,33 @@ impl View {
         Some(Bearer { accessor: accessor.clone(), token, until: *until })
     }
 
-    fn token(&self, accessor: &Accessor, now: Timestamp) -> Option<&Token> {
+    /// A token.
+    #[must_use]
+    pub fn token(&self, accessor: &Accessor, now: Timestamp) -> Option<&Token> {
         self.tokens.get(accessor).filter(|token| counts(token.expires_at, now))
+    }
+
+    /// The tokens whose home is a namespace, in the order of their accessors, behind one.
+    pub fn tokens_of<'v>(
+        &'v self,
+        home: &'v NamespaceId,
+        after: &Accessor,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&'v Accessor, &'v Token)> {
+        let behind = (Bound::Excluded((home.clone(), after.clone())), Bound::Unbounded);
+        let of_it = self.homes.range(behind).take_while(move |(other, _)| other == home);
+        of_it.filter_map(move |(_, accessor)| Some((accessor, self.token(accessor, now)?)))
+    }
+
+    /// When a token was used last, as far as it is recorded.
+    #[must_use]
+    pub fn used_at(&self, accessor: &Accessor) -> Option<Timestamp> {
+        self.used.get(accessor).copied()
+    }
+
+    /// The namespaces that are being deleted.
+    pub fn deleting(&self) -> impl Iterator<Item = (&NamespaceId, &Arc<NamespaceRecord>)> {
+        self.namespaces.iter().filter(|(_, record)| record.is_deleting)
     }
 
     /// Takes in a relationship that is made, or replaced.
@@ -169,7 +199,13 @@ impl View {
             }
             ("token", "record") => {
                 let token = Token { record: Arc::new(TokenRecord::of(relationship)?), expires_at };
-                self.tokens.insert(Accessor(resource.object_id.clone()), token);
+                let accessor = Accessor(resource.object_id.clone());
+                // A token keeps its home.
+                self.homes.insert((token.record.home.clone(), accessor.clone()));
+                self.tokens.insert(accessor, token);
+            }
+            ("token", "used") => {
+                self.used.insert(Accessor(resource.object_id.clone()), used_at(relationship)?);
             }
             ("secret", "opens") => {
                 if let Some(secret) = hash_of(&resource.object_id) {
@@ -195,7 +231,13 @@ impl View {
                 }
             }
             ("namespace", "lock") => drop(self.locks.remove(&NamespaceId(resource.object_id.clone()))),
-            ("token", "record") => drop(self.tokens.remove(&Accessor(resource.object_id.clone()))),
+            ("token", "record") => {
+                let accessor = Accessor(resource.object_id.clone());
+                if let Some(token) = self.tokens.remove(&accessor) {
+                    self.homes.remove(&(token.record.home.clone(), accessor));
+                }
+            }
+            ("token", "used") => drop(self.used.remove(&Accessor(resource.object_id.clone()))),
             ("secret", "opens") => {
                 if let Some(secret) = hash_of(&resource.object_id) {
                     self.secrets.remove(&secret);

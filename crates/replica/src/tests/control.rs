@@ -150,7 +150,7 @@ impl Model {
 
     fn delete(&mut self, at: &str) -> bool {
         let has_children = self.paths.iter().any(|p| p.starts_with(&format!("{at}/")));
-        let fits = self.paths.contains(at) && !has_children && !self.is_locked_above(at);
+        let fits = self.paths.contains(at) && !has_children && self.effective(at).is_none();
         if fits {
             self.deleting.insert(at.to_owned());
         }
@@ -289,6 +289,7 @@ fn a_role_may_what_it_says_there_and_below_and_nothing_above_or_beside() {
             let may = plane.plane.rights(&token, &id(at)).unwrap();
             for right in Right::ALL {
                 assert_eq!(may.has(right), rights.contains(&right), "{role:?} {right:?} in {at}");
+                assert_eq!(role.gives(right), rights.contains(&right), "{role:?} {right:?}");
             }
         }
         for at in ["root", "c"] {
