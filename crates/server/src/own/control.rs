@@ -60,6 +60,9 @@ pub(crate) async fn record_last_uses(plane: &ControlPlane) {
     }
 }
 
+/// A namespace that exists.
+pub(super) type Found = (NamespaceId, Arc<NamespaceRecord>);
+
 /// Who asks, and about what.
 pub(super) struct Asking {
     pub(super) pass: Arc<Pass>,
@@ -119,7 +122,7 @@ impl Control {
         &self,
         who: &SubjectRef,
         path: &NamespacePath,
-    ) -> Result<(Rights, Option<(NamespaceId, Arc<NamespaceRecord>)>), Refusal> {
+    ) -> Result<(Rights, Option<Found>), Refusal> {
         let found = self.plane.look(|view| view.at(path))?;
         let found = found.ok_or_else(Refusal::not_permitted)?;
         let rights = self.plane.rights(who, &found.nearest.0)?;

@@ -15,7 +15,9 @@ use crate::refusal::Refusal;
 
 /// Fills bytes at random; fails if the system refuses.
 #[derive(Clone)]
-pub struct Randomness(Arc<dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync>);
+pub struct Randomness(Arc<Fill>);
+
+type Fill = dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync;
 
 impl Randomness {
     /// Drawn by this.
