@@ -34,6 +34,7 @@ pub(crate) use standing::{Cut, CutAnswers, Standing, revocable};
 
 use crate::auth::{Keys, bearer_of, is_same};
 use crate::deadline::Deadline;
+use crate::quotas::{Limits, Line, Meters};
 use crate::refusal::Refusal;
 use crate::telemetry::Telemetry;
 use crate::tenants::{Tenant, Tenants, WeakTenant};
@@ -57,6 +58,8 @@ pub(crate) struct Admission {
 pub(crate) struct Gate {
     plane: Arc<ControlPlane>,
     keys: Keys,
+    /// Of all workers.
+    meters: Arc<Meters>,
 }
 
 /// What a call was let in with; among its request's extensions.
@@ -88,6 +91,8 @@ pub(crate) struct Pass {
     /// Everything that the caller may do there.
     pub(crate) rights: Rights,
     lock: Option<EffectiveLock>,
+    /// The meters that its calls run through; none if nothing is limited.
+    pub(crate) line: Option<Arc<Line>>,
     /// When something ends that it rests on.
     until: Option<Timestamp>,
     /// Of the control plane when it was made.
@@ -132,6 +137,9 @@ impl Admission {
     /// Lets go of what is no longer needed.
     pub(crate) fn tidy(&self) {
         self.tenants.tidy();
+        if let Some(gate) = &self.gate {
+            gate.meters.tidy();
+        }
     }
 
     /// Lets a call in by what its connection showed before, if that still counts.
@@ -274,8 +282,8 @@ impl Pass {
 }
 
 impl Gate {
-    pub(crate) fn new(plane: Arc<ControlPlane>, keys: Keys) -> Gate {
-        Gate { plane, keys }
+    pub(crate) fn new(plane: Arc<ControlPlane>, keys: Keys, meters: Arc<Meters>) -> Gate {
+        Gate { plane, keys, meters }
     }
 
     /// Whether nothing has changed since a pass was made.
@@ -305,16 +313,18 @@ impl Gate {
         let asked = credentials.asked()?;
         let looked = self.plane.look(|view| {
             let path = asked.or_else(|| view.namespace(&home).map(|record| record.path.clone()))?;
-            Some((view.at(&path)?, view.lock(&path, now), path))
+            Some((view.at(&path)?, view.lock(&path, now), Limits::of(view, &path), path))
         });
         // A tree without a root lets nobody in.
-        let (found, lock, namespace) =
+        let (found, lock, limits, namespace) =
             looked.map_err(|error| undecided(&error))?.ok_or_else(Refusal::not_permitted)?;
         let (id, record) = found.nearest;
         let rights = self.plane.rights(&caller, &id).map_err(|error| undecided(&error))?;
         let lock_until = lock.as_ref().and_then(|lock| lock.lock.expires_at);
+        let line = self.meters.line(limits, &caller, version);
         Ok(Pass {
             caller,
+            line,
             namespace,
             is_there: found.is_exact && !record.is_deleting,
             nearest: (id, record.log),

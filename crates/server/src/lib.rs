@@ -24,6 +24,7 @@ mod options;
 mod own;
 mod pin;
 mod pipeline;
+mod quotas;
 mod reflection;
 mod refusal;
 mod relationships;
