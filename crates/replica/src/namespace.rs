@@ -331,9 +331,10 @@ impl Namespace {
 
     /// Bytes of the log's entries and of the files of images. Cost: O(entries kept).
     pub(crate) fn disk_bytes(&self) -> u64 {
-        let images = self.images.as_ref().map_or(0, |images| {
-            images.facts().iter().map(|image| image.file_bytes).sum::<u64>()
-        });
+        let images = self
+            .images
+            .as_ref()
+            .map_or(0, |images| images.facts().iter().map(|image| image.file_bytes).sum::<u64>());
         self.log.stored_bytes().saturating_add(images)
     }
 

@@ -77,7 +77,9 @@ pub enum ReservedError {
         kind: QuotaKind,
     },
     /// Not a number, or one that is none of the possible.
-    #[error("the metadata `{key}` is `{value}`, and takes a whole number from {min} to {max}; drop the key for no limit")]
+    #[error(
+        "the metadata `{key}` is `{value}`, and takes a whole number from {min} to {max}; drop the key for no limit"
+    )]
     Value {
         /// As asked.
         key: String,
@@ -89,7 +91,9 @@ pub enum ReservedError {
         max: u64,
     },
     /// Not how decisions can be audited.
-    #[error("the metadata `{AUDIT}` is `{value}`, and takes `{AUDIT_DECISIONS}`; drop the key to audit no decisions")]
+    #[error(
+        "the metadata `{AUDIT}` is `{value}`, and takes `{AUDIT_DECISIONS}`; drop the key to audit no decisions"
+    )]
     Audit {
         /// As asked, shortened.
         value: String,
@@ -170,7 +174,8 @@ impl Quotas {
             QuotaOf::Caller => OF_CALLER,
         };
         let mut quotas = Quotas::default();
-        for (key, value) in metadata.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix)) {
+        for (key, value) in metadata.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix))
+        {
             if let Some((_, kind, max)) = read(key, value)? {
                 quotas.set(kind, Some(max));
             }

@@ -271,7 +271,8 @@ impl Rules<'_> {
 
     fn patch(&self, path: &NamespacePath, patch: &BTreeMap<String, Option<String>>) -> Judged<Vec<Change>> {
         let (id, mut record) = self.open(path, Right::Administer)?;
-        let is_changed = |(key, value): &(&String, &Option<String>)| record.metadata.get(*key) != value.as_ref();
+        let is_changed =
+            |(key, value): &(&String, &Option<String>)| record.metadata.get(*key) != value.as_ref();
         let from_above = patch.iter().filter(is_changed).find(|(key, _)| quota::is_from_above(key));
         if let Some((key, _)) = from_above
             && !self.may_above(path)?

@@ -133,7 +133,12 @@ fn random_trees_agree_with_a_plain_model() {
                         plain.parents.insert(log, Some(parent));
                         plain.own.insert(log, Stored::default());
                         plain.limits.insert(log, Quotas::default());
-                        ledger.place(LogId(log), Some(LogId(parent)), &path(&format!("n{log}")), Quotas::default());
+                        ledger.place(
+                            LogId(log),
+                            Some(LogId(parent)),
+                            &path(&format!("n{log}")),
+                            Quotas::default(),
+                        );
                     }
                 }
                 1 | 2 => {
@@ -158,7 +163,8 @@ fn random_trees_agree_with_a_plain_model() {
                     // Something is taken away.
                     let log = some(&mut dice);
                     let own = plain.own[&log];
-                    let left = Stored { relationships: own.relationships / 2, disk_bytes: own.disk_bytes / 3 };
+                    let left =
+                        Stored { relationships: own.relationships / 2, disk_bytes: own.disk_bytes / 3 };
                     plain.own.insert(log, left);
                     ledger.account(LogId(log)).settle(left.relationships, Disk::Counted(left.disk_bytes));
                 }

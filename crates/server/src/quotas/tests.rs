@@ -174,9 +174,10 @@ fn rate() -> impl Strategy<Value = u64> {
 
 fn tree() -> impl Strategy<Value = Vec<(Option<usize>, u64, u64, u64)>> {
     prop::collection::vec((any::<prop::sample::Index>(), rate(), 1..6u64, rate()), 1..7).prop_map(|nodes| {
-        let node = |(at, (parent, calls, concurrent, cost)): (usize, (prop::sample::Index, u64, u64, u64))| {
-            ((at > 0).then(|| parent.index(at)), calls, concurrent, cost)
-        };
+        let node =
+            |(at, (parent, calls, concurrent, cost)): (usize, (prop::sample::Index, u64, u64, u64))| {
+                ((at > 0).then(|| parent.index(at)), calls, concurrent, cost)
+            };
         nodes.into_iter().enumerate().map(node).collect()
     })
 }
