@@ -140,7 +140,8 @@ impl Listener {
             let meta = Meta::new(options.seal.key_id, Place { index, of: workers }, recorder);
             // A worker's own, so that no call touches what other cores count.
             let gate = tree.map(|tree| {
-                Arc::new(Gate::new(Arc::clone(&tree.plane), options.keys.clone(), Arc::clone(&meters)))
+                let (plane, keys) = (Arc::clone(&tree.plane), options.keys.clone());
+                Arc::new(Gate::new(plane, keys, options.trail.clone(), Arc::clone(&meters)))
             });
             let admission = Admission::new(gate, &options.telemetry, tenants.of_worker());
             Ok(Arc::new(Pipeline::new(meta, admission, services.routes(&health)?)))

@@ -43,6 +43,7 @@ pub(crate) enum Own {
     NotGranted,
     ControlPlaneUnreadable,
     QuotaExceeded,
+    AuditUnavailable,
 }
 
 impl Reason {
@@ -88,6 +89,7 @@ impl Own {
             Own::NotGranted => "NOT_GRANTED",
             Own::ControlPlaneUnreadable => "CONTROL_PLANE_UNREADABLE",
             Own::QuotaExceeded => "QUOTA_EXCEEDED",
+            Own::AuditUnavailable => "AUDIT_UNAVAILABLE",
         }
     }
 }
