@@ -244,7 +244,7 @@ impl Admission {
         let token = bearer_of(credentials.authorization.as_ref()).ok();
         let certificate = credentials.peer.as_ref().map(|peer| peer.object_id.as_str().into());
         let actor = Arc::new(Actor { accessor: None, certificate, address: credentials.address.clone() });
-        let namespace = credentials.asked().ok().flatten().map(|path| path.as_str().into());
+        let namespace = credentials.asked().ok().flatten().map(|path| audit::namespace_name(&path).into());
         let caller = Caller { at: gate.plane.now(), actor: &actor, namespace };
         audit::not_admitted(trail, call, &caller, token, &denied.refusal);
     }
@@ -406,7 +406,7 @@ impl Gate {
         Ok(Pass {
             caller,
             line,
-            path: namespace.as_str().into(),
+            path: audit::namespace_name(&namespace).into(),
             namespace,
             actor,
             tells_decisions,
