@@ -61,6 +61,8 @@ pub(crate) struct Place {
     pub(crate) tenancy: Tenancy,
     /// Of the worker that the call came to.
     pub(crate) load: Arc<Load>,
+    /// Whether it is no stream, and so counts in that load as under way.
+    pub(crate) is_counted: bool,
 }
 
 impl Tenancy {

@@ -6,14 +6,16 @@
 //! of CoDel: what counts is not how long the queue gets, but that it does not go away).
 //!
 //! # Invariants
-//! * Nothing is refused before the delay was over the target for a whole interval, whatever the number of calls.
+//! * Nothing is refused before the delay was over the target for longer than a burst, whatever the number of calls; nor
+//!   who is no crowd, whatever the delay.
 //! * Who uses no more than an equal share is refused nothing as long as somebody else can be refused more.
 //! * What is refused is spread evenly: of a share of a third, every third call.
 //!
 //! Cost: a look at a number for each call while there is no delay.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +24,9 @@ use idhini_changelog::LogId;
 /// How often a worker looks.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// A delay that is no reason for anything. Timers are late by up to a millisecond by themselves.
-const TARGET: Duration = Duration::from_millis(10);
+const TARGET: Duration = Duration::from_millis(20);
+/// Fewer calls than this under way are no crowd: a delay has other reasons then, and refusing them would not end it.
+const CROWD_MIN: u64 = 16;
 /// How long a burst may take to go away.
 const BURST_MAX: Duration = Duration::from_millis(100);
 /// What a look adds to the share that is refused for each target that the delay is, or takes from it.
@@ -44,6 +48,8 @@ const WAIT_MORE: Duration = Duration::from_millis(900);
 pub(crate) struct Load {
     /// Whether it is worth knowing who uses it.
     is_delayed: AtomicBool,
+    /// Calls that were let in and have not ended, without streams.
+    under_way: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -98,7 +104,17 @@ impl Load {
         self.is_delayed.store(!is_over, Relaxed);
     }
 
-    /// A call of a tenant has ended.
+    /// A call was let in that is no stream.
+    pub(crate) fn began(&self) {
+        self.under_way.fetch_add(1, Relaxed);
+    }
+
+    /// It has ended.
+    pub(crate) fn ended(&self) {
+        self.under_way.fetch_sub(1, Relaxed);
+    }
+
+    /// A call of a tenant has ended that visited so much.
     pub(crate) fn used(&self, tenant: LogId, edges: u64) {
         if self.is_delayed.load(Relaxed) {
             let mut state = self.state();
@@ -110,7 +126,7 @@ impl Load {
 
     /// Whether a call of a tenant is refused, and when it may be made again.
     pub(crate) fn refuses(&self, tenant: LogId) -> Option<Duration> {
-        if !self.is_delayed.load(Relaxed) {
+        if !self.is_delayed.load(Relaxed) || self.under_way.load(Relaxed) < CROWD_MIN {
             return None;
         }
         let mut state = self.state();
@@ -171,7 +187,10 @@ mod tests {
                     assert!(wait >= WAIT_MIN && wait <= WAIT_MIN + WAIT_MORE);
                     *self.refused.entry(tenant).or_default() += 1;
                 }
-                None => self.queue.push_back((tenant, self.now)),
+                None => {
+                    self.load.began();
+                    self.queue.push_back((tenant, self.now));
+                }
             }
         }
 
@@ -186,6 +205,7 @@ mod tests {
                 if let Some((tenant, since)) = self.queue.pop_front() {
                     self.worst_delay = self.worst_delay.max(self.now - since);
                     *self.answered.entry(tenant).or_default() += 1;
+                    self.load.ended();
                     self.load.used(tenant, 0);
                 }
                 self.now += 1;
@@ -241,6 +261,21 @@ mod tests {
         let before = world.refused(GREEDY);
         world.go_on(20_000, &[(QUIET, 1), (GREEDY, 5)]);
         assert_eq!(world.refused(GREEDY), before);
+    }
+
+    #[test]
+    fn who_is_no_crowd_is_refused_nothing_whatever_the_delay() {
+        let load = Load::default();
+        for _ in 0..1_000 {
+            load.felt(Duration::from_secs(1), Duration::from_secs(1));
+            (1..CROWD_MIN).for_each(|_| load.began());
+            assert_eq!(load.refuses(GREEDY), None);
+            (1..CROWD_MIN).for_each(|_| {
+                load.ended();
+                load.used(GREEDY, 1_000);
+            });
+        }
+        assert!(load.is_delayed.load(Relaxed));
     }
 
     #[test]

@@ -173,7 +173,12 @@ impl Pipeline {
             {
                 return refused(Refusal::overloaded(wait));
             }
-            call.may_move_to(Place { lane: Arc::clone(lane), tenancy, load: Arc::clone(&self.load) });
+            let (lane, load) = (Arc::clone(lane), Arc::clone(&self.load));
+            let is_counted = !kind.takes_stream && !kind.answers_stream;
+            if is_counted {
+                load.began();
+            }
+            call.may_move_to(Place { lane, tenancy, load, is_counted });
         }
         let Some((taken, tenant)) = Checks::takes(&request).zip(entry.tenant.as_ref()) else {
             return self.by_service(request, (call, deadline), kind, entry).await;

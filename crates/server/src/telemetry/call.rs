@@ -242,6 +242,9 @@ impl Call {
         self.recorder.charge(edges);
         if let Some(place) = self.place.get() {
             place.load.used(place.tenancy.tenant, edges);
+            if place.is_counted {
+                place.load.ended();
+            }
         }
         let Some(row) = telemetry.calls.row(self.row) else { return };
         let is_ours = matches!(code, Code::Internal | Code::Unavailable | Code::DataLoss | Code::Unknown);
