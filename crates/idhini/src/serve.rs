@@ -55,7 +55,9 @@ async fn serve(
     let auditing = audit::Running::begin(configuration).await?;
     let namespace = stored.node.namespace(ROOT_LOG).await?;
     bootstrap::load(&namespace, settings).await?;
-    let served = Served { namespace: Arc::clone(&namespace), log: stored.embedded.clone() };
+    let trail = auditing.as_ref().map(audit::Running::trail);
+    let (log, to) = (stored.embedded.clone(), trail.clone());
+    let served = Served { namespace: Arc::clone(&namespace), log, trail: to };
     // Nobody else sets it.
     let _ = monitored.set(served);
     let address = listener.address().to_string();
@@ -66,7 +68,6 @@ async fn serve(
     let (limits, drain_max) = (settings.limits, Duration::from_secs(settings.drain_seconds));
     let (seal, worker_threads) = (seal(&stored.identity), settings.workers());
     let randomness = Randomness::new(fill);
-    let trail = auditing.as_ref().map(audit::Running::trail);
     let options = Options { keys, limits, seal, telemetry, drain_max, worker_threads, randomness, trail };
     if let Err(error) = plane.finish_deletions(&stored.node).await {
         tracing::warn!(
