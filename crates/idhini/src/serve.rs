@@ -65,6 +65,7 @@ async fn serve(
     let plane = ControlPlane::open(stored.node.namespace(SYS_LOG).await?, keys.subjects())
         .await
         .map_err(Failure::ControlPlane)?;
+    plane.govern(stored.node.ledger());
     let (limits, drain_max) = (settings.limits, Duration::from_secs(settings.drain_seconds));
     let (seal, worker_threads) = (seal(&stored.identity), settings.workers());
     let randomness = Randomness::new(fill);

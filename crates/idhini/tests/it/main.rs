@@ -23,6 +23,7 @@ mod own;
 mod pages;
 mod paging;
 mod process;
+mod quotas;
 mod reflection;
 mod refusals;
 #[cfg(target_os = "linux")]

@@ -18,7 +18,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::calls::CODES;
-use super::{Telemetry, histogram};
+use super::{Limited, Telemetry, histogram};
 use crate::seal::Stranger;
 
 /// What the process takes, as the system says.
@@ -190,6 +190,12 @@ impl Page {
             let count = shards.strangers(stranger);
             let labels = [("kind", stranger.name())];
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+        }
+        let help = "Calls refused since a quota was used up, or since the server had too much to do";
+        let mut family = write.family("idhini_limited", help, MetricType::Counter)?;
+        for by in Limited::all() {
+            let labels = [("limit", by.name())];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&shards.limited(by), None)?;
         }
         Ok(())
     }
