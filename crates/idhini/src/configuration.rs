@@ -35,6 +35,7 @@ pub(crate) use self::mistake::{Mistake, Mistakes};
 pub(crate) use self::observing::{LogFormat, LogLevel, METRICS_ADDRESS, MetricsAddress, Observing};
 pub(crate) use self::print::{Format, print};
 use self::table::{SETTINGS, Setting};
+pub(crate) use self::values::seconds;
 
 /// Where a server listens, and where its clients look for it.
 const DEFAULT_PORT: u16 = 50051;

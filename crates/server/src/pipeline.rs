@@ -150,7 +150,7 @@ impl Pipeline {
             None => Box::pin(routes.call(request)),
         };
         // What changes something is told by its writer whether it still may.
-        let is_read = !kind.is_change();
+        let is_read = !kind.tells_what_was_done();
         let answering = revocable(standing.clone().filter(|_| is_read), answering);
         let response = match deadline.within(answering).await {
             Ok(Ok(Ok(response))) => response,
