@@ -68,6 +68,9 @@ pub(crate) enum Failure {
     /// Nothing would be logged or traced.
     #[error("log lines and traces cannot be sent: {what}")]
     Telemetry { what: String },
+    /// Where HTTP would be served.
+    #[error("HTTP cannot be served: {0}")]
+    Http(ListenError),
     /// Where metrics would be served.
     #[error("metrics cannot be served: {0}")]
     Metrics(ListenError),
@@ -261,6 +264,7 @@ impl Failure {
             | Failure::Twice { .. }
             | Failure::Listen(_)
             | Failure::Telemetry { .. }
+            | Failure::Http(_)
             | Failure::Metrics(_)
             | Failure::Open(_)
             | Failure::ControlPlane(_)
@@ -342,6 +346,10 @@ impl Failure {
             }
             Failure::Listen(_) => "leave --grpc-addr out, or choose a loopback address".to_owned(),
             Failure::Telemetry { .. } => "correct --otlp-endpoint, or leave it out".to_owned(),
+            Failure::Http(ListenError::NeedsTls { .. }) => {
+                "choose a loopback address with --http-addr, or `off`".to_owned()
+            }
+            Failure::Http(_) => "choose another port with --http-addr 127.0.0.1:PORT, or `off`".to_owned(),
             Failure::Metrics(ListenError::NeedsTls { .. }) => {
                 "choose a loopback address with --metrics-addr, or `off`".to_owned()
             }

@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::clock::now;
 use crate::configuration::{
-    Configuration, METRICS_ADDRESS, MetricsAddress, Observing, ServeFlags, Server, Settings,
+    Configuration, HTTP_ADDRESS, ListenAddress, METRICS_ADDRESS, Observing, ServeFlags, Server, Settings,
 };
 use crate::entropy::{fill, random};
 use crate::failure::Failure;
@@ -42,6 +42,7 @@ pub(crate) fn run(flags: &ServeFlags, style: Style) -> Result<(), Failure> {
 async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> Result<(), Failure> {
     // Before the data is touched: a mistake in the address is no reason to wait for it.
     let listener = Listener::bind(settings.grpc_addr).await?;
+    let http = http(settings).await?;
     let monitored = Arc::new(OnceLock::new());
     let metrics = monitoring(&settings.observing, &telemetry, &monitored).await?;
     let stored = stored(settings, &telemetry)?;
@@ -58,7 +59,8 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
     let (limits, drain_max) = (settings.limits, Duration::from_secs(settings.drain_seconds));
     let (seal, worker_threads) = (seal(&stored.identity), settings.workers());
     let randomness = Randomness::new(fill);
-    let options = Options { keys, limits, seal, telemetry, drain_max, worker_threads, randomness };
+    let options =
+        Options { keys, limits, seal, telemetry, drain_max, worker_threads, randomness, trail: None };
     if let Err(error) = plane.finish_deletions(&stored.node).await {
         tracing::warn!(
             "what a deleted namespace left could not be removed: {error}; the next start tries again"
@@ -70,6 +72,13 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
     if let Some(address) = metrics {
         output::said(&format!("metrics on http://{address}/metrics"));
     }
+    let listener = match http {
+        Some(http) => {
+            output::said(&format!("http on http://{}", http.address()));
+            listener.beside(http)
+        }
+        None => listener,
+    };
     let offer = Offer::Tree(Tree { node: Arc::clone(&stored.node), root: Arc::clone(&namespace), plane });
     let served = listener.serve(&offer, &options, stop).await;
     looking_after.abort();
@@ -148,8 +157,8 @@ async fn monitoring(
     telemetry: &Arc<Telemetry>,
     served: &Arc<OnceLock<Served>>,
 ) -> Result<Option<SocketAddr>, Failure> {
-    let wanted = observing.metrics_addr.unwrap_or(MetricsAddress::At(METRICS_ADDRESS));
-    let MetricsAddress::At(address) = wanted else { return Ok(None) };
+    let wanted = observing.metrics_addr.unwrap_or(ListenAddress::At(METRICS_ADDRESS));
+    let ListenAddress::At(address) = wanted else { return Ok(None) };
     let listener = match MonitoringListener::bind(address).await {
         Ok(listener) => listener,
         Err(error @ ListenError::Bind { .. }) if observing.metrics_addr.is_none() => {
@@ -169,6 +178,20 @@ async fn monitoring(
     };
     tokio::spawn(listener.serve(monitoring));
     Ok(Some(address))
+}
+
+/// Where HTTP is listened for; `None` if that is not wanted or the usual port is taken.
+async fn http(settings: &Settings) -> Result<Option<Listener>, Failure> {
+    let wanted = settings.http_addr.unwrap_or(ListenAddress::At(HTTP_ADDRESS));
+    let ListenAddress::At(address) = wanted else { return Ok(None) };
+    match Listener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error @ ListenError::Bind { .. }) if settings.http_addr.is_none() => {
+            tracing::warn!("HTTP is not served: {error} Choose another port with --http-addr, or `off`");
+            Ok(None)
+        }
+        Err(error) => Err(Failure::Http(error)),
+    }
 }
 
 /// What is drawn at random for each process, beside what is set.
