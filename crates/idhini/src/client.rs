@@ -10,11 +10,13 @@ use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServic
 use idhini_wire::authzed::api::v1::schema_service_client::SchemaServiceClient;
 use idhini_wire::authzed::api::v1::watch_service_client::WatchServiceClient;
 use idhini_wire::idhini::admin::v1::admin_service_client::AdminServiceClient;
+use idhini_wire::idhini::v1::access_service_client::AccessServiceClient;
+use idhini_wire::idhini::v1::namespace_service_client::NamespaceServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use crate::arguments::{Connection, Consistency};
+use crate::arguments::{self, Connection, Consistency};
 use crate::client_file::{ClientFile, ClientFileError};
 use crate::failure::Failure;
 
@@ -28,6 +30,8 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Request metadata that asks about a moment in the past.
 const AS_OF: &str = "idhini-as-of";
+/// Request metadata that names the namespace that is asked about.
+const NAMESPACE: &str = "x-idhini-namespace";
 
 /// How long a call may take before it answers anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,17 +48,30 @@ pub(crate) struct Server {
     channel: Channel,
     token: Option<MetadataValue<Ascii>>,
     as_of: Option<MetadataValue<Ascii>>,
+    namespace: Option<MetadataValue<Ascii>>,
+}
+
+/// What a server is asked with.
+pub(crate) struct Means {
+    /// Empty if there is none.
+    pub(crate) token: String,
+    /// Empty for the token's home.
+    pub(crate) namespace: String,
 }
 
 impl Server {
     pub(crate) async fn connect(connection: &Connection) -> Result<Server, Failure> {
-        Server::reach(&connection.addr, Some(&token(&connection.addr, &connection.token)?), Patience::Limited)
-            .await
+        let means = means(&connection.addr, &connection.token, &connection.namespace)?;
+        Ok(Server::reach(&connection.addr, Some(&means.token), Patience::Limited)
+            .await?
+            .about(&means.namespace))
     }
 
     pub(crate) async fn connect_patiently(connection: &Connection) -> Result<Server, Failure> {
-        Server::reach(&connection.addr, Some(&token(&connection.addr, &connection.token)?), Patience::Endless)
-            .await
+        let means = means(&connection.addr, &connection.token, &connection.namespace)?;
+        Ok(Server::reach(&connection.addr, Some(&means.token), Patience::Endless)
+            .await?
+            .about(&means.namespace))
     }
 
     /// Connects; with `None`, without a key.
@@ -81,7 +98,19 @@ impl Server {
         if token == Some("") {
             return Err(Failure::NoToken);
         }
-        Ok(Server { channel, token: bearer, as_of: None })
+        Ok(Server { channel, token: bearer, as_of: None, namespace: None })
+    }
+
+    /// The same server, asked about this namespace; the empty one is the token's home.
+    pub(crate) fn about(mut self, namespace: &str) -> Server {
+        // Paths are checked where they are read, and what is none is refused by the server.
+        self.namespace = Some(namespace).filter(|path| !path.is_empty()).and_then(|path| path.parse().ok());
+        self
+    }
+
+    /// The same server, asked about all namespaces together.
+    pub(crate) fn about_all(self) -> Server {
+        self.about("")
     }
 
     /// The same server, asked as of when the arguments say; and what the request says of it.
@@ -99,6 +128,9 @@ impl Server {
         if let Some(moment) = &self.as_of {
             request.metadata_mut().insert(AS_OF, moment.clone());
         }
+        if let Some(namespace) = &self.namespace {
+            request.metadata_mut().insert(NAMESPACE, namespace.clone());
+        }
         request
     }
 
@@ -108,6 +140,14 @@ impl Server {
 
     pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {
         AdminServiceClient::new(self.channel()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn namespaces(&self) -> NamespaceServiceClient<Channel> {
+        NamespaceServiceClient::new(self.channel()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn access(&self) -> AccessServiceClient<Channel> {
+        AccessServiceClient::new(self.channel()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn permissions(&self) -> PermissionsServiceClient<Channel> {
@@ -144,16 +184,30 @@ fn consistency(of: &Consistency) -> v1::Consistency {
     v1::Consistency { requirement: Some(requirement) }
 }
 
-/// The token that was given, or else that of the client file; empty if there is none.
-pub(crate) fn token(address: &str, given: &str) -> Result<String, Failure> {
-    if !given.is_empty() {
-        return Ok(given.to_owned());
+/// The token that was given, or else that of the client file; and the namespace that was named, or else that of the file if
+/// the token is.
+pub(crate) fn means(address: &str, token: &str, namespace: &str) -> Result<Means, Failure> {
+    let mut means = Means { token: token.to_owned(), namespace: namespace.to_owned() };
+    if !means.token.is_empty() {
+        return Ok(means);
     }
-    match ClientFile::of_user().and_then(|file| file.token(address)) {
+    let found = match ClientFile::of_user().and_then(|file| file.entry(address)) {
         // Who has no home has no tokens there.
-        Err(ClientFileError::Nowhere) => Ok(String::new()),
-        found => Ok(found?.unwrap_or_default()),
+        Err(ClientFileError::Nowhere) => None,
+        found => found?,
+    };
+    if let Some(entry) = found {
+        means.token = entry.token;
+        if means.namespace.is_empty() {
+            means.namespace = namespace_of(entry.namespace)?;
+        }
     }
+    Ok(means)
+}
+
+fn namespace_of(written: Option<String>) -> Result<String, Failure> {
+    let Some(text) = written else { return Ok(String::new()) };
+    arguments::path(&text).map_err(|why| Failure::ClientNamespace { why })
 }
 
 fn is_loopback(address: &str) -> Result<bool, Failure> {

@@ -4,7 +4,10 @@
 //! [[server]]
 //! address = "127.0.0.1:50051"
 //! token = "idhini_root_…"
+//! namespace = "team_a"
 //! ```
+//! The namespace is what is asked about unless something else is said; people write it, servers never do.
+//!
 //! A server is known by its token, not by its address: when another listens there, the entry stays and loses its address,
 //! and gets one again at the server's next start.
 //!
@@ -47,6 +50,8 @@ pub(crate) struct Entry {
     pub(crate) token: String,
     /// Whether the token ends with the server.
     pub(crate) is_ephemeral: bool,
+    /// What is asked about with it unless something else is said.
+    pub(crate) namespace: Option<String>,
 }
 
 /// Why the file is not used.
@@ -108,14 +113,22 @@ impl ClientFile {
         &self.path
     }
 
+    /// What is known of the server at an address.
+    ///
+    /// # Errors
+    /// If there is a file and it cannot be used.
+    pub(crate) fn entry(&self, address: &str) -> Result<Option<Entry>, ClientFileError> {
+        let names = names(address);
+        let is_there = |entry: &Entry| entry.address.as_ref().is_some_and(|address| names.contains(address));
+        Ok(self.read()?.into_iter().find(is_there))
+    }
+
     /// The token of the server at an address.
     ///
     /// # Errors
     /// If there is a file and it cannot be used.
     pub(crate) fn token(&self, address: &str) -> Result<Option<String>, ClientFileError> {
-        let names = names(address);
-        let is_there = |entry: &Entry| entry.address.as_ref().is_some_and(|address| names.contains(address));
-        Ok(self.read()?.into_iter().find(is_there).map(|entry| entry.token))
+        Ok(self.entry(address)?.map(|entry| entry.token))
     }
 
     /// All entries; none if there is no file.
@@ -242,6 +255,7 @@ fn parse(text: &str) -> Result<Vec<Entry>, String> {
                 address: text("address"),
                 token: text("token").ok_or("a server has no token")?,
                 is_ephemeral: ephemeral.and_then(|value| value.get_ref().as_bool()) == Some(true),
+                namespace: text("namespace"),
             });
         }
     }
@@ -250,7 +264,7 @@ fn parse(text: &str) -> Result<Vec<Entry>, String> {
 
 fn text(entries: &[Entry]) -> String {
     let mut text = COMMENT.to_owned();
-    for Entry { address, token, is_ephemeral } in entries {
+    for Entry { address, token, is_ephemeral, namespace } in entries {
         text.push_str("\n[[server]]\n");
         // A JSON string is a TOML string; addresses and tokens have no control characters.
         if let Some(address) = address {
@@ -259,6 +273,9 @@ fn text(entries: &[Entry]) -> String {
         text.push_str(&format!("token = {}\n", Value::from(token.as_str())));
         if *is_ephemeral {
             text.push_str("ephemeral = true\n");
+        }
+        if let Some(namespace) = namespace {
+            text.push_str(&format!("namespace = {}\n", Value::from(namespace.as_str())));
         }
     }
     text

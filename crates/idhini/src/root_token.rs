@@ -7,9 +7,8 @@
 //! * Where there are preshared keys, they alone count.
 
 use std::io::IsTerminal as _;
-use std::path::Path;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use idhini_changelog::FileDisk;
 use idhini_changelog::disk::Disk;
 use idhini_replica::{Identity, RootToken, RootTokenError};
@@ -26,13 +25,6 @@ const PREFIX: &str = "idhini_root_";
 /// Characters behind the prefix: more than 142 bits.
 const LENGTH: usize = 24;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-/// What is done about tokens.
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Make a new root token for a data directory that no server holds; the one before is good no more
-    Reset(Reset),
-}
 
 /// Whose token.
 #[derive(Debug, Args)]
@@ -86,19 +78,14 @@ pub(crate) fn replace_at(address: &str) {
     warn(vacated);
 }
 
-/// Runs a command about tokens.
-pub(crate) fn run(command: &TokenCommand, is_json: bool, style: Style) -> Result<(), Failure> {
-    let TokenCommand::Reset(Reset { data_dir }) = command;
-    reset(data_dir, is_json, style)
-}
-
-fn reset(data_dir: &Path, is_json: bool, style: Style) -> Result<(), Failure> {
+/// Makes another root token for a directory.
+pub(crate) fn reset(Reset { data_dir }: &Reset, is_json: bool, style: Style) -> Result<(), Failure> {
     if !data_dir.is_dir() {
-        return Err(Failure::NoDirectory { path: data_dir.to_owned() });
+        return Err(Failure::NoDirectory { path: data_dir.clone() });
     }
     let disk = FileDisk::open(data_dir)?;
     if Identity::read(&disk)?.is_none() {
-        return Err(Failure::NoData { path: data_dir.to_owned() });
+        return Err(Failure::NoData { path: data_dir.clone() });
     }
     let before = match RootToken::read(&disk) {
         // This is how it is mended.
@@ -111,7 +98,12 @@ fn reset(data_dir: &Path, is_json: bool, style: Style) -> Result<(), Failure> {
             match entries.iter_mut().find(|entry| Some(RootToken::of(&entry.token)) == before) {
                 Some(entry) => entry.token.clone_from(&token),
                 // Its next start says where it listens.
-                None => entries.push(Entry { address: None, token: token.clone(), is_ephemeral: false }),
+                None => entries.push(Entry {
+                    address: None,
+                    token: token.clone(),
+                    is_ephemeral: false,
+                    namespace: None,
+                }),
             }
             true
         })
@@ -132,7 +124,12 @@ fn introduce(token: &str, address: &str, is_ephemeral: bool, style: Style) -> Re
     let kept = ClientFile::of_user().and_then(|file| {
         file.change(|entries| {
             vacate(entries, address);
-            entries.push(Entry { address: Some(address.to_owned()), token: token.to_owned(), is_ephemeral });
+            entries.push(Entry {
+                address: Some(address.to_owned()),
+                token: token.to_owned(),
+                is_ephemeral,
+                namespace: None,
+            });
             true
         })?;
         Ok(file.path().display().to_string())

@@ -21,7 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::audit;
 use crate::clock::now;
 use crate::configuration::{
-    Configuration, METRICS_ADDRESS, MetricsAddress, Observing, ServeFlags, Server, Settings,
+    Configuration, HTTP_ADDRESS, ListenAddress, METRICS_ADDRESS, Observing, ServeFlags, Server, Settings,
 };
 use crate::entropy::{fill, random};
 use crate::failure::Failure;
@@ -48,6 +48,7 @@ async fn serve(
     let settings = &configuration.settings;
     // Before the data is touched: a mistake in the address is no reason to wait for it.
     let listener = Listener::bind(settings.grpc_addr).await?;
+    let http = http(settings).await?;
     let monitored = Arc::new(OnceLock::new());
     let metrics = monitoring(&settings.observing, &telemetry, &monitored).await?;
     let stored = stored(settings, &telemetry)?;
@@ -84,6 +85,13 @@ async fn serve(
     let trail = match auditing {
         Some(auditing) => Some(auditing.started(namespace.head().revision()).await),
         None => None,
+    };
+    let listener = match http {
+        Some(http) => {
+            output::said(&format!("http on http://{}", http.address()));
+            listener.beside(http)
+        }
+        None => listener,
     };
     let offer = Offer::Tree(Tree { node: Arc::clone(&stored.node), root: Arc::clone(&namespace), plane });
     let served = listener.serve(&offer, &options, stop).await;
@@ -166,8 +174,8 @@ async fn monitoring(
     telemetry: &Arc<Telemetry>,
     served: &Arc<OnceLock<Served>>,
 ) -> Result<Option<SocketAddr>, Failure> {
-    let wanted = observing.metrics_addr.unwrap_or(MetricsAddress::At(METRICS_ADDRESS));
-    let MetricsAddress::At(address) = wanted else { return Ok(None) };
+    let wanted = observing.metrics_addr.unwrap_or(ListenAddress::At(METRICS_ADDRESS));
+    let ListenAddress::At(address) = wanted else { return Ok(None) };
     let listener = match MonitoringListener::bind(address).await {
         Ok(listener) => listener,
         Err(error @ ListenError::Bind { .. }) if observing.metrics_addr.is_none() => {
@@ -187,6 +195,20 @@ async fn monitoring(
     };
     tokio::spawn(listener.serve(monitoring));
     Ok(Some(address))
+}
+
+/// Where HTTP is listened for; `None` if that is not wanted or the usual port is taken.
+async fn http(settings: &Settings) -> Result<Option<Listener>, Failure> {
+    let wanted = settings.http_addr.unwrap_or(ListenAddress::At(HTTP_ADDRESS));
+    let ListenAddress::At(address) = wanted else { return Ok(None) };
+    match Listener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error @ ListenError::Bind { .. }) if settings.http_addr.is_none() => {
+            tracing::warn!("HTTP is not served: {error} Choose another port with --http-addr, or `off`");
+            Ok(None)
+        }
+        Err(error) => Err(Failure::Http(error)),
+    }
 }
 
 /// What is drawn at random for each process, beside what is set.

@@ -362,6 +362,11 @@ impl Gate {
         Gate { plane, keys, trail, meters }
     }
 
+    /// The moment.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.plane.now()
+    }
+
     /// Whether nothing has changed since a pass was made.
     fn holds(&self, pass: &Pass) -> bool {
         pass.version == self.plane.version() && pass.until.is_none_or(|until| until > self.plane.now())

@@ -62,6 +62,8 @@ const SERVICES: [&str; 9] = [
 pub struct Listener {
     listener: TcpListener,
     address: SocketAddr,
+    /// Another one, with the same calls.
+    beside: Option<Box<Listener>>,
 }
 
 /// Why nothing is served.
@@ -99,7 +101,7 @@ impl Listener {
     /// [`ListenError::NeedsTls`], [`ListenError::Bind`].
     pub async fn bind(address: SocketAddr) -> Result<Listener, ListenError> {
         let (listener, address) = bind_loopback(address).await?;
-        Ok(Listener { listener, address })
+        Ok(Listener { listener, address, beside: None })
     }
 
     /// Where clients connect to.
@@ -108,12 +110,19 @@ impl Listener {
         self.address
     }
 
+    /// Answers what comes to another address as well; it is the same whatever comes where.
+    #[must_use]
+    pub fn beside(mut self, other: Listener) -> Listener {
+        self.beside = Some(Box::new(other));
+        self
+    }
+
     /// Answers until `stop` is done, and then what is under way.
     ///
     /// # Errors
     /// [`ListenError`].
     pub async fn serve(
-        self,
+        mut self,
         offer: &Offer,
         options: &Options,
         stop: impl Future<Output = ()> + Send + 'static,
@@ -150,9 +159,11 @@ impl Listener {
         let workers = Workers::start(pipelines).map_err(ListenError::Threads)?;
         let telemetry = Arc::clone(&options.telemetry);
         telemetry.readiness.serve();
+        let beside = self.beside.take();
         tokio::select! {
             () = stop => {}
-            () = accept(self.listener, &workers) => {}
+            () = accept(self, &workers) => {}
+            () = accept_beside(beside, &workers) => {}
         }
         // Whoever sends calls here is told first to send them elsewhere.
         end(&telemetry, &reporter).await;
@@ -177,7 +188,7 @@ impl Listener {
 }
 
 /// Hands what connects to the workers, for as long as it is polled; then the address is free.
-async fn accept(listener: TcpListener, workers: &Workers) {
+async fn accept(Listener { listener, .. }: Listener, workers: &Workers) {
     loop {
         match listener.accept().await {
             Ok((socket, _)) => {
@@ -190,6 +201,13 @@ async fn accept(listener: TcpListener, workers: &Workers) {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+async fn accept_beside(listener: Option<Box<Listener>>, workers: &Workers) {
+    match listener {
+        Some(listener) => accept(*listener, workers).await,
+        None => std::future::pending().await,
     }
 }
 

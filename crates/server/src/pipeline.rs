@@ -16,6 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use idhini_model::Timestamp;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, Status};
@@ -68,6 +69,11 @@ impl Connection {
 impl Pipeline {
     pub(crate) fn new(meta: Meta, admission: Admission, routes: Routes) -> Pipeline {
         Pipeline { meta, admission, checks: Checks::default(), routes: routes.prepare() }
+    }
+
+    /// The moment; where there is no control plane nobody asks for it.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.admission.gate().map_or(Timestamp::from_seconds(0), |gate| gate.now())
     }
 
     /// Lets go of what is no longer needed.
@@ -184,7 +190,7 @@ impl Pipeline {
             None => Box::pin(routes.call(request)),
         };
         // What changes something is told by its writer whether it still may.
-        let is_read = !kind.is_change();
+        let is_read = !kind.tells_what_was_done();
         let answering = revocable(standing.clone().filter(|_| is_read), answering);
         let response = match deadline.within(answering).await {
             Ok(Ok(Ok(response))) => response,

@@ -24,7 +24,7 @@ impl Drop for Folder {
 }
 
 fn entry(address: &str, token: &str) -> Entry {
-    Entry { address: Some(address.to_owned()), token: token.to_owned(), is_ephemeral: false }
+    Entry { address: Some(address.to_owned()), token: token.to_owned(), is_ephemeral: false, namespace: None }
 }
 
 fn add(file: &ClientFile, entry: Entry) -> Result<(), ClientFileError> {
@@ -41,7 +41,8 @@ fn servers_stand_side_by_side_and_are_found_by_address() {
     assert_eq!(file.token("127.0.0.1:1").unwrap(), None);
     add(&file, entry("127.0.0.1:1", "one")).unwrap();
     add(&file, entry("[::1]:2", "t\"w\\o")).unwrap();
-    add(&file, Entry { address: None, token: "three".to_owned(), is_ephemeral: true }).unwrap();
+    add(&file, Entry { address: None, token: "three".to_owned(), is_ephemeral: true, namespace: None })
+        .unwrap();
     let found = ["127.0.0.1:1", "[::1]:2", "localhost:1", "localhost:2", "127.0.0.1:2", "localhost:3"]
         .map(|address| file.token(address).unwrap());
     let expected = [Some("one"), Some("t\"w\\o"), Some("one"), Some("t\"w\\o"), None, None];

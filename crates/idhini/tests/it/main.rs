@@ -15,10 +15,12 @@ mod errors;
 mod experimental;
 mod eyes;
 mod gateway;
+mod http;
 mod kills;
 #[cfg(target_os = "linux")]
 mod leaving;
 mod library;
+mod namespaces;
 mod own;
 mod pages;
 mod paging;

@@ -196,9 +196,10 @@ async fn connect(asked: Asked<'_>, migrate: &Migrate) -> Result<Ends, Failure> {
     if is_same(&asked.connection.addr, &migrate.from) {
         return Err(MigrateError::Same { address: migrate.from.clone() }.into());
     }
-    let to = client::token(&asked.connection.addr, &to)?;
+    let to = client::means(&asked.connection.addr, &to, &asked.connection.namespace)?;
     let from = Some(from.as_str()).filter(|key| !key.is_empty());
-    let destination = Server::reach(&asked.connection.addr, Some(&to), Patience::Endless).await?;
+    let destination = Server::reach(&asked.connection.addr, Some(&to.token), Patience::Endless).await?;
+    let destination = destination.about(&to.namespace);
     let source = Server::reach(&migrate.from, from, Patience::Endless).await?;
     Ok(Ends { source, destination })
 }
