@@ -183,9 +183,12 @@ pub(crate) fn notice(text: &str, style: Style) {
 /// Prints a line that begins with a word that has a colour and a column of its own.
 pub(crate) fn line_of(word: &str, text: &str, style: Style) {
     let colour = match word {
-        "has" | "created" | "touch" | "same" | "passed" | "added" | "open" | "unlocked" | "granted" => GREEN,
-        "no" | "deleted" | "delete" | "differs" | "failed" | "removed" | "locked" | "revoked" => RED,
-        "conditional" | "replaced" | "schema" | "changed" | "deleting" => YELLOW,
+        "has" | "created" | "touch" | "same" | "passed" | "added" | "accepted" | "open" | "unlocked"
+        | "granted" => GREEN,
+        "no" | "deleted" | "delete" | "differs" | "failed" | "removed" | "refused" | "locked" | "revoked" => {
+            RED
+        }
+        "conditional" | "replaced" | "schema" | "changed" | "unknown" | "unended" | "deleting" => YELLOW,
         _ => DIM,
     };
     let (colour, plain) = if style.out { (colour, PLAIN) } else { ("", "") };

@@ -18,6 +18,7 @@ use idhini_server::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::audit;
 use crate::clock::now;
 use crate::configuration::{
     Configuration, HTTP_ADDRESS, ListenAddress, METRICS_ADDRESS, Observing, ServeFlags, Server, Settings,
@@ -35,20 +36,29 @@ const ABANDONED_MAX: Duration = Duration::from_secs(1);
 
 /// Serves until told to stop.
 pub(crate) fn run(flags: &ServeFlags, style: Style) -> Result<(), Failure> {
-    let settings = Configuration::read(Server::Serve, &flags.0)?.settings;
-    observed(&settings, style, |telemetry| serve(&settings, telemetry, style))
+    let configuration = Configuration::read(Server::Serve, &flags.0)?;
+    observed(&configuration.settings, style, |telemetry| serve(&configuration, telemetry, style))
 }
 
-async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> Result<(), Failure> {
+async fn serve(
+    configuration: &Configuration,
+    telemetry: Arc<Telemetry>,
+    style: Style,
+) -> Result<(), Failure> {
+    let settings = &configuration.settings;
     // Before the data is touched: a mistake in the address is no reason to wait for it.
     let listener = Listener::bind(settings.grpc_addr).await?;
     let http = http(settings).await?;
     let monitored = Arc::new(OnceLock::new());
     let metrics = monitoring(&settings.observing, &telemetry, &monitored).await?;
     let stored = stored(settings, &telemetry)?;
+    // Holds the directory from here on, which has the key.
+    let auditing = audit::Running::begin(configuration).await?;
     let namespace = stored.node.namespace(ROOT_LOG).await?;
     bootstrap::load(&namespace, settings).await?;
-    let served = Served { namespace: Arc::clone(&namespace), log: stored.embedded.clone() };
+    let trail = auditing.as_ref().map(audit::Running::trail);
+    let (log, to) = (stored.embedded.clone(), trail.clone());
+    let served = Served { namespace: Arc::clone(&namespace), log, trail: to };
     // Nobody else sets it.
     let _ = monitored.set(served);
     let address = listener.address().to_string();
@@ -56,11 +66,11 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
     let plane = ControlPlane::open(stored.node.namespace(SYS_LOG).await?, keys.subjects())
         .await
         .map_err(Failure::ControlPlane)?;
+    plane.govern(stored.node.ledger());
     let (limits, drain_max) = (settings.limits, Duration::from_secs(settings.drain_seconds));
     let (seal, worker_threads) = (seal(&stored.identity), settings.workers());
     let randomness = Randomness::new(fill);
-    let options =
-        Options { keys, limits, seal, telemetry, drain_max, worker_threads, randomness, trail: None };
+    let options = Options { keys, limits, seal, telemetry, drain_max, worker_threads, randomness, trail };
     if let Err(error) = plane.finish_deletions(&stored.node).await {
         tracing::warn!(
             "what a deleted namespace left could not be removed: {error}; the next start tries again"
@@ -72,6 +82,10 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
     if let Some(address) = metrics {
         output::said(&format!("metrics on http://{address}/metrics"));
     }
+    let trail = match auditing {
+        Some(auditing) => Some(auditing.started(namespace.head().revision()).await),
+        None => None,
+    };
     let listener = match http {
         Some(http) => {
             output::said(&format!("http on http://{}", http.address()));
@@ -82,6 +96,9 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
     let offer = Offer::Tree(Tree { node: Arc::clone(&stored.node), root: Arc::clone(&namespace), plane });
     let served = listener.serve(&offer, &options, stop).await;
     looking_after.abort();
+    if let Some(trail) = trail {
+        audit::stopped(trail).await;
+    }
     if let Some(token) = token_of_run {
         root_token::forget(&token);
     }

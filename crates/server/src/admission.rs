@@ -36,6 +36,7 @@ pub(crate) use standing::{Cut, CutAnswers, Standing, revocable};
 use crate::audit::{self, AUDIT_KEY, Caller, DECISIONS, Recording};
 use crate::auth::{Keys, bearer_of, is_same};
 use crate::deadline::Deadline;
+use crate::quotas::{Limits, Line, Meters};
 use crate::refusal::Refusal;
 use crate::telemetry::{Call, Telemetry};
 use crate::tenants::{Tenant, Tenants, WeakTenant};
@@ -59,6 +60,8 @@ pub(crate) struct Admission {
 pub(crate) struct Gate {
     plane: Arc<ControlPlane>,
     keys: Keys,
+    /// Of all workers.
+    meters: Arc<Meters>,
     trail: Option<Trail>,
 }
 
@@ -99,6 +102,8 @@ pub(crate) struct Pass {
     /// Everything that the caller may do there.
     pub(crate) rights: Rights,
     lock: Option<EffectiveLock>,
+    /// The meters that its calls run through; none if nothing is limited.
+    pub(crate) line: Option<Arc<Line>>,
     /// When something ends that it rests on.
     until: Option<Timestamp>,
     /// Of the control plane when it was made.
@@ -150,6 +155,9 @@ impl Admission {
     /// Lets go of what is no longer needed.
     pub(crate) fn tidy(&self) {
         self.tenants.tidy();
+        if let Some(gate) = &self.gate {
+            gate.meters.tidy();
+        }
     }
 
     /// Lets a call in by what its connection showed before, if that still counts.
@@ -236,7 +244,7 @@ impl Admission {
         let token = bearer_of(credentials.authorization.as_ref()).ok();
         let certificate = credentials.peer.as_ref().map(|peer| peer.object_id.as_str().into());
         let actor = Arc::new(Actor { accessor: None, certificate, address: credentials.address.clone() });
-        let namespace = credentials.asked().ok().flatten().map(|path| path.as_str().into());
+        let namespace = credentials.asked().ok().flatten().map(|path| audit::namespace_name(&path).into());
         let caller = Caller { at: gate.plane.now(), actor: &actor, namespace };
         audit::not_admitted(trail, call, &caller, token, &denied.refusal);
     }
@@ -345,8 +353,13 @@ impl Pass {
 }
 
 impl Gate {
-    pub(crate) fn new(plane: Arc<ControlPlane>, keys: Keys, trail: Option<Trail>) -> Gate {
-        Gate { plane, keys, trail }
+    pub(crate) fn new(
+        plane: Arc<ControlPlane>,
+        keys: Keys,
+        trail: Option<Trail>,
+        meters: Arc<Meters>,
+    ) -> Gate {
+        Gate { plane, keys, trail, meters }
     }
 
     /// The moment.
@@ -382,20 +395,23 @@ impl Gate {
         let looked = self.plane.look(|view| {
             let path = asked.or_else(|| view.namespace(&home).map(|record| record.path.clone()))?;
             let tells_decisions = view.metadata_of(&path, AUDIT_KEY).any(|(_, value)| value == DECISIONS);
-            Some((view.at(&path)?, view.lock(&path, now), tells_decisions, path))
+            let limits = Limits::of(view, &path);
+            Some((view.at(&path)?, view.lock(&path, now), (tells_decisions, limits), path))
         });
         // A tree without a root lets nobody in.
-        let (found, lock, tells_decisions, namespace) =
+        let (found, lock, (tells_decisions, limits), namespace) =
             looked.map_err(|error| undecided(&error))?.ok_or_else(Refusal::not_permitted)?;
         let (id, record) = found.nearest;
         let rights = self.plane.rights(&caller, &id).map_err(|error| undecided(&error))?;
         let lock_until = lock.as_ref().and_then(|lock| lock.lock.expires_at);
+        let line = self.meters.line(limits, &caller, version);
         let accessor = credentials.authorization.as_ref().map(|_| caller.to_string().into());
         let certificate = credentials.peer.as_ref().map(|peer| peer.object_id.as_str().into());
         let actor = Arc::new(Actor { accessor, certificate, address: credentials.address.clone() });
         Ok(Pass {
             caller,
-            path: namespace.as_str().into(),
+            line,
+            path: audit::namespace_name(&namespace).into(),
             namespace,
             actor,
             tells_decisions,

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
 use crate::refusal::Refusal;
+use crate::telemetry;
 
 /// Edges visited between two pauses: a millisecond or so.
 pub(crate) const FUEL: u64 = 10_000;
@@ -52,12 +53,16 @@ impl Deadline {
         }
     }
 
-    /// Lets others run.
+    /// Lets others run; and waits, if what was visited so far is more than the quotas have.
     ///
     /// # Errors
     /// When the deadline has passed.
     pub(crate) async fn pause(self) -> Result<(), Refusal> {
-        tokio::task::yield_now().await;
+        match telemetry::owed() {
+            None => tokio::task::yield_now().await,
+            // What is slowed down rather than refused.
+            Some(owed) => self.within(tokio::time::sleep(owed)).await?,
+        }
         if self.is_over() { Err(Refusal::out_of_time()) } else { Ok(()) }
     }
 
@@ -99,7 +104,10 @@ impl Deadline {
             match advance(fuel) {
                 Ok(Progress::Done(answer)) => return Ok(Ok(answer)),
                 Err(error) => return Ok(Err(error)),
-                Ok(Progress::More) => self.pause().await?,
+                Ok(Progress::More) => {
+                    telemetry::prepay(fuel);
+                    self.pause().await?;
+                }
             }
         }
     }

@@ -25,6 +25,7 @@ mod options;
 mod own;
 mod pin;
 mod pipeline;
+mod quotas;
 mod reflection;
 mod refusal;
 mod relationships;

@@ -34,6 +34,7 @@ use crate::meta::{Meta, Place};
 use crate::options::{MESSAGE_BYTES_MAX, Options};
 use crate::own;
 use crate::pipeline::Pipeline;
+use crate::quotas::Meters;
 use crate::service::{Permissions, Schemas, Watches};
 use crate::telemetry::{Recorder, Telemetry};
 use crate::tenants::{Offer, Offered};
@@ -140,6 +141,7 @@ impl Listener {
         for service in SERVICES {
             reporter.set_service_status(service, ServingStatus::Serving).await;
         }
+        let meters: Arc<Meters> = Arc::default();
         let services = Services { admin, control, stopping };
         let workers = options.worker_threads.get();
         let pipelines = (0..workers).map(|index| {
@@ -147,8 +149,8 @@ impl Listener {
             let meta = Meta::new(options.seal.key_id, Place { index, of: workers }, recorder);
             // A worker's own, so that no call touches what other cores count.
             let gate = tree.map(|tree| {
-                let plane = Arc::clone(&tree.plane);
-                Arc::new(Gate::new(plane, options.keys.clone(), options.trail.clone()))
+                let (plane, keys) = (Arc::clone(&tree.plane), options.keys.clone());
+                Arc::new(Gate::new(plane, keys, options.trail.clone(), Arc::clone(&meters)))
             });
             let admission = Admission::new(gate, &options.telemetry, tenants.of_worker());
             Ok(Arc::new(Pipeline::new(meta, admission, services.routes(&health)?)))

@@ -26,6 +26,7 @@ use crate::admission::{Accepted, Admission, Cut, CutAnswers, Entry, Kind, Standi
 use crate::deadline::Deadline;
 use crate::gateway;
 use crate::meta::{Content, Meta, Reply, STATUS};
+use crate::refusal::Refusal;
 use crate::sent;
 use crate::single::Checks;
 use crate::telemetry::Call;
@@ -144,6 +145,12 @@ impl Pipeline {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<tonic::codegen::StdError> + Send + Unpin,
     {
+        if let Some(line) = entry.pass.as_ref().and_then(|pass| pass.line.as_ref())
+            && let Some(counts) = kind.counts
+            && let Err(over) = call.meter(line, counts)
+        {
+            return refused(Refusal::over_quota(&over));
+        }
         let Some((taken, tenant)) = Checks::takes(&request).zip(entry.tenant.as_ref()) else {
             return self.by_service(request, deadline, kind, entry).await;
         };

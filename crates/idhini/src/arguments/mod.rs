@@ -1,6 +1,7 @@
 //! What can be said on the command line? Arguments are those of `zed` where `zed` has them.
 
 mod access;
+mod audit;
 mod backup;
 mod migrate;
 mod namespace;
@@ -15,6 +16,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use idhini_replica::control::NamespacePath;
 
 pub(crate) use self::access::{AuthCommand, CanI, CreateToken, GrantArguments, RotateToken, TokenCommand};
+pub(crate) use self::audit::{AuditCommand, Query, Trail};
 pub(crate) use self::backup::{Backup, BackupCommand, Debug, Restore, To};
 pub(crate) use self::migrate::Migrate;
 pub(crate) use self::namespace::{
@@ -157,6 +159,9 @@ pub(crate) enum Command {
     Restore(Restore),
     /// Move from a running SpiceDB to this server: schema, relationships, and what changes until you cut over
     Migrate(Migrate),
+    /// Verify or search the audit trail of a server
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print what is in a data directory, also in one that a server holds, or in a server's memory
     #[command(subcommand)]
     Debug(Debug),

@@ -1,6 +1,6 @@
 //! Which settings do not go together?
 
-use super::{Configuration, Mistake, Origin, SETTINGS};
+use super::{Configuration, Mistake, Origin, table};
 
 /// Finds all of them.
 pub(super) fn find(configuration: &Configuration) -> Vec<Mistake> {
@@ -21,11 +21,30 @@ pub(super) fn find(configuration: &Configuration) -> Vec<Mistake> {
             "name a schema with --schema FILE",
         ));
     }
+    if let Some(options) = settings.auditing.options() {
+        if settings.ephemeral {
+            found.push(Mistake::new(
+                place(configuration, "ephemeral"),
+                "an audit trail is signed with a key of the data directory, and an ephemeral server has none",
+                "leave the audit settings out, or name a data directory with --data-dir DIR",
+            ));
+        }
+        if let Err(error) = options.check() {
+            let remedy = "name a directory for its files with --audit-dir DIR";
+            found.push(Mistake::new(place(configuration, "audit-syslog"), error.to_string(), remedy));
+        }
+    } else if is_said("audit-checkpoints-to") {
+        found.push(Mistake::new(
+            place(configuration, "audit-checkpoints-to"),
+            "there is no audit trail to send checkpoints of",
+            "name a directory for its files with --audit-dir DIR",
+        ));
+    }
     found
 }
 
 fn place(configuration: &Configuration, name: &str) -> String {
-    let setting = SETTINGS.iter().find(|setting| setting.name == name);
+    let setting = table::settings().find(|setting| setting.name == name);
     setting.map(|setting| configuration.origin(name).place(setting)).unwrap_or_default()
 }
 

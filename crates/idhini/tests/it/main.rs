@@ -1,6 +1,7 @@
 //! The real binary: its command line, and the calls of a server that it runs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod auditing;
 mod backups;
 mod bootstrap;
 mod calls;
@@ -24,6 +25,7 @@ mod own;
 mod pages;
 mod paging;
 mod process;
+mod quotas;
 mod reflection;
 mod refusals;
 #[cfg(target_os = "linux")]

@@ -13,6 +13,7 @@ use idhini_model::{
 };
 
 use super::path::NamespacePath;
+use super::quota;
 use super::record::{
     Accessor, LockMode, LockRecord, NamespaceId, NamespaceRecord, SecretHash, TokenRecord, bare, named,
     next_log, next_log_of, opens, path_resource, server, used,
@@ -115,6 +116,15 @@ impl Rules<'_> {
 
     fn may(&self, right: Right, id: &NamespaceId) -> Judged<bool> {
         self.by.map_or(Ok(true), |who| may(self.head, self.now, who, right, id))
+    }
+
+    /// Whether who asks administrates the namespace that this one is in; of `root`, itself.
+    fn may_above(&self, path: &NamespacePath) -> Judged<bool> {
+        let above = path.parent().unwrap_or_else(NamespacePath::root);
+        match self.id_of(&above) {
+            Some(id) => self.may(Right::Administer, &id),
+            None => Ok(false),
+        }
     }
 
     /// What is at a path, or nearest above it, and what is exactly there. Looks at the same things whether or not anything is.
@@ -274,6 +284,14 @@ impl Rules<'_> {
 
     fn patch(&self, path: &NamespacePath, patch: &BTreeMap<String, Option<String>>) -> Judged<Vec<Change>> {
         let (id, mut record) = self.open(path, Right::Administer)?;
+        let is_changed =
+            |(key, value): &(&String, &Option<String>)| record.metadata.get(*key) != value.as_ref();
+        let from_above = patch.iter().filter(is_changed).find(|(key, _)| quota::is_from_above(key));
+        if let Some((key, _)) = from_above
+            && !self.may_above(path)?
+        {
+            return Err(ControlError::QuotaFromAbove { path: path.clone(), key: key.clone() });
+        }
         for (key, value) in patch {
             match value {
                 Some(value) => drop(record.metadata.insert(key.clone(), value.clone())),
@@ -549,10 +567,10 @@ fn expect_metadata(metadata: &BTreeMap<String, String>) -> Judged<()> {
     let fits = |(key, value): (&String, &String)| {
         (1..=METADATA_KEY_BYTES_MAX).contains(&key.len()) && value.len() <= METADATA_VALUE_BYTES_MAX
     };
-    match metadata.len() <= METADATA_MAX && metadata.iter().all(fits) {
-        true => Ok(()),
-        false => Err(ControlError::Metadata),
+    if metadata.len() > METADATA_MAX || !metadata.iter().all(fits) {
+        return Err(ControlError::Metadata);
     }
+    Ok(quota::expect(metadata)?)
 }
 
 fn expect_remark(text: &str) -> Judged<()> {

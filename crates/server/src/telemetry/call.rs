@@ -20,6 +20,7 @@ use tracing::{Instrument as _, Span};
 use super::calls::{CODES, Row};
 use super::shard::Recorder;
 use crate::audit::Recording;
+use crate::quotas::{Counts, Held, Line, Over};
 
 tokio::task_local! {
     static CALL: Arc<Call>;
@@ -36,6 +37,8 @@ pub(crate) struct Call {
     /// Closures that were remembered.
     found: AtomicU64,
     cause: OnceLock<String>,
+    /// Its place at the meters of its namespace and caller, for as long as there is anything of the call.
+    held: OnceLock<Held>,
     /// What is put on the audit trail of it, if anything is.
     recording: OnceLock<Recording>,
     span: Span,
@@ -107,6 +110,7 @@ impl Call {
             edges: AtomicU64::new(0),
             found: AtomicU64::new(0),
             cause: OnceLock::new(),
+            held: OnceLock::new(),
             recording: OnceLock::new(),
             span,
         })
@@ -150,8 +154,23 @@ impl Call {
         CALL.sync_scope(Arc::clone(self), || self.span.in_scope(part))
     }
 
+    /// Counts it at the meters of its namespace and caller, or says what is used up.
+    pub(crate) fn meter(&self, line: &Arc<Line>, counts: Counts) -> Result<(), Over> {
+        let held = line.begin(counts, self.began)?;
+        // A call is metered once.
+        let _ = self.held.set(held);
+        Ok(())
+    }
+
+    pub(super) fn held(&self) -> Option<&Held> {
+        self.held.get()
+    }
+
     pub(crate) fn charge(&self, edges: u64) {
         self.edges.fetch_add(edges, Ordering::Relaxed);
+        if let Some(held) = self.held.get() {
+            held.charge(edges);
+        }
     }
 
     /// It was a check that visited so many edges.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use idhini_audit::Ability;
 use idhini_changelog::EmbeddedStore;
 use idhini_model::Revision;
 use idhini_replica::{BATCH_BOUNDS, Batches, Namespace, NamespaceMemory};
@@ -17,7 +18,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::calls::CODES;
-use super::{Telemetry, histogram};
+use super::{Limited, Telemetry, histogram};
 use crate::seal::Stranger;
 
 /// What the process takes, as the system says.
@@ -41,6 +42,8 @@ pub(super) struct Page {
     pub(super) is_ready: bool,
     /// Once it is open.
     pub(super) stored: Option<Stored>,
+    /// Of the audit trail.
+    pub(super) sinks: Vec<(String, Ability)>,
 }
 
 /// What there is of what is stored.
@@ -134,6 +137,7 @@ impl Collector for Page {
             stored.namespace(&mut write)?;
             stored.memory(self.telemetry.searches_bytes.load(Ordering::Relaxed), &mut write)?;
         }
+        self.sinks(&mut write)?;
         self.process(&mut write)
     }
 }
@@ -187,6 +191,12 @@ impl Page {
             let labels = [("kind", stranger.name())];
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
         }
+        let help = "Calls refused since a quota was used up, or since the server had too much to do";
+        let mut family = write.family("idhini_limited", help, MetricType::Counter)?;
+        for by in Limited::all() {
+            let labels = [("limit", by.name())];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&shards.limited(by), None)?;
+        }
         Ok(())
     }
 
@@ -208,6 +218,19 @@ impl Page {
         write.counter("idhini_log_written_bytes", "Bytes of entries appended", bytes)?;
         let failures = telemetry.write_failures.load(Ordering::Relaxed);
         write.counter("idhini_log_write_failures", "Groups of entries that could not be written", failures)
+    }
+
+    fn sinks(&self, write: &mut Writing<'_>) -> fmt::Result {
+        if self.sinks.is_empty() {
+            return Ok(());
+        }
+        let help = "Whether a sink of the audit trail takes records";
+        let mut family = write.family("idhini_audit_sink_up", help, MetricType::Gauge)?;
+        for (sink, ability) in &self.sinks {
+            let is_able = i64::from(*ability == Ability::Able);
+            family.encode_family(&[("sink", sink.as_str())])?.encode_gauge(&is_able)?;
+        }
+        Ok(())
     }
 
     fn process(&self, write: &mut Writing<'_>) -> fmt::Result {
