@@ -19,7 +19,7 @@
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::StreamExt as _;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Frame;
@@ -270,7 +270,21 @@ fn respond(status: StatusCode, body: Body) -> Response<Body> {
 }
 
 fn refused(status: &Status) -> Response<Body> {
-    respond(http_status(status), Body::new(Full::new(Bytes::from(status_json(status)))))
+    let response = respond(http_status(status), Body::new(Full::new(Bytes::from(status_json(status)))));
+    later(response, status)
+}
+
+/// Says when to ask again, as HTTP does, if the refusal says so.
+fn later(mut response: Response<Body>, status: &Status) -> Response<Body> {
+    let told = google::rpc::Status::decode(status.details()).unwrap_or_default();
+    let info = told.details.iter().find(|any| any.type_url.ends_with("/google.rpc.RetryInfo"));
+    let delay = info.and_then(|any| google::rpc::RetryInfo::decode(any.value.as_slice()).ok()?.retry_delay);
+    if let Some(delay) = delay {
+        // Whole seconds, and none too soon.
+        let seconds = delay.seconds.saturating_add(i64::from(delay.nanos > 0));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// `google.rpc.Status` as JSON.

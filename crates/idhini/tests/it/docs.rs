@@ -26,7 +26,7 @@ fn every_error_reason_is_explained_and_none_is_made_up() {
 #[test]
 fn every_reason_of_our_own_is_explained_and_none_is_made_up() {
     let page = file("docs/errors.md");
-    let table = page.split_once("\n## Namespaces, locks, tokens, grants\n").unwrap().1;
+    let table = page.split_once("\n## Reasons of Idhini's own\n").unwrap().1;
     let rows = table.split_once("\n## ").unwrap().0.lines().filter_map(|line| line.strip_prefix("| `"));
     let explained: BTreeSet<&str> =
         rows.filter_map(|row| row.split_once('`')).map(|(name, _)| name).collect();

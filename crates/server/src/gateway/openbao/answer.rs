@@ -114,7 +114,7 @@ impl No {
             Code::Unauthenticated => StatusCode::FORBIDDEN,
             _ => http_status(&status),
         };
-        written(code, &value)
+        super::super::later(written(code, &value), &status)
     }
 }
 
@@ -127,7 +127,9 @@ impl From<Status> for No {
 /// The reason of a refusal, and its metadata.
 pub(in super::super) fn info(status: &Status) -> Option<rpc::ErrorInfo> {
     let told = rpc::Status::decode(status.details()).ok()?;
-    told.details.iter().find_map(|any| rpc::ErrorInfo::decode(any.value.as_slice()).ok())
+    let of_kind = |any: &&prost_types::Any| any.type_url.ends_with("/google.rpc.ErrorInfo");
+    let info = told.details.iter().find(of_kind)?;
+    rpc::ErrorInfo::decode(info.value.as_slice()).ok()
 }
 
 fn written(status: StatusCode, value: &Value) -> Response<Body> {
