@@ -70,7 +70,8 @@ async fn serve(
     let (limits, drain_max) = (settings.limits, Duration::from_secs(settings.drain_seconds));
     let (seal, worker_threads) = (seal(&stored.identity), settings.workers());
     let randomness = Randomness::new(fill);
-    let options = Options { keys, limits, seal, telemetry, drain_max, worker_threads, randomness, trail };
+    let options =
+        Options { keys, limits, seal, telemetry, drain_max, worker_threads, give_way, randomness, trail };
     if let Err(error) = plane.finish_deletions(&stored.node).await {
         tracing::warn!(
             "what a deleted namespace left could not be removed: {error}; the next start tries again"
@@ -113,6 +114,15 @@ async fn serve(
     Ok(served?)
 }
 
+/// Has the thread that it is called on give way to those that answer calls: a tenth of their weight, where there are more
+/// threads that have something to do than processors.
+pub(crate) fn give_way() {
+    const NICENESS: i32 = 10;
+    // On Linux a thread has its own. Where the system refuses, threads are alike.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICENESS);
+}
+
 /// Runs a server on threads of its own, logged and traced as is set. What is not a call runs on these; those that answer
 /// calls are the server's own.
 fn observed<F: Future<Output = Result<(), Failure>>>(
@@ -121,6 +131,7 @@ fn observed<F: Future<Output = Result<(), Failure>>>(
     server: impl FnOnce(Arc<Telemetry>) -> F,
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .on_thread_start(give_way)
         .enable_all()
         .build()
         .map_err(|source| Failure::System { what: "threads", source })?;

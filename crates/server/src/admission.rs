@@ -26,7 +26,7 @@ use idhini_changelog::LogId;
 use idhini_model::{SubjectRef, Timestamp};
 use idhini_replica::Wanted;
 use idhini_replica::control::{
-    ControlError, ControlPlane, EffectiveLock, LockMode, NamespaceId, NamespacePath, Right, Rights,
+    ControlError, ControlPlane, EffectiveLock, LockMode, NamespaceId, NamespacePath, Right, Rights, View,
 };
 use tonic::{Code, Request, Status};
 
@@ -36,6 +36,7 @@ pub(crate) use standing::{Cut, CutAnswers, Standing, revocable};
 use crate::audit::{self, AUDIT_KEY, Caller, DECISIONS, Recording};
 use crate::auth::{Keys, bearer_of, is_same};
 use crate::deadline::Deadline;
+use crate::lane::Tenancy;
 use crate::quotas::{Limits, Line, Meters};
 use crate::refusal::Refusal;
 use crate::telemetry::{Call, Telemetry};
@@ -102,6 +103,8 @@ pub(crate) struct Pass {
     /// Everything that the caller may do there.
     pub(crate) rights: Rights,
     lock: Option<EffectiveLock>,
+    /// Whose work its calls are, among those that take turns.
+    pub(crate) tenancy: Tenancy,
     /// The meters that its calls run through; none if nothing is limited.
     pub(crate) line: Option<Arc<Line>>,
     /// When something ends that it rests on.
@@ -396,10 +399,11 @@ impl Gate {
             let path = asked.or_else(|| view.namespace(&home).map(|record| record.path.clone()))?;
             let tells_decisions = view.metadata_of(&path, AUDIT_KEY).any(|(_, value)| value == DECISIONS);
             let limits = Limits::of(view, &path);
-            Some((view.at(&path)?, view.lock(&path, now), (tells_decisions, limits), path))
+            let tenant = tenant_of(view, &path);
+            Some((view.at(&path)?, view.lock(&path, now), (tells_decisions, limits, tenant), path))
         });
         // A tree without a root lets nobody in.
-        let (found, lock, (tells_decisions, limits), namespace) =
+        let (found, lock, (tells_decisions, limits, tenant), namespace) =
             looked.map_err(|error| undecided(&error))?.ok_or_else(Refusal::not_permitted)?;
         let (id, record) = found.nearest;
         let rights = self.plane.rights(&caller, &id).map_err(|error| undecided(&error))?;
@@ -410,6 +414,7 @@ impl Gate {
         let actor = Arc::new(Actor { accessor, certificate, address: credentials.address.clone() });
         Ok(Pass {
             caller,
+            tenancy: Tenancy { tenant: tenant.unwrap_or(record.log), namespace: record.log },
             line,
             path: audit::namespace_name(&namespace).into(),
             namespace,
@@ -446,6 +451,11 @@ impl Gate {
         let until = bearer.until.into_iter().chain(bearer.token.expires_at).min();
         Ok((bearer.accessor.subject(), bearer.token.record.home.clone(), until))
     }
+}
+
+/// The log of the highest namespace on the way to a path, below `root`; that of `root` itself has none.
+fn tenant_of(view: &View, path: &NamespacePath) -> Option<LogId> {
+    view.line(path).filter(|(_, record)| !record.path.is_root()).last().map(|(_, record)| record.log)
 }
 
 fn undecided(error: &ControlError) -> Refusal {

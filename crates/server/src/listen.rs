@@ -29,6 +29,7 @@ use tonic_health::server::HealthReporter;
 use crate::admin::Admin;
 use crate::admission::{Admission, Gate};
 use crate::experimental::Experimental;
+use crate::lane::Lane;
 use crate::lookups::Carrier;
 use crate::meta::{Meta, Place};
 use crate::options::{MESSAGE_BYTES_MAX, Options};
@@ -142,6 +143,8 @@ impl Listener {
             reporter.set_service_status(service, ServingStatus::Serving).await;
         }
         let meters: Arc<Meters> = Arc::default();
+        let lane =
+            Lane::start(options.worker_threads.get(), options.give_way).map_err(ListenError::Threads)?;
         let services = Services { admin, control, stopping };
         let workers = options.worker_threads.get();
         let pipelines = (0..workers).map(|index| {
@@ -153,7 +156,8 @@ impl Listener {
                 Arc::new(Gate::new(plane, keys, options.trail.clone(), Arc::clone(&meters)))
             });
             let admission = Admission::new(gate, &options.telemetry, tenants.of_worker());
-            Ok(Arc::new(Pipeline::new(meta, admission, services.routes(&health)?)))
+            let lane = Some(Arc::clone(&lane));
+            Ok(Arc::new(Pipeline::new(meta, admission, services.routes(&health)?, lane)))
         });
         let pipelines = pipelines.collect::<Result<Vec<_>, ListenError>>()?;
         let workers = Workers::start(pipelines).map_err(ListenError::Threads)?;

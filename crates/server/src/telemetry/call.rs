@@ -6,7 +6,7 @@
 //! * A call ends once: with its status, or, if its client leaves, as cancelled.
 //! * A failure that is ours is logged once, here, with what caused it; what a client did wrong is not.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tracing::{Instrument as _, Span};
 use super::calls::{CODES, Row};
 use super::shard::Recorder;
 use crate::audit::Recording;
+use crate::lane::Place;
 use crate::quotas::{Counts, Held, Line, Over};
 
 tokio::task_local! {
@@ -39,6 +40,9 @@ pub(crate) struct Call {
     cause: OnceLock<String>,
     /// Its place at the meters of its namespace and caller, for as long as there is anything of the call.
     held: OnceLock<Held>,
+    /// Where it goes on if it is long.
+    place: OnceLock<Place>,
+    is_long: AtomicBool,
     /// What is put on the audit trail of it, if anything is.
     recording: OnceLock<Recording>,
     span: Span,
@@ -111,6 +115,8 @@ impl Call {
             found: AtomicU64::new(0),
             cause: OnceLock::new(),
             held: OnceLock::new(),
+            place: OnceLock::new(),
+            is_long: AtomicBool::new(false),
             recording: OnceLock::new(),
             span,
         })
@@ -160,6 +166,25 @@ impl Call {
         // A call is metered once.
         let _ = self.held.set(held);
         Ok(())
+    }
+
+    /// Says where it goes on if it is long.
+    pub(crate) fn may_move_to(&self, place: Place) {
+        let _ = self.place.set(place);
+    }
+
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.place.get()
+    }
+
+    /// It takes longer than a worker may be held up.
+    pub(crate) fn takes_long(&self) {
+        self.is_long.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does, as far as is known.
+    pub(crate) fn is_long(&self) -> bool {
+        self.is_long.load(Ordering::Relaxed)
     }
 
     pub(super) fn held(&self) -> Option<&Held> {

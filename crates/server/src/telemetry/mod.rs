@@ -34,6 +34,7 @@ pub use self::observer::LogObserver;
 pub(crate) use self::readiness::Readiness;
 pub(crate) use self::shard::{Limited, Recorder};
 use self::shard::{Shard, Shards};
+use crate::lane::Place;
 use crate::quotas::Held;
 use crate::seal::Stranger;
 
@@ -132,6 +133,18 @@ pub(crate) fn owed() -> Option<Duration> {
     let mut owed = None;
     call::with(|call| owed = call.held().and_then(Held::owed));
     owed
+}
+
+/// The call that runs here takes longer than a worker may be held up.
+pub(crate) fn takes_long() {
+    call::with(Call::takes_long);
+}
+
+/// Where the call that runs here goes on if it is long.
+pub(crate) fn place() -> Option<Place> {
+    let mut place = None;
+    call::with(|call| place = call.place().cloned());
+    place
 }
 
 /// The call that runs here is refused by this.
