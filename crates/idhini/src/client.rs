@@ -1,5 +1,7 @@
 //! A server, reached: its channel, and what every call to it carries.
 
+mod secure;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -14,7 +16,8 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use crate::arguments::{Connection, Consistency};
+pub(crate) use self::secure::tls_error;
+use crate::arguments::{Connection, Consistency, Security};
 use crate::client_file::{ClientFile, ClientFileError};
 use crate::failure::Failure;
 
@@ -48,37 +51,45 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn connect(connection: &Connection) -> Result<Server, Failure> {
-        Server::reach(&connection.addr, Some(&token(&connection.addr, &connection.token)?), Patience::Limited)
-            .await
+        let Found { token, security } = found(connection)?;
+        Server::reach((&connection.addr, &security), Some(&token), Patience::Limited).await
     }
 
     pub(crate) async fn connect_patiently(connection: &Connection) -> Result<Server, Failure> {
-        Server::reach(&connection.addr, Some(&token(&connection.addr, &connection.token)?), Patience::Endless)
-            .await
+        let Found { token, security } = found(connection)?;
+        Server::reach((&connection.addr, &security), Some(&token), Patience::Endless).await
     }
 
     /// Connects; with `None`, without a key.
     pub(crate) async fn reach(
-        address: &str,
+        (address, security): (&str, &Security),
         token: Option<&str>,
         patience: Patience,
     ) -> Result<Server, Failure> {
         let address = address.to_owned();
-        if !is_loopback(&address)? {
+        let is_tls = security.is_on();
+        if !is_loopback(&address)? && !is_tls {
             return Err(Failure::Plaintext { address });
         }
-        let bearer = token.map(|token| format!("Bearer {token}").parse());
+        let bearer = token
+            .filter(|token| !token.is_empty() || security.client_cert.is_none())
+            .map(|token| format!("Bearer {token}").parse());
         let bearer = bearer.transpose().map_err(|_| Failure::MalformedToken)?;
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        let scheme = if is_tls { "https" } else { "http" };
+        let endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
             .map_err(|_| Failure::Address { address: address.clone() })?
             .connect_timeout(CONNECT_MAX);
         let endpoint = match patience {
             Patience::Limited => endpoint.timeout(CALL_MAX),
             Patience::Endless => endpoint.http2_keep_alive_interval(KEEPALIVE).keep_alive_timeout(KEEPALIVE),
         };
-        let channel = endpoint.connect().await.map_err(|source| Failure::Connect { address, source })?;
-        // A server that is not there is what is to be said first.
-        if token == Some("") {
+        let connected = match is_tls {
+            true => secure::connect(&endpoint, security).await?,
+            false => endpoint.connect().await,
+        };
+        let channel = connected.map_err(|source| Failure::Connect { address, is_tls, source })?;
+        // A server that is not there is what is to be said first. A certificate may do instead of a token.
+        if token == Some("") && security.client_cert.is_none() {
             return Err(Failure::NoToken);
         }
         Ok(Server { channel, token: bearer, as_of: None })
@@ -144,16 +155,36 @@ fn consistency(of: &Consistency) -> v1::Consistency {
     v1::Consistency { requirement: Some(requirement) }
 }
 
-/// The token that was given, or else that of the client file; empty if there is none.
-pub(crate) fn token(address: &str, given: &str) -> Result<String, Failure> {
-    if !given.is_empty() {
-        return Ok(given.to_owned());
+/// What a server is reached with.
+pub(crate) struct Found {
+    /// Empty if there is none.
+    pub(crate) token: String,
+    pub(crate) security: Security,
+}
+
+/// What was given; what was not, as the client file has it for this server.
+pub(crate) fn found(connection: &Connection) -> Result<Found, Failure> {
+    let Connection { addr, token, security, .. } = connection;
+    let (token, security) = (token.clone(), security.clone());
+    // Nothing there could count: a file that cannot be used is no hindrance.
+    if !token.is_empty() && security.is_on() {
+        return Ok(Found { token, security });
     }
-    match ClientFile::of_user().and_then(|file| file.token(address)) {
+    let in_file = match ClientFile::of_user().and_then(|file| file.find(addr)) {
+        Ok(entry) => entry,
         // Who has no home has no tokens there.
-        Err(ClientFileError::Nowhere) => Ok(String::new()),
-        found => Ok(found?.unwrap_or_default()),
-    }
+        Err(ClientFileError::Nowhere) => None,
+        // Whoever brings a token may have nothing to do with the file.
+        Err(_) if !token.is_empty() => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(match in_file {
+        None => Found { token, security },
+        Some(entry) => Found {
+            token: if token.is_empty() { entry.token } else { token },
+            security: security.or(entry.security),
+        },
+    })
 }
 
 fn is_loopback(address: &str) -> Result<bool, Failure> {

@@ -5,6 +5,7 @@
 //! cannot start; 130 interrupted a second time, 141 whoever read standard output has left.
 
 mod arguments;
+mod authority;
 mod backup;
 mod client;
 mod client_file;
@@ -70,6 +71,7 @@ fn run(arguments: Arguments, style: output::Style) -> Result<u8, Failure> {
             Ok(0)
         }
         Command::Token(command) => root_token::run(&command, arguments.connection.json, style).map(|()| 0),
+        Command::Ca(command) => commands::authority(&command, arguments.connection.json).map(|()| 0),
         Command::Backup(backup) => backup::run(&arguments.connection, &backup, style).map(|()| 0),
         Command::Restore(restore) => backup::restore(&restore, arguments.connection.json, style).map(|()| 0),
         Command::Debug(debug) => debug::run(&arguments.connection, &debug, style).map(|()| 0),

@@ -2,6 +2,7 @@
 
 mod bootstrap;
 pub(crate) mod testing;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -18,6 +19,11 @@ use idhini_server::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::tls::Keeper;
+pub(crate) use self::tls::TlsFailure;
+use crate::arguments::Security;
+use crate::authority;
+use crate::client_file::Place;
 use crate::clock::now;
 use crate::configuration::{
     Configuration, METRICS_ADDRESS, MetricsAddress, Observing, ServeFlags, Server, Settings,
@@ -41,7 +47,9 @@ pub(crate) fn run(flags: &ServeFlags, style: Style) -> Result<(), Failure> {
 
 async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> Result<(), Failure> {
     // Before the data is touched: a mistake in the address is no reason to wait for it.
-    let listener = Listener::bind(settings.grpc_addr).await?;
+    let keeper = Keeper::begin((&settings.transport, settings.grpc_addr), &telemetry, Arc::new(now))?;
+    let tls = keeper.as_ref().map(|keeper| Arc::clone(keeper.tls()));
+    let listener = Listener::bind(settings.grpc_addr, tls).await?;
     let monitored = Arc::new(OnceLock::new());
     let metrics = monitoring(&settings.observing, &telemetry, &monitored).await?;
     let stored = stored(settings, &telemetry)?;
@@ -66,6 +74,7 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
     }
     let stop = stopped()?;
     let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
+    let keeping = keeper.map(|keeper| tokio::spawn(keeper.keep()));
     output::said(&format!("listening on {address} ({})", stored.place));
     if let Some(address) = metrics {
         output::said(&format!("metrics on http://{address}/metrics"));
@@ -73,6 +82,9 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
     let offer = Offer::Tree(Tree { node: Arc::clone(&stored.node), root: Arc::clone(&namespace), plane });
     let served = listener.serve(&offer, &options, stop).await;
     looking_after.abort();
+    if let Some(keeping) = keeping {
+        keeping.abort();
+    }
     if let Some(token) = token_of_run {
         root_token::forget(&token);
     }
@@ -124,9 +136,22 @@ fn keys(
         root_token::replace_at(address);
         return Ok((Keys::new(preshared.iter().map(String::as_str), &stored.identity.key), None));
     }
+    let security = reached(settings);
+    let place = Place { address, security: &security };
     match &stored.disk {
-        Some(disk) => Ok((root_token::of_directory(&**disk, address, style)?, None)),
-        None => root_token::of_run(address, style).map(|(keys, token)| (keys, Some(token))),
+        Some(disk) => Ok((root_token::of_directory(&**disk, place, style)?, None)),
+        None => root_token::of_run(place, style).map(|(keys, token)| (keys, Some(token))),
+    }
+}
+
+/// What the command line on this machine has to know of the server's TLS.
+fn reached(settings: &Settings) -> Security {
+    let own = settings.transport.ca_dir.as_ref().map(|directory| directory.join(authority::CERTIFICATE));
+    Security {
+        is_tls: settings.transport.is_secured(),
+        // Wherever that is run.
+        ca_file: own.map(|file| file.canonicalize().unwrap_or(file)),
+        ..Security::default()
     }
 }
 

@@ -10,6 +10,7 @@
 //!   anew. What is under way is ended when it is not given again (`standing.rs`).
 //! * Who does not belong to a namespace hears the same whether or not there is one, and the same is looked at. Who belongs
 //!   hears of the lock first, whatever they may.
+//! * A certificate that has ended is good for nothing, also on a connection that it opened.
 //! * Comparing keys takes a time that does not depend on where they differ.
 //!
 //! Cost: three look-ups of headers and two comparisons for a call that has a pass; some ten microseconds without.
@@ -17,6 +18,7 @@
 mod access;
 mod standing;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::AUTHORIZATION;
@@ -37,6 +39,7 @@ use crate::deadline::Deadline;
 use crate::refusal::Refusal;
 use crate::telemetry::Telemetry;
 use crate::tenants::{Tenant, Tenants, WeakTenant};
+use crate::tls::Peer;
 
 /// Names the namespace that a call is about.
 pub(crate) const NAMESPACE: HeaderName = HeaderName::from_static("x-idhini-namespace");
@@ -70,7 +73,7 @@ pub(crate) struct Credentials {
     namespace: Option<HeaderValue>,
     vault_namespace: Option<HeaderValue>,
     /// Of the connection's certificate.
-    peer: Option<SubjectRef>,
+    peer: Option<Arc<Peer>>,
 }
 
 /// What is known of who calls.
@@ -98,7 +101,9 @@ pub(crate) struct Pass {
 /// What a connection was opened with and let in with before. It is gone with the connection.
 #[derive(Default)]
 pub(crate) struct Accepted {
-    peer: Option<SubjectRef>,
+    /// Where it comes from.
+    address: Option<SocketAddr>,
+    peer: Option<Arc<Peer>>,
     kept: Mutex<Vec<Kept>>,
 }
 
@@ -198,6 +203,16 @@ impl Entry {
 }
 
 impl Accepted {
+    /// A connection from there, opened with a certificate or without one.
+    pub(crate) fn new(address: Option<SocketAddr>, peer: Option<Peer>) -> Accepted {
+        Accepted { address, peer: peer.map(Arc::new), kept: Mutex::default() }
+    }
+
+    /// Where it comes from.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
     fn keep(&self, new: Kept) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|kept| kept.pass.credentials != new.pass.credentials);
@@ -207,7 +222,7 @@ impl Accepted {
 }
 
 impl Credentials {
-    fn of(headers: &HeaderMap, peer: Option<&SubjectRef>) -> Credentials {
+    fn of(headers: &HeaderMap, peer: Option<&Arc<Peer>>) -> Credentials {
         Credentials {
             authorization: headers.get(AUTHORIZATION).cloned(),
             namespace: headers.get(NAMESPACE).cloned(),
@@ -334,7 +349,10 @@ impl Gate {
     ) -> Result<(SubjectRef, NamespaceId, Option<Timestamp>), Refusal> {
         let token = match (bearer_of(credentials.authorization.as_ref()), &credentials.peer) {
             (Ok(token), _) => token,
-            (Err(_), Some(peer)) => return Ok((peer.clone(), NamespaceId::root(), None)),
+            (Err(_), Some(peer)) if peer.until > now => {
+                return Ok((peer.subject.clone(), NamespaceId::root(), Some(peer.until)));
+            }
+            (Err(_), Some(_)) => return Err(Refusal::certificate_ended()),
             (Err(refusal), None) => return Err(refusal),
         };
         let hash = blake3::hash(token.as_bytes());

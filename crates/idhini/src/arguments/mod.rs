@@ -1,16 +1,19 @@
 //! What can be said on the command line? Arguments are those of `zed` where `zed` has them.
 
+mod authority;
 mod backup;
 mod migrate;
 mod questions;
 mod relationship;
 mod schema;
+mod security;
 
 use std::ffi::OsString;
 
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+pub(crate) use self::authority::{AuthorityCommand, InitAuthority, Issue};
 pub(crate) use self::backup::{Backup, BackupCommand, Debug, Restore, To};
 pub(crate) use self::migrate::Migrate;
 pub(crate) use self::questions::{
@@ -21,6 +24,7 @@ pub(crate) use self::relationship::{
     BulkExport, BulkImport, Format, ReadArguments, RelationshipArguments, RelationshipCommand, filter,
 };
 pub(crate) use self::schema::{ReadSchema, SchemaCommand};
+pub(crate) use self::security::Security;
 use crate::configuration::{ServeFlags, ServeTestingFlags};
 use crate::root_token::TokenCommand;
 
@@ -51,6 +55,8 @@ pub(crate) struct Connection {
     /// users of the machine do not see it
     #[arg(long, global = true, env = "IDHINI_TOKEN", hide_env_values = true, default_value = "")]
     pub(crate) token: String,
+    #[command(flatten)]
+    pub(crate) security: Security,
     /// Print the API's own messages as JSON, one a line, instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -94,6 +100,9 @@ pub(crate) enum Command {
     /// Make a new root token
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Make an authority, and certify servers and clients by it
+    #[command(subcommand)]
+    Ca(AuthorityCommand),
     /// Write, read, compare, check or test a schema
     #[command(subcommand)]
     Schema(SchemaCommand),

@@ -24,7 +24,12 @@ impl Drop for Folder {
 }
 
 fn entry(address: &str, token: &str) -> Entry {
-    Entry { address: Some(address.to_owned()), token: token.to_owned(), is_ephemeral: false }
+    Entry {
+        address: Some(address.to_owned()),
+        token: token.to_owned(),
+        is_ephemeral: false,
+        security: Security::default(),
+    }
 }
 
 fn add(file: &ClientFile, entry: Entry) -> Result<(), ClientFileError> {
@@ -38,12 +43,16 @@ fn add(file: &ClientFile, entry: Entry) -> Result<(), ClientFileError> {
 fn servers_stand_side_by_side_and_are_found_by_address() {
     let folder = Folder::new();
     let file = folder.file();
-    assert_eq!(file.token("127.0.0.1:1").unwrap(), None);
+    assert_eq!(file.find("127.0.0.1:1").unwrap().map(|entry| entry.token), None);
     add(&file, entry("127.0.0.1:1", "one")).unwrap();
     add(&file, entry("[::1]:2", "t\"w\\o")).unwrap();
-    add(&file, Entry { address: None, token: "three".to_owned(), is_ephemeral: true }).unwrap();
+    add(
+        &file,
+        Entry { address: None, token: "three".to_owned(), is_ephemeral: true, security: Security::default() },
+    )
+    .unwrap();
     let found = ["127.0.0.1:1", "[::1]:2", "localhost:1", "localhost:2", "127.0.0.1:2", "localhost:3"]
-        .map(|address| file.token(address).unwrap());
+        .map(|address| file.find(address).unwrap().map(|entry| entry.token));
     let expected = [Some("one"), Some("t\"w\\o"), Some("one"), Some("t\"w\\o"), None, None];
     assert_eq!(found, expected.map(|token| token.map(str::to_owned)));
     assert!(file.read().unwrap()[2].is_ephemeral);
@@ -58,7 +67,7 @@ fn a_file_that_others_may_use_is_neither_believed_nor_written() {
     add(&file, entry("127.0.0.1:1", "one")).unwrap();
     for mode in [0o640, 0o604, 0o620, 0o601, 0o666] {
         std::fs::set_permissions(&file.path, std::fs::Permissions::from_mode(mode)).unwrap();
-        let error = file.token("127.0.0.1:1").unwrap_err();
+        let error = file.find("127.0.0.1:1").map(drop).unwrap_err();
         assert!(matches!(error, ClientFileError::Loose { mode: found, .. } if found == mode), "{error}");
         assert!(error.remedy().starts_with("chmod 600 "), "{}", error.remedy());
         assert!(add(&file, entry("127.0.0.1:2", "two")).is_err());
@@ -123,6 +132,12 @@ fn a_full_file_forgets_what_was_ephemeral_and_else_takes_no_more() {
     };
     file.change(fill).unwrap();
     add(&file, entry("b:1", "one")).unwrap();
-    assert_eq!((file.token("a:0").unwrap(), file.token("b:1").unwrap()), (None, Some("one".to_owned())));
+    assert_eq!(
+        (
+            file.find("a:0").unwrap().map(|entry| entry.token),
+            file.find("b:1").unwrap().map(|entry| entry.token)
+        ),
+        (None, Some("one".to_owned()))
+    );
     assert!(matches!(add(&file, entry("b:2", "two")), Err(ClientFileError::Full { .. })));
 }

@@ -1,5 +1,6 @@
 //! Commands that ask a server, or look at schemas; a module a group.
 
+mod authority;
 mod bulk;
 mod history;
 mod lookups;
@@ -12,6 +13,7 @@ mod watch;
 
 use clap::CommandFactory as _;
 
+pub(crate) use self::authority::run as authority;
 pub(crate) use self::migrate::MigrateError;
 use crate::arguments::{
     Arguments, AsOf, Command, Connection, PastCommand, PastRelationships, PastSchema, Question,
@@ -52,6 +54,7 @@ pub(crate) fn run(asked: Asked<'_>, command: Command) -> Result<u8, Failure> {
             | Command::ServeTesting(_)
             | Command::Config(_)
             | Command::Token(_)
+            | Command::Ca(_)
             | Command::Backup(_)
             | Command::Restore(_)
             | Command::Debug(_) => Ok(0),

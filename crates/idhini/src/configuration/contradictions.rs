@@ -1,12 +1,29 @@
 //! Which settings do not go together?
 
-use super::{Configuration, Mistake, Origin, SETTINGS};
+use idhini_server::ClientAuth;
+
+use super::{Configuration, Mistake, Origin, SETTINGS, Server};
+
+/// Shortest life of a certificate that the server issues to itself, in seconds.
+const LIFETIME_SECONDS_MIN: u64 = 3;
 
 /// Finds all of them.
-pub(super) fn find(configuration: &Configuration) -> Vec<Mistake> {
+pub(super) fn find(server: Server, configuration: &Configuration) -> Vec<Mistake> {
     let settings = &configuration.settings;
     let mut found = Vec::new();
     let is_said = |name: &str| *configuration.origin(name) != Origin::Default;
+    match server {
+        Server::Serve => transport(configuration, &mut found),
+        Server::ServeTesting if !settings.grpc_addr.ip().is_loopback() => found.push(Mistake::new(
+            place(configuration, "grpc-addr"),
+            format!(
+                "{} is not a loopback address, and serving beyond loopback needs authentication: this command takes any token",
+                settings.grpc_addr
+            ),
+            "listen on 127.0.0.1 or [::1]",
+        )),
+        Server::ServeTesting => {}
+    }
     if settings.ephemeral && is_said("data-dir") {
         found.push(Mistake::new(
             both(configuration, "ephemeral", "data-dir"),
@@ -22,6 +39,78 @@ pub(super) fn find(configuration: &Configuration) -> Vec<Mistake> {
         ));
     }
     found
+}
+
+/// What is missing for TLS, or said for nothing.
+fn transport(configuration: &Configuration, found: &mut Vec<Mistake>) {
+    let (settings, transport) = (&configuration.settings, &configuration.settings.transport);
+    let is_said = |name: &str| *configuration.origin(name) != Origin::Default;
+    let mut add = |name: &str, what: String, remedy: &str| {
+        found.push(Mistake::new(place(configuration, name), what, remedy));
+    };
+    let (cert, key, own) = ("tls-cert-file", "tls-key-file", "tls-ca-dir");
+    if !settings.grpc_addr.ip().is_loopback() && ![cert, key, own].into_iter().any(is_said) {
+        add(
+            "grpc-addr",
+            format!(
+                "{} is not a loopback address, and serving beyond loopback needs TLS, for which there is no certificate",
+                settings.grpc_addr
+            ),
+            "set --tls-cert-file and --tls-key-file, or make an authority with `idhini ca init DIR` and set --tls-ca-dir",
+        );
+    }
+    match (is_said(cert), is_said(key)) {
+        (true, false) => {
+            add(cert, "a certificate is of no use without its key".to_owned(), "set --tls-key-file");
+        }
+        (false, true) => {
+            add(key, "a key is of no use without its certificate".to_owned(), "set --tls-cert-file");
+        }
+        _ => {}
+    }
+    let is_given = is_said(cert) || is_said(key);
+    let of_own = ["tls-names", "tls-lifetime"];
+    for name in of_own.into_iter().filter(|name| is_said(name) && !is_said(own)) {
+        let what =
+            "it is for certificates that the server issues to itself, and it has no authority to do so";
+        add(name, what.to_owned(), "set --tls-ca-dir, or leave it out");
+    }
+    if transport.lifetime_seconds < LIFETIME_SECONDS_MIN {
+        add("tls-lifetime", "nothing could be renewed so fast".to_owned(), "write a time such as 24h");
+    }
+    let is_secured = is_given || is_said(own);
+    let of_tls = ["tls-client-ca-file", "tls-client-auth", "tls-peer-pins", "tls-min-version"];
+    for name in of_tls.into_iter().filter(|name| is_said(name) && !is_secured) {
+        let what = "it is of no use without TLS";
+        add(
+            name,
+            what.to_owned(),
+            "set --tls-cert-file and --tls-key-file, or --tls-ca-dir; or leave it out",
+        );
+    }
+    let auth = transport.client_auth();
+    if is_said("tls-client-auth")
+        && auth != ClientAuth::Off
+        && !is_said("tls-client-ca-file")
+        && !is_said(own)
+    {
+        let what = "clients' certificates are asked for, and no authority of theirs is known";
+        add("tls-client-auth", what.to_owned(), "set --tls-client-ca-file");
+    }
+    for name in ["tls-client-ca-file", "tls-peer-pins"] {
+        if is_said(name) && is_secured && auth == ClientAuth::Off {
+            let what = "it is about clients' certificates, and none are asked for";
+            add(name, what.to_owned(), "set --tls-client-auth to optional or required, or leave it out");
+        }
+    }
+    if is_given && is_said(own) {
+        let given = if is_said(cert) { cert } else { key };
+        found.push(Mistake::new(
+            both(configuration, own, given),
+            "the server has a certificate, and an authority to issue it another",
+            "leave one of the two out",
+        ));
+    }
 }
 
 fn place(configuration: &Configuration, name: &str) -> String {

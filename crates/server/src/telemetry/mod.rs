@@ -34,6 +34,7 @@ pub(crate) use self::readiness::Readiness;
 pub(crate) use self::shard::Recorder;
 use self::shard::{Shard, Shards};
 use crate::seal::Stranger;
+use crate::tls::TlsCounts;
 
 /// Continues a trace that a caller's metadata names, on a span that is new.
 pub type Continue = Arc<dyn Fn(&Span, &HeaderMap) + Send + Sync>;
@@ -58,6 +59,7 @@ pub struct Telemetry {
     write_failures: AtomicU64,
     /// What lookups keep for their next pages.
     pub(crate) searches_bytes: Arc<AtomicU64>,
+    pub(crate) tls: Arc<TlsCounts>,
     lines: LineBudget,
     continues: Option<Continue>,
 }
@@ -81,6 +83,7 @@ impl Telemetry {
             sync_bytes: AtomicU64::new(0),
             write_failures: AtomicU64::new(0),
             searches_bytes: Arc::default(),
+            tls: Arc::default(),
             lines: LineBudget::new(),
             continues,
         }
