@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::AUTHORIZATION;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use idhini_audit::{Actor, Trail};
 use idhini_changelog::LogId;
 use idhini_model::{SubjectRef, Timestamp};
 use idhini_replica::Wanted;
@@ -34,10 +35,11 @@ use tonic::{Code, Request, Status};
 pub(crate) use access::{Access, Kind};
 pub(crate) use standing::{Cut, CutAnswers, Standing, revocable};
 
+use crate::audit::{self, AUDIT_KEY, Caller, DECISIONS, Recording};
 use crate::auth::{Keys, bearer_of, is_same};
 use crate::deadline::Deadline;
 use crate::refusal::Refusal;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Call, Telemetry};
 use crate::tenants::{Tenant, Tenants, WeakTenant};
 use crate::tls::Peer;
 
@@ -60,6 +62,7 @@ pub(crate) struct Admission {
 pub(crate) struct Gate {
     plane: Arc<ControlPlane>,
     keys: Keys,
+    trail: Option<Trail>,
 }
 
 /// What a call was let in with; among its request's extensions.
@@ -74,6 +77,8 @@ pub(crate) struct Credentials {
     vault_namespace: Option<HeaderValue>,
     /// Of the connection's certificate.
     peer: Option<Arc<Peer>>,
+    /// Where the connection comes from.
+    address: Option<Arc<str>>,
 }
 
 /// What is known of who calls.
@@ -88,6 +93,12 @@ pub(crate) struct Pass {
     pub(crate) nearest: (NamespaceId, LogId),
     /// Whether there is a namespace at the path, and it is not about to go.
     is_there: bool,
+    /// The same for the audit trail.
+    path: Arc<str>,
+    /// The caller, for the audit trail.
+    actor: Arc<Actor>,
+    /// Whether the namespace, or one above it, asks for every decision to be told.
+    tells_decisions: bool,
     /// Everything that the caller may do there.
     pub(crate) rights: Rights,
     lock: Option<EffectiveLock>,
@@ -102,7 +113,7 @@ pub(crate) struct Pass {
 #[derive(Default)]
 pub(crate) struct Accepted {
     /// Where it comes from.
-    address: Option<SocketAddr>,
+    address: Option<Arc<str>>,
     peer: Option<Arc<Peer>>,
     kept: Mutex<Vec<Kept>>,
 }
@@ -110,6 +121,12 @@ pub(crate) struct Accepted {
 struct Kept {
     pass: Arc<Pass>,
     tenant: WeakTenant,
+}
+
+/// Why a call was not let in, and whose it was, if that is known.
+pub(crate) struct Denied {
+    pub(crate) refusal: Refusal,
+    pass: Option<Arc<Pass>>,
 }
 
 /// A call that was let in.
@@ -161,7 +178,7 @@ impl Admission {
         accepted: &Accepted,
         headers: &HeaderMap,
         access: Access,
-    ) -> Result<Entry, Refusal> {
+    ) -> Result<Entry, Denied> {
         if access == Access::Open {
             return Ok(Entry { pass: None, tenant: None });
         }
@@ -172,18 +189,66 @@ impl Admission {
         if let Some((pass, tenant)) = self.again(accepted, headers, access) {
             return Ok(Entry { pass: Some(pass), tenant: Some(tenant) });
         }
-        let pass = Arc::new(gate.pass(Credentials::of(headers, accepted.peer.as_ref()))?);
-        pass.judge(access)?;
+        let pass = Arc::new(gate.pass(Credentials::of(headers, accepted))?);
+        let denied = |refusal| Denied { refusal, pass: Some(Arc::clone(&pass)) };
+        pass.judge(access).map_err(denied)?;
         let tenant = match access {
-            Access::Namespace { .. } => Some(self.tenants.of_log(&pass.nearest).await?),
+            Access::Namespace { .. } => Some(self.tenants.of_log(&pass.nearest).await.map_err(denied)?),
             _ => None,
         };
         // It was judged by what stood before its namespace was opened.
-        let pass = gate.renewed(pass, access)?;
+        let pass = gate.renewed(Arc::clone(&pass), access).map_err(denied)?;
         if let Some(tenant) = &tenant {
             accepted.keep(Kept { pass: Arc::clone(&pass), tenant: tenant.downgrade() });
         }
         Ok(Entry { pass: Some(pass), tenant })
+    }
+}
+
+impl Admission {
+    /// What is put on the audit trail of a call that was let in, if anything is.
+    pub(crate) fn recording(&self, entry: &Entry, kind: Kind, call: &Call) -> Option<Recording> {
+        let pass = entry.pass.as_ref()?;
+        let is_decision = match kind.access {
+            Access::Open => return None,
+            Access::Own => false,
+            // Who takes everything away is told of, wherever it is from.
+            Access::Server => true,
+            Access::Namespace { is_change: true, .. } => false,
+            Access::Namespace { .. } if !pass.tells_decisions || !kind.is_decision() => return None,
+            Access::Namespace { .. } => true,
+        };
+        let gate = self.gate.as_ref()?;
+        let trail = gate.trail.as_ref()?;
+        Some(Recording::new(trail, call, &pass.as_caller(gate), is_decision))
+    }
+
+    /// Puts on the audit trail that a call was not let in.
+    pub(crate) fn not_admitted(
+        &self,
+        denied: &Denied,
+        accepted: &Accepted,
+        headers: &HeaderMap,
+        call: &Call,
+    ) {
+        let Some(gate) = &self.gate else { return };
+        let Some(trail) = &gate.trail else { return };
+        if let Some(pass) = &denied.pass {
+            return audit::not_admitted(trail, call, &pass.as_caller(gate), None, &denied.refusal);
+        }
+        let credentials = Credentials::of(headers, accepted);
+        let token = bearer_of(credentials.authorization.as_ref()).ok();
+        let certificate = credentials.peer.as_ref().map(|peer| peer.subject.object_id.as_str().into());
+        let actor = Arc::new(Actor { accessor: None, certificate, address: credentials.address.clone() });
+        let namespace = credentials.asked().ok().flatten().map(|path| path.as_str().into());
+        let caller = Caller { at: gate.plane.now(), actor: &actor, namespace };
+        audit::not_admitted(trail, call, &caller, token, &denied.refusal);
+    }
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Denied {
+        Denied { refusal, pass: None }
     }
 }
 
@@ -205,12 +270,13 @@ impl Entry {
 impl Accepted {
     /// A connection from there, opened with a certificate or without one.
     pub(crate) fn new(address: Option<SocketAddr>, peer: Option<Peer>) -> Accepted {
+        let address = address.map(|address| address.to_string().into());
         Accepted { address, peer: peer.map(Arc::new), kept: Mutex::default() }
     }
 
     /// Where it comes from.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.address
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.address.as_deref()
     }
 
     fn keep(&self, new: Kept) {
@@ -222,12 +288,13 @@ impl Accepted {
 }
 
 impl Credentials {
-    fn of(headers: &HeaderMap, peer: Option<&Arc<Peer>>) -> Credentials {
+    fn of(headers: &HeaderMap, accepted: &Accepted) -> Credentials {
         Credentials {
             authorization: headers.get(AUTHORIZATION).cloned(),
             namespace: headers.get(NAMESPACE).cloned(),
             vault_namespace: headers.get(VAULT_NAMESPACE).cloned(),
-            peer: peer.cloned(),
+            peer: accepted.peer.clone(),
+            address: accepted.address.clone(),
         }
     }
 
@@ -264,6 +331,10 @@ impl Credentials {
 }
 
 impl Pass {
+    fn as_caller(&self, gate: &Gate) -> Caller<'_> {
+        Caller { at: gate.plane.now(), actor: &self.actor, namespace: Some(Arc::clone(&self.path)) }
+    }
+
     /// Whether a call that needs this may be made with it.
     fn judge(&self, access: Access) -> Result<(), Refusal> {
         let (right, is_change) = match access {
@@ -289,8 +360,8 @@ impl Pass {
 }
 
 impl Gate {
-    pub(crate) fn new(plane: Arc<ControlPlane>, keys: Keys) -> Gate {
-        Gate { plane, keys }
+    pub(crate) fn new(plane: Arc<ControlPlane>, keys: Keys, trail: Option<Trail>) -> Gate {
+        Gate { plane, keys, trail }
     }
 
     /// Whether nothing has changed since a pass was made.
@@ -320,17 +391,24 @@ impl Gate {
         let asked = credentials.asked()?;
         let looked = self.plane.look(|view| {
             let path = asked.or_else(|| view.namespace(&home).map(|record| record.path.clone()))?;
-            Some((view.at(&path)?, view.lock(&path, now), path))
+            let tells_decisions = view.metadata_of(&path, AUDIT_KEY).any(|(_, value)| value == DECISIONS);
+            Some((view.at(&path)?, view.lock(&path, now), tells_decisions, path))
         });
         // A tree without a root lets nobody in.
-        let (found, lock, namespace) =
+        let (found, lock, tells_decisions, namespace) =
             looked.map_err(|error| undecided(&error))?.ok_or_else(Refusal::not_permitted)?;
         let (id, record) = found.nearest;
         let rights = self.plane.rights(&caller, &id).map_err(|error| undecided(&error))?;
         let lock_until = lock.as_ref().and_then(|lock| lock.lock.expires_at);
+        let accessor = credentials.authorization.as_ref().map(|_| caller.to_string().into());
+        let certificate = credentials.peer.as_ref().map(|peer| peer.subject.object_id.as_str().into());
+        let actor = Arc::new(Actor { accessor, certificate, address: credentials.address.clone() });
         Ok(Pass {
             caller,
+            path: namespace.as_str().into(),
             namespace,
+            actor,
+            tells_decisions,
             is_there: found.is_exact && !record.is_deleting,
             nearest: (id, record.log),
             rights,
@@ -347,13 +425,13 @@ impl Gate {
         credentials: &Credentials,
         now: Timestamp,
     ) -> Result<(SubjectRef, NamespaceId, Option<Timestamp>), Refusal> {
-        let token = match (bearer_of(credentials.authorization.as_ref()), &credentials.peer) {
-            (Ok(token), _) => token,
-            (Err(_), Some(peer)) if peer.until > now => {
+        let token = match (&credentials.authorization, &credentials.peer) {
+            (None, Some(peer)) if peer.until > now => {
                 return Ok((peer.subject.clone(), NamespaceId::root(), Some(peer.until)));
             }
-            (Err(_), Some(_)) => return Err(Refusal::certificate_ended()),
-            (Err(refusal), None) => return Err(refusal),
+            (None, Some(_)) => return Err(Refusal::certificate_ended()),
+            // Whoever brings something is judged by it.
+            (brought, _) => bearer_of(brought.as_ref())?,
         };
         let hash = blake3::hash(token.as_bytes());
         if let Some(subject) = self.keys.subject(&hash) {

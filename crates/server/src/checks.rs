@@ -13,6 +13,7 @@ use tonic::{Code, Request, Response, Status};
 use tracing::Instrument as _;
 
 use crate::admission::expect_right;
+use crate::audit::{self, answer_name};
 use crate::deadline::{Deadline, FUEL};
 use crate::pin::{Pinned, Shared, When};
 use crate::refusal::Refusal;
@@ -64,11 +65,13 @@ pub(crate) async fn check(
     let deadline = when.deadline;
     let message = request.into_inner();
     let asked = Asked::of(message.resource, message.permission, message.subject, message.context)?;
+    audit::noting(|recording| recording.question(&asked));
     let pinned = shared.pin(message.consistency, when).await?;
     let limits = shared.question_limits();
     let mut budget = message.with_tracing.then(trace::Budget::new);
     let Answered { answer, expires_at, debug_trace } =
         answer(&pinned, &asked, limits, budget.as_mut(), deadline, &mut 0).await?;
+    audit::noting(|recording| recording.answered(answer.permissionship));
     Ok(Response::new(v1::CheckPermissionResponse {
         checked_at: pinned.zed_token(),
         permissionship: permissionship(answer.permissionship) as i32,
@@ -164,11 +167,32 @@ pub(crate) async fn check_bulk(
         true => traced(shared, &pinned, &asked, deadline).await?,
         false => untraced(shared, &pinned, &asked, deadline).await?,
     };
+    audit::noting(|recording| {
+        let told =
+            asked.iter().zip(&responses).map(|(asked, response)| item_text(asked, answer_of(response)));
+        recording.note_all("questions", told);
+    });
     for ((asked, beside), response) in asked.into_iter().zip(beside).zip(responses) {
         let request = Some(beside.item(asked));
         pairs.push(v1::CheckBulkPermissionsPair { request, response: Some(response) });
     }
     Ok(Response::new(v1::CheckBulkPermissionsResponse { checked_at: pinned.zed_token(), pairs }))
+}
+
+/// A question of several, and its answer.
+pub(crate) fn item_text(asked: &Asked, answer: &str) -> String {
+    let Asked { resource, permission, subject, .. } = asked;
+    format!("{answer} {resource}#{permission}@{subject}")
+}
+
+fn answer_of(response: &BulkResponse) -> &'static str {
+    use v1::check_permission_response::Permissionship as Wire;
+    let BulkResponse::Item(item) = response else { return "error" };
+    match item.permissionship() {
+        Wire::HasPermission => answer_name(Permissionship::Has),
+        Wire::ConditionalPermission => answer_name(Permissionship::Conditional),
+        Wire::NoPermission | Wire::Unspecified => answer_name(Permissionship::No),
+    }
 }
 
 pub(crate) type BulkResponse = v1::check_bulk_permissions_pair::Response;
@@ -294,6 +318,10 @@ pub(crate) async fn expand(
         requests::required(message.resource, "resource")?.try_into().map_err(Refusal::from)?;
     let permission = requests::permission(message.permission)?;
     let pinned = shared.pin(message.consistency, when).await?;
+    audit::noting(|recording| {
+        recording.about(&resource);
+        recording.note("permission", &permission);
+    });
     let limits = shared.question_limits();
     let snapshot = pinned.snapshot(&resource.object_type)?;
     let mut expand = Expand::open(snapshot, &resource, &permission, limits).map_err(Refusal::from)?;

@@ -11,15 +11,16 @@
 
 use std::future::poll_fn;
 
-use idhini_replica::{Count, CounterChange, ReplicaError, Wanted};
+use idhini_replica::{Count, CounterChange, ReplicaError};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::experimental_service_server::ExperimentalService;
 use idhini_wire::authzed::api::v1::{ErrorReason, experimental_count_relationships_response};
 use idhini_wire::member_name;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use crate::admission::{tenant, wanted};
-use crate::deadline::{Deadline, FUEL};
+use crate::admission::tenant;
+use crate::audit::{self, Change};
+use crate::deadline::FUEL;
 use crate::lookups::Answers;
 use crate::pin::{Shared, When};
 use crate::refusal::Refusal;
@@ -93,13 +94,14 @@ impl ExperimentalService for Experimental {
         &self,
         request: Request<v1::ExperimentalRegisterRelationshipCounterRequest>,
     ) -> Answer<v1::ExperimentalRegisterRelationshipCounterResponse> {
-        let wanted = wanted(&request, Deadline::of(request.metadata()));
+        let asked = Change::of(&request);
         let shared = tenant(&request)?;
         let message = request.into_inner();
         let name = counter_name(message.name)?;
         let filter = requests::required(message.relationship_filter, "relationship_filter")?;
+        let asked = asked.noting(|recording| recording.note("filter", requests::filter_text(&filter)));
         let filter = Some(requests::filter(filter)?);
-        change(&shared, CounterChange { name, filter }, wanted).await?;
+        change(&shared, CounterChange { name, filter }, asked).await?;
         Ok(Response::new(v1::ExperimentalRegisterRelationshipCounterResponse {}))
     }
 
@@ -113,6 +115,7 @@ impl ExperimentalService for Experimental {
         let shared = tenant(&request)?;
         let name = counter_name(request.into_inner().name)?;
         let pinned = shared.pin(None, when).await?;
+        audit::noting(|recording| recording.note("counter", &name));
         let Some(filter) = pinned.published.root().counter(&name) else {
             return Err(Refusal::from(ReplicaError::CounterNotRegistered { name }).into());
         };
@@ -135,10 +138,10 @@ impl ExperimentalService for Experimental {
         &self,
         request: Request<v1::ExperimentalUnregisterRelationshipCounterRequest>,
     ) -> Answer<v1::ExperimentalUnregisterRelationshipCounterResponse> {
-        let wanted = wanted(&request, Deadline::of(request.metadata()));
+        let asked = Change::of(&request);
         let shared = tenant(&request)?;
         let name = counter_name(request.into_inner().name)?;
-        change(&shared, CounterChange { name, filter: None }, wanted).await?;
+        change(&shared, CounterChange { name, filter: None }, asked).await?;
         Ok(Response::new(v1::ExperimentalUnregisterRelationshipCounterResponse {}))
     }
 }
@@ -152,9 +155,11 @@ fn counter_name(name: String) -> Result<String, Refusal> {
         .map_err(|error| Refusal::invalid(format!("a counter is named as a relation is: {error}")))
 }
 
-async fn change(shared: &Shared, change: CounterChange, wanted: Wanted) -> Result<(), Refusal> {
-    shared.namespace.change_counter(change, wanted).await?;
-    Ok(())
+async fn change(shared: &Shared, change: CounterChange, asked: Change) -> Result<(), Refusal> {
+    let asked = asked.noting(|recording| recording.note("counter", &change.name));
+    let changed =
+        asked.make(|wanted| shared.namespace.change_counter(change, wanted), |revision| Some(*revision));
+    changed.await.map(drop)
 }
 
 /// The same answers in the older call's messages.

@@ -9,6 +9,7 @@
 
 mod admin;
 mod admission;
+mod audit;
 mod auth;
 mod checks;
 mod conversation;

@@ -160,7 +160,10 @@ impl Listener {
             let recorder = Recorder::new(&options.telemetry);
             let meta = Meta::new(options.seal.key_id, Place { index, of: workers }, recorder);
             // A worker's own, so that no call touches what other cores count.
-            let gate = tree.map(|tree| Arc::new(Gate::new(Arc::clone(&tree.plane), options.keys.clone())));
+            let gate = tree.map(|tree| {
+                let plane = Arc::clone(&tree.plane);
+                Arc::new(Gate::new(plane, options.keys.clone(), options.trail.clone()))
+            });
             let admission = Admission::new(gate, &options.telemetry, tenants.of_worker());
             Ok(Arc::new(Pipeline::new(meta, admission, services.routes(&health)?)))
         });

@@ -24,6 +24,7 @@ use idhini_wire::{member_name, type_name};
 use tonic::{Request, Response, Status};
 
 use self::chunks::Chunk;
+use crate::audit;
 use crate::checks::partial_caveat_info;
 use crate::deadline::{Deadline, FUEL};
 use crate::pin::{Cursors, Shared, When};
@@ -268,13 +269,19 @@ pub(crate) struct AskedResources {
 
 impl AskedResources {
     pub(crate) fn of(message: v1::LookupResourcesRequest) -> Result<AskedResources, Refusal> {
-        Ok(AskedResources {
+        let asked = AskedResources {
             resource_type: type_name(message.resource_object_type, "resource_object_type")?,
             // Unlike in the other questions, a missing one is malformed.
             permission: member_name(message.permission, "permission")?,
             subject: requests::one_subject(message.subject, "subject_id", "look up the resources")?,
             context: requests::context(message.context)?,
-        })
+        };
+        audit::noting(|recording| {
+            recording.about(&asked.resource_type);
+            recording.note("permission", &asked.permission);
+            recording.note("subject", &asked.subject);
+        });
+        Ok(asked)
     }
 
     pub(crate) fn open<'a>(
@@ -308,7 +315,7 @@ impl AskedSubjects {
     pub(crate) fn of(message: v1::LookupSubjectsRequest) -> Result<AskedSubjects, Refusal> {
         use v1::lookup_subjects_request::WildcardOption;
         let with_wildcard = message.wildcard_option() != WildcardOption::ExcludeWildcards;
-        Ok(AskedSubjects {
+        let asked = AskedSubjects {
             resource: requests::required(message.resource, "resource")?.try_into()?,
             permission: requests::permission(message.permission)?,
             subject_type: type_name(message.subject_object_type, "subject_object_type")?,
@@ -318,7 +325,13 @@ impl AskedSubjects {
             },
             context: requests::context(message.context)?,
             with_wildcard,
-        })
+        };
+        audit::noting(|recording| {
+            recording.about(&asked.resource);
+            recording.note("permission", &asked.permission);
+            recording.note("subject_type", &asked.subject_type);
+        });
+        Ok(asked)
     }
 
     pub(crate) fn open<'a>(

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use idhini_audit::Trail;
 use idhini_engine::COST_MAX;
 
 use crate::auth::Keys;
@@ -78,6 +79,8 @@ pub struct Options {
     pub worker_threads: NonZeroUsize,
     /// What tokens and keys are drawn from.
     pub randomness: Randomness,
+    /// Where what is changed, decided and refused is put on record, if that is wanted.
+    pub trail: Option<Trail>,
 }
 
 #[cfg(test)]
@@ -93,6 +96,7 @@ impl Options {
             drain_max: Duration::ZERO,
             worker_threads: NonZeroUsize::MIN,
             randomness: crate::own::seeded(1),
+            trail: None,
         }
     }
 }

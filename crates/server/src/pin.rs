@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tonic::metadata::MetadataMap;
 use tracing::Instrument as _;
 
+use crate::audit;
 use crate::deadline::Deadline;
 use crate::heads::{Head, Heads};
 use crate::options::{Limits, Options};
@@ -132,7 +133,9 @@ impl Shared {
         consistency: Option<v1::Consistency>,
         when: When,
     ) -> Result<Pinned, Refusal> {
-        self.pin_for(consistency, when).instrument(telemetry::snapshot_span()).await
+        let pinned = self.pin_for(consistency, when).instrument(telemetry::snapshot_span()).await?;
+        audit::noting(|recording| recording.read_at(pinned.published.revision()));
+        Ok(pinned)
     }
 
     async fn pin_for(&self, consistency: Option<v1::Consistency>, when: When) -> Result<Pinned, Refusal> {
@@ -215,6 +218,7 @@ impl Shared {
                 let cursor = self.sealer.open_cursor(question, &cursor.token).map_err(Refusal::cursor)?;
                 let pinning = self.at(cursor.revision, when.deadline);
                 let published = pinning.instrument(telemetry::snapshot_span()).await?;
+                audit::noting(|recording| recording.read_at(published.revision()));
                 (self.pinned(published, cursor.instant), Some(cursor.place))
             }
         };

@@ -111,10 +111,37 @@ impl Pipeline {
                 let admitting = Box::pin(self.admission.admit(accepted, request.headers(), kind.access));
                 match deadline.within(admitting).await {
                     Ok(Ok(entry)) => entry,
-                    Ok(Err(refusal)) | Err(refusal) => return refused(refusal),
+                    Ok(Err(denied)) => {
+                        self.admission.not_admitted(&denied, accepted, request.headers(), call);
+                        return refused(denied.refusal);
+                    }
+                    Err(refusal) => return refused(refusal),
                 }
             }
         };
+        let recording = self.admission.recording(&entry, kind, call);
+        let Some(recording) = recording else {
+            return self.answered(request, (call, deadline), kind, entry).await;
+        };
+        call.is_recorded(recording.clone());
+        // Its state is no part of every check's.
+        let response = Box::pin(self.answered(request, (call, deadline), kind, entry)).await;
+        recording.ended_by(response.headers());
+        response
+    }
+
+    /// Answers a call that was let in.
+    async fn answered<B>(
+        &self,
+        request: Request<B>,
+        (call, deadline): (&Call, Deadline),
+        kind: Kind,
+        entry: Entry,
+    ) -> Response<Content>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<tonic::codegen::StdError> + Send + Unpin,
+    {
         let Some((taken, tenant)) = Checks::takes(&request).zip(entry.tenant.as_ref()) else {
             return self.by_service(request, deadline, kind, entry).await;
         };

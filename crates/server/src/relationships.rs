@@ -4,14 +4,15 @@
 //! * A write whose deadline has passed, or whose client has left, is called off until it is handed to the log.
 //! * An import is one entry: a stream that breaks off leaves nothing behind.
 
-use idhini_replica::{Filter, Import, Page, Portion, Position, check_filter};
+use idhini_model::{Relationship, Revision};
+use idhini_replica::{Filter, Import, Operation, Page, Portion, Position, Update, Write, check_filter};
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::admission::wanted;
-use crate::deadline::{Deadline, FUEL};
+use crate::audit::{self, Change};
+use crate::deadline::FUEL;
 use crate::lookups::Answers;
 use crate::options::STREAMED_BYTES_MAX;
 use crate::pin::{Cursors, Shared, When};
@@ -27,10 +28,39 @@ pub(crate) async fn write(
     shared: &Shared,
     request: Request<v1::WriteRelationshipsRequest>,
 ) -> Result<Response<v1::WriteRelationshipsResponse>, Status> {
-    let wanted = wanted(&request, Deadline::of(request.metadata()));
+    let change = Change::of(&request);
     let write = requests::write(request.into_inner(), &shared.limits)?;
-    let revision = shared.namespace.write(write, wanted).await.map_err(Refusal::from)?;
+    let revision = written(shared, change, write).await?;
     Ok(Response::new(v1::WriteRelationshipsResponse { written_at: shared.token(revision) }))
+}
+
+/// Writes what was asked for.
+pub(crate) async fn written(shared: &Shared, change: Change, write: Write) -> Result<Revision, Refusal> {
+    let change = change.noting(|recording| {
+        recording.note_all("updates", write.updates.iter().map(update_text));
+        if !write.preconditions.is_empty() {
+            recording.note_number("preconditions", write.preconditions.len());
+        }
+    });
+    change.make(|wanted| shared.namespace.write(write, wanted), |revision| Some(*revision)).await
+}
+
+/// Without the caveat's context, which is nobody's business.
+fn update_text(update: &Update) -> String {
+    let Relationship { resource, relation, subject, caveat, expires_at } = &update.relationship;
+    let operation = match update.operation {
+        Operation::Create => "CREATE",
+        Operation::Touch => "TOUCH",
+        Operation::Delete => "DELETE",
+    };
+    let mut text = format!("{operation} {resource}#{relation}@{subject}");
+    if let Some(caveat) = caveat {
+        text.push_str(&format!("[{}]", caveat.name));
+    }
+    if let Some(at) = expires_at {
+        text.push_str(&format!("[expiration:{at}]"));
+    }
+    text
 }
 
 /// DeleteRelationships.
@@ -39,9 +69,14 @@ pub(crate) async fn delete(
     request: Request<v1::DeleteRelationshipsRequest>,
 ) -> Result<Response<v1::DeleteRelationshipsResponse>, Status> {
     use v1::delete_relationships_response::DeletionProgress;
-    let wanted = wanted(&request, Deadline::of(request.metadata()));
+    let change = Change::of(&request).noting(|recording| {
+        let filter = request.get_ref().relationship_filter.as_ref();
+        recording.note("filter", filter.map(requests::filter_text).unwrap_or_default());
+    });
     let delete = requests::delete(request.into_inner(), &shared.limits)?;
-    let deleted = shared.namespace.delete(delete, wanted).await.map_err(Refusal::from)?;
+    let deleted = change
+        .make(|wanted| shared.namespace.delete(delete, wanted), |deleted| Some(deleted.revision))
+        .await?;
     let progress = if deleted.is_partial { DeletionProgress::Partial } else { DeletionProgress::Complete };
     Ok(Response::new(v1::DeleteRelationshipsResponse {
         deleted_at: shared.token(deleted.revision),
@@ -55,7 +90,7 @@ pub(crate) async fn import<M: Into<v1::ImportBulkRelationshipsRequest>>(
     shared: &Shared,
     request: Request<Streaming<M>>,
 ) -> Result<Response<v1::ImportBulkRelationshipsResponse>, Status> {
-    let wanted = wanted(&request, Deadline::of(request.metadata()));
+    let change = Change::of(&request);
     let mut stream = request.into_inner();
     let max = shared.limits.import_relationships_max;
     let mut relationships = Import::default();
@@ -75,7 +110,10 @@ pub(crate) async fn import<M: Into<v1::ImportBulkRelationshipsRequest>>(
     }
     let num_loaded = relationships.len() as u64;
     if num_loaded > 0 {
-        shared.namespace.import(relationships, wanted).await.map_err(Refusal::from)?;
+        let change = change.noting(|recording| recording.note("count", num_loaded));
+        change
+            .make(|wanted| shared.namespace.import(relationships, wanted), |revision| Some(*revision))
+            .await?;
     }
     Ok(Response::new(v1::ImportBulkRelationshipsResponse { num_loaded }))
 }
@@ -92,7 +130,7 @@ pub(crate) async fn read(
     let cursor = message.optional_cursor.take();
     let limit = requests::limit(std::mem::take(&mut message.optional_limit), shared.limits.page_rows_max)?;
     let (cursors, place) = shared.pin_page("ReadRelationships", &message, consistency, cursor, when).await?;
-    let filter = requests::filter(requests::required(message.relationship_filter, "relationship_filter")?)?;
+    let filter = asked_for(message.relationship_filter)?;
     check_filter(&filter, cursors.pinned().published.schema().map(AsRef::as_ref)).map_err(Refusal::from)?;
     let mut after = place.map(position).transpose()?;
     let answers = async_stream::try_stream! {
@@ -132,7 +170,7 @@ pub(crate) async fn export(
     let rows_max = requests::limit(std::mem::take(&mut message.optional_limit), max)?.unwrap_or(max) as usize;
     let (cursors, place) =
         shared.pin_page("ExportBulkRelationships", &message, consistency, cursor, when).await?;
-    let filter = message.optional_relationship_filter.map(requests::filter).transpose()?.unwrap_or_default();
+    let filter = asked_of_all(message.optional_relationship_filter)?;
     let mut after = place.map(position).transpose()?;
     let answers = async_stream::try_stream! {
         let mut batch = Batch::default();
@@ -155,6 +193,19 @@ pub(crate) async fn export(
         }
     };
     Ok(Response::new(Box::pin(answers)))
+}
+
+/// The filter that must be there.
+pub(crate) fn asked_for(filter: Option<v1::RelationshipFilter>) -> Result<Filter, Refusal> {
+    asked_of_all(Some(requests::required(filter, "relationship_filter")?))
+}
+
+/// The same where all is asked for without a filter.
+pub(crate) fn asked_of_all(filter: Option<v1::RelationshipFilter>) -> Result<Filter, Refusal> {
+    audit::noting(|recording| {
+        recording.note("filter", filter.as_ref().map(requests::filter_text).unwrap_or_default());
+    });
+    Ok(filter.map(requests::filter).transpose()?.unwrap_or_default())
 }
 
 /// A message of relationships being filled.

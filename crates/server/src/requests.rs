@@ -117,7 +117,7 @@ fn subject_filter(message: v1::SubjectFilter) -> Result<SubjectFilter, Refusal> 
 }
 
 /// The fields that are set, for people.
-fn filter_text(message: &v1::RelationshipFilter) -> String {
+pub(crate) fn filter_text(message: &v1::RelationshipFilter) -> String {
     let subject = message.optional_subject_filter.clone().unwrap_or_default();
     let relation = subject.optional_relation.unwrap_or_default().relation;
     let fields = [

@@ -8,8 +8,7 @@ use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::ErrorReason;
 use tonic::{Request, Response, Status};
 
-use crate::admission::wanted;
-use crate::deadline::Deadline;
+use crate::audit::Change;
 use crate::options::SCHEMA_BYTES_MAX;
 use crate::pin::{Pinned, Shared, When};
 use crate::reflection;
@@ -31,9 +30,15 @@ pub(crate) async fn write(
     shared: &Shared,
     request: Request<v1::WriteSchemaRequest>,
 ) -> Result<Response<v1::WriteSchemaResponse>, Status> {
-    let wanted = wanted(&request, Deadline::of(request.metadata()));
+    let change = Change::of(&request);
     let text = bounded(request.into_inner().schema)?;
-    let revision = shared.namespace.write_schema(text, wanted).await.map_err(Refusal::from)?;
+    let change = change.noting(|recording| {
+        recording.note("schema", &text);
+        recording.note("schema_hash", blake3::hash(text.as_bytes()));
+    });
+    let written =
+        change.make(|wanted| shared.namespace.write_schema(text, wanted), |revision| Some(*revision));
+    let revision = written.await?;
     Ok(Response::new(v1::WriteSchemaResponse { written_at: shared.token(revision) }))
 }
 

@@ -124,6 +124,9 @@ impl Checks {
         let Some((mut asked, head)) = plain.and_then(|plain| self.asked(shared, &plain)) else {
             return Err(Request::from_parts(parts, read));
         };
+        if let Some(recording) = call.recording() {
+            recording.question(&asked);
+        }
         let (now, limits) = (shared.namespace.now(), shared.question_limits());
         let answered = match begin(&head, &asked, now, limits, call, deadline) {
             Begun::NotPlain => None,
@@ -217,6 +220,10 @@ fn ended(
     call.checked(check.cost());
     call.used(check.closures());
     let answer = evaluated??;
+    if let Some(recording) = call.recording() {
+        recording.read_at(head.published.revision());
+        recording.answered(answer.permissionship);
+    }
     let until = check.until();
     match head.answer(answer.permissionship).filter(|_| until.is_none()) {
         Some(made) => Ok(made),

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
+use crate::audit;
 use crate::deadline::{Deadline, FUEL};
 use crate::lookups::Answers;
 use crate::options::STREAMED_BYTES_MAX;
@@ -80,6 +81,7 @@ pub(crate) async fn watch(
             (revision, is_from_beginning.then_some(snapshot))
         }
     };
+    audit::noting(|recording| recording.read_at(after));
     let changes = shared.namespace.changes(after).await.map_err(Refusal::from)?;
     let mut watching = Watching {
         shared: shared.clone(),

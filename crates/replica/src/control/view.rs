@@ -119,6 +119,17 @@ impl View {
         wanted.filter_map(|(_, id)| Some((id, self.namespaces.get(id)?)))
     }
 
+    /// What users keep under this key with a namespace and with those above it, the nearest first.
+    pub fn metadata_of<'v>(
+        &'v self,
+        path: &NamespacePath,
+        key: &'v str,
+    ) -> impl Iterator<Item = (&'v NamespacePath, &'v str)> {
+        let from_here = std::iter::once(path.clone()).chain(path.ancestors());
+        let records = from_here.filter_map(|at| self.namespaces.get(self.paths.get(&at)?));
+        records.filter_map(move |record| Some((&record.path, record.metadata.get(key)?.as_str())))
+    }
+
     /// A namespace's own lock.
     #[must_use]
     pub fn own_lock(&self, path: &NamespacePath, now: Timestamp) -> Option<&Lock> {

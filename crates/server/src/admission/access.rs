@@ -49,6 +49,11 @@ impl Kind {
         Some(Kind { access, takes_stream: row.takes_stream, answers_stream: row.answers_stream })
     }
 
+    /// Whether what it answers tells who may do what.
+    pub(crate) fn is_decision(self) -> bool {
+        matches!(self.access, Access::Namespace { right: Right::Check | Right::Read, is_change: false })
+    }
+
     /// Whether it changes something in its namespace.
     pub(crate) fn is_change(self) -> bool {
         matches!(self.access, Access::Namespace { is_change: true, .. })

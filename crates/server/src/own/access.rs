@@ -16,6 +16,7 @@ use tonic::{Request, Response, async_trait};
 
 use super::control::{Asking, Control};
 use super::{Answer, pages, secrets};
+use crate::audit;
 use crate::options::STREAMED_BYTES_MAX;
 use crate::refusal::{Own, Refusal};
 
@@ -41,6 +42,7 @@ impl AccessService for Access {
         let roles = roles.iter().map(|name| role(name)).collect::<Result<_, _>>()?;
         let accessor = Accessor(secrets::name(&self.0.randomness)?);
         let (token, secret) = secrets::token(&self.0.randomness)?;
+        audit::noting(|recording| recording.note_secret("token", &token));
         let made = accessor.clone();
         let change =
             ControlChange::CreateToken { accessor, secret, home, description, lifetime_seconds, roles };
@@ -89,6 +91,7 @@ impl AccessService for Access {
         let accessor = own_or(&asking, accessor)?;
         let overlap_seconds = optional_overlap.map_or(Ok(0), |overlap| lasting(overlap, 0))?;
         let (token, secret) = secrets::token(&self.0.randomness)?;
+        audit::noting(|recording| recording.note_secret("token", &token));
         let rotate = ControlChange::RotateToken { accessor: accessor.clone(), secret, overlap_seconds };
         self.0.change(&asking, rotate).await?;
         Ok(Response::new(v1::RotateTokenResponse { token, rotated: Some(self.token(&accessor)?) }))

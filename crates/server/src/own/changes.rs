@@ -20,6 +20,7 @@ use idhini_wire::{context_message, timestamp, timestamp_message};
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
+use crate::audit;
 use crate::deadline::Deadline;
 use crate::options::STREAMED_BYTES_MAX;
 use crate::own::pages;
@@ -41,6 +42,10 @@ pub(crate) async fn read(
     let cursor = message.optional_cursor.take();
     let changes_max = pages::size(std::mem::take(&mut message.page_size), shared.limits.page_rows_max)?;
     let question = QuestionDigest::of("idhini.v1.ReadChanges", &message.encode_to_vec());
+    audit::noting(|recording| {
+        let filter = message.optional_relationship_filter.as_ref();
+        recording.note("filter", filter.map(requests::filter_text).unwrap_or_default());
+    });
     let filter = message.optional_relationship_filter.map(requests::filter).transpose()?;
     let (place, through) = match cursor {
         Some(cursor) => {

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use idhini_engine::{ATTEMPT_MAX, Check, Progress};
+use idhini_engine::{ATTEMPT_MAX, Answer, Check, Progress};
 use idhini_wire::authzed::api::v1::Consistency;
 use idhini_wire::idhini::v1;
 use idhini_wire::idhini::v1::check_stream_request::Request as Asking;
@@ -32,10 +32,11 @@ use tokio::task::{JoinError, JoinSet};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
+use crate::audit::Items;
 use crate::checks::{Asked, partial_caveat_info, permissionship};
 use crate::deadline;
 use crate::lookups::{Answers, carried};
-use crate::pin::{Shared, When};
+use crate::pin::{Pinned, Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
 use crate::telemetry;
@@ -81,6 +82,8 @@ struct Stream {
     answers_count: usize,
     /// Edges visited since others had their turn.
     spent: u64,
+    /// Where each check is told of, if it is.
+    items: Option<Items>,
 }
 
 /// CheckStream.
@@ -149,6 +152,7 @@ impl Stream {
             answers: Vec::new(),
             answers_count: 0,
             spent: 0,
+            items: telemetry::recording().and_then(|recording| recording.items()),
         }
     }
 
@@ -195,8 +199,9 @@ impl Stream {
 
     /// Answers a check, or makes it a task.
     fn begin(&mut self, item: v1::CheckStreamItem) -> Result<(), Refusal> {
-        let settings = self.settings.clone();
-        let mut check: Checking = Box::pin(answer(Arc::clone(&self.shared), self.when, settings, item));
+        let (settings, items) = (self.settings.clone(), self.items.clone());
+        let mut check: Checking =
+            Box::pin(answer(Arc::clone(&self.shared), self.when, settings, items, item));
         // As a task it is woken by what it waits for. Until then there is nobody to wake: it is looked at again at once.
         let mut context = Context::from_waker(Waker::noop());
         match catch_unwind(AssertUnwindSafe(|| check.as_mut().poll(&mut context))) {
@@ -242,11 +247,12 @@ async fn answer(
     shared: Arc<Shared>,
     when: When,
     settings: Option<v1::CheckStreamSettings>,
+    items: Option<Items>,
     item: v1::CheckStreamItem,
 ) -> Answered {
     let request_id = item.request_id;
     let mut cost = 0;
-    let response = match check(&shared, when, settings.unwrap_or_default(), item, &mut cost).await {
+    let response = match check(&shared, when, settings.unwrap_or_default(), (item, items), &mut cost).await {
         Ok(answer) => Answering::Answer(answer),
         Err(refusal) => Answering::Error(refusal.into_message()),
     };
@@ -257,7 +263,7 @@ async fn check(
     shared: &Shared,
     when: When,
     settings: v1::CheckStreamSettings,
-    item: v1::CheckStreamItem,
+    (item, items): (v1::CheckStreamItem, Option<Items>),
     cost: &mut u64,
 ) -> Result<v1::CheckStreamAnswer, Refusal> {
     let when = match item.optional_timeout {
@@ -275,6 +281,27 @@ async fn check(
     };
     let when = when.asking_of(as_of)?;
     let asked = Asked::of(item.resource, item.permission, item.subject, item.context)?;
+    let answered = evaluated(shared, when, consistency, &asked, cost).await;
+    if let Some(items) = items {
+        let told =
+            answered.as_ref().map(|(pinned, answer)| (pinned.published.revision(), answer.permissionship));
+        items.tell(&asked, told);
+    }
+    let (pinned, answer) = answered?;
+    Ok(v1::CheckStreamAnswer {
+        checked_at: pinned.zed_token(),
+        permissionship: permissionship(answer.permissionship) as i32,
+        partial_caveat_info: partial_caveat_info(&answer),
+    })
+}
+
+async fn evaluated(
+    shared: &Shared,
+    when: When,
+    consistency: Option<Consistency>,
+    asked: &Asked,
+    cost: &mut u64,
+) -> Result<(Pinned, Answer), Refusal> {
     let pinned = shared.pin(consistency, when).await?;
     let snapshot = pinned.snapshot(&asked.resource.object_type)?;
     let mut check = Check::open(snapshot, asked.question(), shared.question_limits())?;
@@ -292,9 +319,5 @@ async fn check(
     telemetry::checked(*cost);
     telemetry::used(check.closures());
     let answer = answered?;
-    Ok(v1::CheckStreamAnswer {
-        checked_at: pinned.zed_token(),
-        permissionship: permissionship(answer.permissionship) as i32,
-        partial_caveat_info: partial_caveat_info(&answer),
-    })
+    Ok((pinned, answer))
 }

@@ -21,6 +21,7 @@ use tonic::{Request, Status};
 use super::guesses::Guesses;
 use super::secrets::Randomness;
 use crate::admission::{Admitted, Pass};
+use crate::audit::{Change, note_control};
 use crate::deadline::Deadline;
 use crate::options::Options;
 use crate::refusal::Refusal;
@@ -113,8 +114,10 @@ impl Control {
 
     /// Does what the caller asks, if the control plane's writer finds that they may.
     pub(super) async fn change(&self, asking: &Asking, change: ControlChange) -> Result<(), Refusal> {
+        let asked =
+            Change::wanted(asking.deadline.wanted()).noting(|recording| note_control(recording, &change));
         let control = control::Control { by: Some(asking.caller().clone()), change };
-        Ok(self.plane.change(control, asking.deadline.wanted()).await?)
+        asked.make(|wanted| self.plane.change(control, wanted), |()| None).await
     }
 
     /// What somebody may do at a path, or would if there were a namespace; and that namespace.

@@ -17,6 +17,7 @@ use prost::Message as _;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
+use crate::audit;
 use crate::checks::{Asked, partial_caveat_info, permissionship};
 use crate::pin::{Shared, When};
 use crate::refusal::Refusal;
@@ -39,6 +40,7 @@ pub(crate) async fn explain(
     let message = request.into_inner();
     let when = when.asking_of(message.optional_as_of)?;
     let asked = Asked::of(message.resource, message.permission, message.subject, message.context)?;
+    audit::noting(|recording| recording.question(&asked));
     let pinned = shared.pin(message.consistency, when).await?;
     let snapshot = pinned.snapshot(&asked.resource.object_type)?;
     let mut check =
@@ -48,6 +50,7 @@ pub(crate) async fn explain(
     telemetry::charge(check.cost());
     telemetry::used(check.closures());
     let answer = answered?;
+    audit::noting(|recording| recording.answered(answer.permissionship));
     let expires_at = check.until();
     let cost = check.cost();
     // Where the budget ends it is cut; the answer stands.

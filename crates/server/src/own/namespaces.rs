@@ -14,6 +14,7 @@ use tonic::{Code, Request, Response, async_trait};
 
 use super::control::{Asking, Control};
 use super::{Answer, pages, secrets};
+use crate::audit;
 use crate::options::STREAMED_BYTES_MAX;
 use crate::refusal::{Own, Refusal};
 use crate::telemetry;
@@ -113,6 +114,7 @@ impl NamespaceService for Namespaces {
             .transpose()
             .map_err(Refusal::from)?;
         let (unlock_key, key) = secrets::key(&self.0.randomness)?;
+        audit::noting(|recording| recording.note_secret("unlock_key", &unlock_key));
         self.0.change(&asking, ControlChange::Lock { path, mode, key, reason, expires_at }).await?;
         Ok(Response::new(v1::LockNamespaceResponse { unlock_key }))
     }
@@ -180,6 +182,7 @@ impl Namespaces {
 
     /// Tries a key, as often as keys may be tried.
     async fn guess(&self, asking: &Asking, path: NamespacePath, key: &str) -> Result<(), Refusal> {
+        audit::noting(|recording| recording.note_secret("unlock_key", key));
         let key = Some(secrets::hash(key));
         let unlock = ControlChange::Unlock { path: path.clone(), key };
         // Of others nothing is counted: they hear the same whether or not there is such a namespace.

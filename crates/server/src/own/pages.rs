@@ -39,7 +39,7 @@ pub(crate) async fn read(
     let (cursors, place) =
         shared.pin_page("idhini.v1.ReadRelationships", &message, consistency, cursor, when).await?;
     let after = place.map(relationships::position).transpose()?;
-    let filter = requests::filter(requests::required(message.relationship_filter, "relationship_filter")?)?;
+    let filter = relationships::asked_for(message.relationship_filter)?;
     check_filter(&filter, cursors.pinned().published.schema().map(AsRef::as_ref)).map_err(Refusal::from)?;
     let (relationships, next_cursor) = page(&cursors, &filter, after, rows_max, when.deadline).await?;
     let read_at = cursors.pinned().zed_token();
@@ -59,7 +59,7 @@ pub(crate) async fn export(
     let (cursors, place) =
         shared.pin_page("idhini.v1.ExportBulkRelationships", &message, consistency, cursor, when).await?;
     let after = place.map(relationships::position).transpose()?;
-    let filter = message.optional_relationship_filter.map(requests::filter).transpose()?.unwrap_or_default();
+    let filter = relationships::asked_of_all(message.optional_relationship_filter)?;
     let (relationships, next_cursor) = page(&cursors, &filter, after, rows_max, when.deadline).await?;
     let exported_at = cursors.pinned().zed_token();
     Ok(Response::new(v1::ExportBulkRelationshipsResponse { exported_at, relationships, next_cursor }))

@@ -7,20 +7,19 @@ use idhini_wire::idhini::v1;
 use idhini_wire::member_name;
 use tonic::{Request, Response, Status};
 
-use crate::admission::wanted;
+use crate::audit::Change;
 use crate::checks::Asked;
-use crate::deadline::Deadline;
 use crate::options::Limits;
 use crate::pin::Shared;
 use crate::refusal::Refusal;
-use crate::requests;
+use crate::{relationships, requests};
 
 /// WriteRelationships.
 pub(crate) async fn write(
     shared: &Shared,
     request: Request<v1::WriteRelationshipsRequest>,
 ) -> Result<Response<v1::WriteRelationshipsResponse>, Status> {
-    let wanted = wanted(&request, Deadline::of(request.metadata()));
+    let change = Change::of(&request);
     let v1::WriteRelationshipsRequest {
         updates,
         optional_preconditions,
@@ -34,7 +33,7 @@ pub(crate) async fn write(
     for check in checks {
         write.preconditions.push(permission_precondition(check)?);
     }
-    let revision = shared.namespace.write(write, wanted).await.map_err(Refusal::from)?;
+    let revision = relationships::written(shared, change, write).await?;
     Ok(Response::new(v1::WriteRelationshipsResponse { written_at: shared.token(revision) }))
 }
 
@@ -43,9 +42,15 @@ pub(crate) async fn set_relation(
     shared: &Shared,
     request: Request<v1::SetRelationRequest>,
 ) -> Result<Response<v1::SetRelationResponse>, Status> {
-    let wanted = wanted(&request, Deadline::of(request.metadata()));
+    let change = Change::of(&request);
     let set = asked(request.into_inner(), &shared.limits)?;
-    let set = shared.namespace.set_relation(set, wanted).await.map_err(Refusal::from)?;
+    let change = change.noting(|recording| {
+        recording.about(&set.resource);
+        recording.note("relation", &set.relation);
+        recording.note_all("subjects", set.members.iter().map(|member| member.subject.to_string()));
+    });
+    let set =
+        change.make(|wanted| shared.namespace.set_relation(set, wanted), |set| Some(set.revision)).await?;
     Ok(Response::new(v1::SetRelationResponse {
         written_at: shared.token(set.revision),
         created_count: set.tally.created,

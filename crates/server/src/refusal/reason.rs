@@ -42,6 +42,7 @@ pub(crate) enum Own {
     AlreadyGranted,
     NotGranted,
     ControlPlaneUnreadable,
+    AuditUnavailable,
 }
 
 impl Reason {
@@ -86,6 +87,7 @@ impl Own {
             Own::AlreadyGranted => "ALREADY_GRANTED",
             Own::NotGranted => "NOT_GRANTED",
             Own::ControlPlaneUnreadable => "CONTROL_PLANE_UNREADABLE",
+            Own::AuditUnavailable => "AUDIT_UNAVAILABLE",
         }
     }
 }

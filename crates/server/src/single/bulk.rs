@@ -18,7 +18,8 @@ use tracing::Instrument as _;
 
 use super::{Checks, Rest, empty, fill_in, good, head, in_one, read};
 use crate::admission::{Standing, revocable};
-use crate::checks::{Asked, bulk_response, permissionship};
+use crate::audit::answer_name;
+use crate::checks::{Asked, bulk_response, item_text, permissionship};
 use crate::deadline::{Deadline, FUEL};
 use crate::heads::Head;
 use crate::meta::Content;
@@ -81,6 +82,13 @@ impl Checks {
         let asked = self.all_asked(&plain.items)?;
         let of_items = asked.get(..plain.items.len()).unwrap_or_default();
         let answers = evaluated(shared, snapshot, of_items, call, deadline).await;
+        if let (Some(recording), Ok(answers)) = (call.recording(), &answers) {
+            let told = of_items.iter().zip(answers).map(|(asked, answer)| {
+                item_text(asked, answer.as_ref().map_or("error", |answer| answer_name(answer.permissionship)))
+            });
+            recording.note_all("questions", told);
+            recording.read_at(head.published.revision());
+        }
         let frame = answers.map(|answers| in_one_piece(&head, &plain.items, answers));
         Some((asked, frame))
     }

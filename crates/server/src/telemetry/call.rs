@@ -19,6 +19,7 @@ use tracing::{Instrument as _, Span};
 
 use super::calls::{CODES, Row};
 use super::shard::Recorder;
+use crate::audit::Recording;
 
 tokio::task_local! {
     static CALL: Arc<Call>;
@@ -35,6 +36,8 @@ pub(crate) struct Call {
     /// Closures that were remembered.
     found: AtomicU64,
     cause: OnceLock<String>,
+    /// What is put on the audit trail of it, if anything is.
+    recording: OnceLock<Recording>,
     span: Span,
 }
 
@@ -45,6 +48,11 @@ pub(crate) struct Finished(Option<Arc<Call>>);
 /// Does something with the call that runs here, if one does.
 pub(super) fn with(work: impl FnOnce(&Call)) {
     let _ = CALL.try_with(|call| work(call));
+}
+
+/// What is put on the audit trail of the call that runs here, if anything is.
+pub(crate) fn recording() -> Option<Recording> {
+    CALL.try_with(|call| call.recording().cloned()).ok().flatten()
 }
 
 /// A part of the call that runs here which another task does: it is charged and told of as the rest.
@@ -99,6 +107,7 @@ impl Call {
             edges: AtomicU64::new(0),
             found: AtomicU64::new(0),
             cause: OnceLock::new(),
+            recording: OnceLock::new(),
             span,
         })
     }
@@ -106,6 +115,25 @@ impl Call {
     /// Which kind of call it is.
     pub(crate) fn row(&self) -> usize {
         self.row
+    }
+
+    /// Its name and its service's, if there is such a call.
+    pub(crate) fn name(&self) -> Option<&Row> {
+        self.recorder.telemetry.calls.row(self.row)
+    }
+
+    pub(crate) fn request_id(&self) -> &str {
+        self.request_id.as_ref().map(text).unwrap_or_default()
+    }
+
+    /// It is put on the audit trail.
+    pub(crate) fn is_recorded(&self, recording: Recording) {
+        // It is let in once.
+        let _ = self.recording.set(recording);
+    }
+
+    pub(crate) fn recording(&self) -> Option<&Recording> {
+        self.recording.get()
     }
 
     pub(super) fn recorder(&self) -> &Recorder {

@@ -13,7 +13,7 @@ use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
 /// Status codes, by number.
-pub(super) const CODES: [&str; 17] = [
+pub(crate) const CODES: [&str; 17] = [
     "OK",
     "CANCELLED",
     "UNKNOWN",

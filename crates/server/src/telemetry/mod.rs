@@ -23,9 +23,9 @@ use idhini_engine::ClosureUse;
 use tracing::Span;
 
 use self::budget::LineBudget;
-pub(crate) use self::call::{Call, Finished, carried};
+pub(crate) use self::call::{Call, Finished, carried, recording};
 use self::calls::Calls;
-pub(crate) use self::calls::Row;
+pub(crate) use self::calls::{CODES, Row};
 pub use self::exposition::Process;
 use self::histogram::Histogram;
 pub use self::http::{Monitoring, MonitoringListener, Profiled, Profiler, Served};

@@ -1,0 +1,358 @@
+//! What is put on the audit trail of a call: who, what, on which namespace, and how did it end?
+//!
+//! ```text
+//! change:    intent (on record before anything is done) ─► done ─► outcome (on record before the answer leaves)
+//! decision:  told when it is answered, where its namespace asks for that
+//! refusal:   told when a call is not let in, or a change is refused before anything was on record
+//! ```
+//!
+//! What a call is about is noted by whoever finds it out, wherever in the call that is: its recording belongs to the task.
+//!
+//! # Invariants
+//! * Nothing is changed whose intent is not on record, where there is a trail: what makes a change is handed to [`Change`].
+//! * No secret is told: of token texts and unlock keys there are keyed hashes.
+//!
+//! Cost: nothing without a trail; of what is told, some texts.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::HeaderMap;
+use idhini_audit::{Actor, Detail, Event, Outcome, Trail};
+use idhini_engine::Permissionship;
+use idhini_model::{Revision, Timestamp};
+use idhini_replica::Wanted;
+use idhini_replica::control::ControlChange;
+use tonic::{Code, Request, Status};
+
+use crate::admission::wanted;
+use crate::checks::Asked;
+use crate::deadline::Deadline;
+use crate::refusal::{Own, Refusal};
+use crate::telemetry::{self, CODES, Call};
+
+/// Setting of a namespace that asks for every decision in it and below to be told.
+pub(crate) const AUDIT_KEY: &str = "idhini.audit";
+/// Its value.
+pub(crate) const DECISIONS: &str = "decisions";
+/// Questions or updates of one call that are told; how many there were is told besides.
+const NOTED_MAX: usize = 1_000;
+
+/// What is known of a call that is told of; clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Recording(Arc<Recorded>);
+
+#[derive(Debug)]
+struct Recorded {
+    trail: Trail,
+    is_decision: bool,
+    told: Mutex<Told>,
+}
+
+#[derive(Debug)]
+struct Told {
+    /// None when it is on record.
+    event: Option<Event>,
+    revision: Option<Revision>,
+    answer: Option<Cow<'static, str>>,
+}
+
+/// A change that a call asks for.
+pub(crate) struct Change {
+    wanted: Wanted,
+    recording: Option<Recording>,
+}
+
+impl Change {
+    /// Of a request to a namespace: it is wanted until its deadline, and as long as its caller may make it.
+    pub(crate) fn of<T>(request: &Request<T>) -> Change {
+        Change::wanted(wanted(request, Deadline::of(request.metadata())))
+    }
+
+    /// Of the call that runs here.
+    pub(crate) fn wanted(wanted: Wanted) -> Change {
+        Change { wanted, recording: telemetry::recording() }
+    }
+
+    /// Notes what the change is.
+    pub(crate) fn noting(self, note: impl FnOnce(&Recording)) -> Change {
+        if let Some(recording) = &self.recording {
+            note(recording);
+        }
+        self
+    }
+
+    /// Makes it, on record before and after where there is a trail.
+    ///
+    /// # Errors
+    /// Those of the work; or nothing was done, as there is no record.
+    pub(crate) async fn make<T, E, W>(
+        self,
+        work: impl FnOnce(Wanted) -> W,
+        revision: impl FnOnce(&T) -> Option<Revision>,
+    ) -> Result<T, Refusal>
+    where
+        W: Future<Output = Result<T, E>>,
+        Refusal: From<E>,
+    {
+        let Change { wanted, recording } = self;
+        let Some(recording) = recording else { return Ok(work(wanted).await?) };
+        let event = recording.locked().event.take();
+        let event = event.ok_or_else(|| unavailable(&"the call is on record already"))?;
+        let intent = recording.0.trail.intent(event).await.map_err(|error| unavailable(&error))?;
+        let done = work(wanted).await.map_err(Refusal::from);
+        let outcome = match &done {
+            Ok(done) => {
+                Outcome::Accepted { revision: revision(done), answer: recording.locked().answer.take() }
+            }
+            Err(refusal) => outcome_of(refusal.code, &refusal.message),
+        };
+        // Room for it was kept with the intent: it is written now, or when a sink is able again.
+        intent.settle(outcome).await;
+        done
+    }
+}
+
+impl Recording {
+    /// Of a call by this caller; a decision is told whether or not it was refused.
+    pub(crate) fn new(trail: &Trail, call: &Call, caller: &Caller<'_>, is_decision: bool) -> Recording {
+        let told = Told { event: Some(caller.event(call)), revision: None, answer: None };
+        Recording(Arc::new(Recorded { trail: trail.clone(), is_decision, told: Mutex::new(told) }))
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with_event(&self, work: impl FnOnce(&mut Event)) {
+        if let Some(event) = &mut self.locked().event {
+            work(event);
+        }
+    }
+
+    fn detail(&self, name: &'static str, detail: Detail) {
+        self.with_event(|event| event.details.push((Cow::Borrowed(name), detail)));
+    }
+
+    /// Notes something that the call is about.
+    pub(crate) fn note(&self, name: &'static str, text: impl Display) {
+        self.detail(name, Detail::Text(text.to_string().into()));
+    }
+
+    pub(crate) fn note_number(&self, name: &'static str, number: usize) {
+        self.detail(name, Detail::Number(number as u64));
+    }
+
+    /// Notes texts, as many as are told, and how many there are if those are more.
+    pub(crate) fn note_all(&self, name: &'static str, texts: impl ExactSizeIterator<Item = String>) {
+        let count = texts.len();
+        self.detail(name, Detail::Texts(texts.take(NOTED_MAX).map(Arc::from).collect()));
+        if count > NOTED_MAX {
+            self.note_number("count", count);
+        }
+    }
+
+    /// Notes a secret without saying it: `idhini audit hash` finds it again.
+    pub(crate) fn note_secret(&self, name: &'static str, secret: &str) {
+        self.detail(name, Detail::Secret(self.0.trail.secret_hash(secret.as_bytes())));
+    }
+
+    /// Names the object that the call is about.
+    pub(crate) fn about(&self, resource: impl Display) {
+        self.with_event(|event| event.resource = Some(resource.to_string().into()));
+    }
+
+    /// Names the namespace that is changed, where that is another one than the call's.
+    fn on(&self, namespace: impl Display) {
+        self.with_event(|event| event.namespace = Some(namespace.to_string().into()));
+    }
+
+    /// Notes what is asked.
+    pub(crate) fn question(&self, asked: &Asked) {
+        self.about(&asked.resource);
+        self.note("permission", &asked.permission);
+        self.note("subject", &asked.subject);
+    }
+
+    /// Notes of which revision it is answered.
+    pub(crate) fn read_at(&self, revision: Revision) {
+        self.locked().revision = Some(revision);
+    }
+
+    /// Notes what was answered.
+    pub(crate) fn answered(&self, answer: Permissionship) {
+        self.locked().answer = Some(Cow::Borrowed(answer_name(answer)));
+    }
+
+    /// For the questions of a stream, each of which is a decision by itself.
+    pub(crate) fn items(&self) -> Option<Items> {
+        let event = self.locked().event.clone()?;
+        Some(Items { trail: self.0.trail.clone(), event: Arc::new(event) })
+    }
+
+    /// Tells how the call is answered, by the headers of its answer, unless that is on record.
+    pub(crate) fn ended_by(&self, headers: &HeaderMap) {
+        match Status::from_header_map(headers) {
+            Some(status) => self.ended(status.code(), status.message()),
+            None => self.ended(Code::Ok, ""),
+        }
+    }
+
+    fn ended(&self, code: Code, message: &str) {
+        let Recorded { trail, is_decision, .. } = &*self.0;
+        let mut told = self.locked();
+        let Some(event) = told.event.take() else { return };
+        match (code, is_decision) {
+            (Code::Ok, true) => {
+                let (revision, answer) = (told.revision, told.answer.take());
+                trail.decision(event, Outcome::Accepted { revision, answer });
+            }
+            // What changes something and ends well is on record; what reads of the control plane is not told.
+            (Code::Ok, false) => {}
+            (code, true) => trail.decision(event, outcome_of(code, message)),
+            (code, false) => trail.refusal(event, outcome_of(code, message)),
+        }
+    }
+}
+
+/// What the questions of a stream have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Items {
+    trail: Trail,
+    event: Arc<Event>,
+}
+
+impl Items {
+    /// Tells of a question.
+    pub(crate) fn tell(&self, asked: &Asked, answered: Result<(Revision, Permissionship), &Refusal>) {
+        let told = Told { event: Some((*self.event).clone()), revision: None, answer: None };
+        let trail = self.trail.clone();
+        let item = Recording(Arc::new(Recorded { trail, is_decision: true, told: Mutex::new(told) }));
+        item.question(asked);
+        match answered {
+            Ok((revision, answer)) => {
+                item.read_at(revision);
+                item.answered(answer);
+                item.ended(Code::Ok, "");
+            }
+            Err(refusal) => item.ended(refusal.code, &refusal.message),
+        }
+    }
+}
+
+/// Who calls, on which namespace.
+pub(crate) struct Caller<'a> {
+    pub(crate) at: Timestamp,
+    pub(crate) actor: &'a Arc<Actor>,
+    pub(crate) namespace: Option<Arc<str>>,
+}
+
+impl Caller<'_> {
+    fn event(&self, call: &Call) -> Event {
+        let name = call.name().map_or_else(String::new, |row| row.call.clone());
+        let event = Event::new(self.at, call.request_id().into(), Arc::clone(self.actor), name);
+        Event { namespace: self.namespace.clone(), ..event }
+    }
+}
+
+/// Tells of a call that was not let in.
+pub(crate) fn not_admitted(
+    trail: &Trail,
+    call: &Call,
+    caller: &Caller<'_>,
+    token: Option<&str>,
+    refusal: &Refusal,
+) {
+    let mut event = caller.event(call);
+    if let Some(token) = token {
+        let hash = trail.secret_hash(token.as_bytes());
+        event.details.push((Cow::Borrowed("token"), Detail::Secret(hash)));
+    }
+    trail.refusal(event, outcome_of(refusal.code, &refusal.message));
+}
+
+/// Notes something on the recording of the call that runs here, if there is one.
+pub(crate) fn noting(note: impl FnOnce(&Recording)) {
+    if let Some(recording) = telemetry::recording() {
+        note(&recording);
+    }
+}
+
+/// Notes what is asked of the control plane. Hashes of secrets are no part of it.
+pub(crate) fn note_control(recording: &Recording, change: &ControlChange) {
+    let path = match change {
+        ControlChange::Create { path, id, metadata } => {
+            recording.note("id", &id.0);
+            recording.note_all("metadata", metadata.iter().map(|(key, value)| format!("{key}={value}")));
+            path
+        }
+        ControlChange::Patch { path, metadata } => {
+            let set = |(key, value): (&String, &Option<String>)| match value {
+                Some(value) => format!("{key}={value}"),
+                None => format!("{key} dropped"),
+            };
+            recording.note_all("metadata", metadata.iter().map(set));
+            path
+        }
+        ControlChange::Delete { path } => path,
+        ControlChange::Lock { path, mode, reason, expires_at, .. } => {
+            recording.note("mode", mode.as_str());
+            recording.note("reason", reason);
+            expires_at.iter().for_each(|at| recording.note("expires_at", at));
+            path
+        }
+        ControlChange::Unlock { path, key } => {
+            recording.note("by", if key.is_some() { "key" } else { "right" });
+            path
+        }
+        ControlChange::CreateToken { accessor, home, description, lifetime_seconds, roles, .. } => {
+            recording.note("accessor", &accessor.0);
+            recording.note("description", description);
+            lifetime_seconds.iter().for_each(|seconds| recording.note("lifetime_seconds", seconds));
+            recording.note_all("roles", roles.iter().map(|role| role.as_str().to_owned()));
+            home
+        }
+        ControlChange::RenewToken { accessor } | ControlChange::RevokeToken { accessor } => {
+            return recording.note("accessor", &accessor.0);
+        }
+        ControlChange::RotateToken { accessor, overlap_seconds, .. } => {
+            recording.note("accessor", &accessor.0);
+            return recording.note("overlap_seconds", overlap_seconds);
+        }
+        ControlChange::Grant { path, role, to: who } | ControlChange::Revoke { path, role, from: who } => {
+            recording.note("role", role.as_str());
+            recording.note("subject", who);
+            path
+        }
+        // No caller asks for what else there is.
+        _ => return,
+    };
+    recording.on(path);
+}
+
+fn outcome_of(code: Code, message: &str) -> Outcome {
+    let why = Cow::Owned(message.to_owned());
+    match code {
+        Code::Unknown => Outcome::Unknown { why },
+        code => {
+            let code = CODES.get(code as usize).copied().unwrap_or("UNKNOWN");
+            Outcome::Refused { code: code.into(), why }
+        }
+    }
+}
+
+pub(crate) fn answer_name(answer: Permissionship) -> &'static str {
+    match answer {
+        Permissionship::No => "no",
+        Permissionship::Conditional => "conditional",
+        Permissionship::Has => "has",
+    }
+}
+
+fn unavailable(why: &impl Display) -> Refusal {
+    let text = format!(
+        "nothing was changed, as no audit record can be made of it: {why}; mend the sink, then repeat the call"
+    );
+    Refusal::new(Code::Unavailable, text).because(Own::AuditUnavailable)
+}
