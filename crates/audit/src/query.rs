@@ -1,11 +1,12 @@
 //! Which records tell of somebody, of a namespace, of an object, of a time?
 //!
-//! A call that changes something has two records; it is told by its outcome, or by its intent where there is no outcome.
+//! A call that changes something has two records; it is told by its outcome, with the details of its intent, or by its intent
+//! where there is no outcome.
 //! Lines that do not fit their hash are passed over and counted: `verify` says what is wrong with them.
 //!
-//! Cost: two passes over the files.
+//! Cost: two passes over the files, and the details of calls that were under way at one time in memory.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use idhini_model::Timestamp;
@@ -17,11 +18,12 @@ use crate::reading::{ReadError, files, lines};
 /// What is asked for; what is not said does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// A token's accessor, a certificate's name, or an address with or without its port.
+    /// A token's accessor (`token:ACCESSOR`, or the accessor alone), a certificate's name, or an address with or without its port.
     pub actor: Option<String>,
     /// A namespace.
     pub namespace: Option<String>,
-    /// An object, or a type of objects.
+    /// An object, or a type of objects: the call's own, or one among its updates or questions. A record whose details were
+    /// too many to be recorded may be about any.
     pub resource: Option<String>,
     /// A call's name.
     pub call: Option<String>,
@@ -79,6 +81,7 @@ pub fn query(
         })?;
     }
     let mut asked = Asked::default();
+    let mut details: HashMap<String, Value> = HashMap::new();
     for file in &files {
         let goes_on = lines(file, false, |line| {
             if line::read(line.bytes).is_err() {
@@ -88,10 +91,22 @@ pub fn query(
             }
             let Some(head) = Head::of(line.bytes) else { return true };
             let is_open = head.kind == "intent" && head.intent.is_some_and(|intent| open.contains(intent));
-            if head.kind == "intent" && !is_open || !filter.admits_time(head.at) {
+            let is_intent = head.kind == "intent" && !is_open;
+            if !is_intent && !filter.admits_time(head.at) {
+                head.intent.iter().for_each(|intent| drop(details.remove(*intent)));
                 return true;
             }
-            let Ok(record) = serde_json::from_slice::<Value>(line.bytes) else { return true };
+            let intent = head.intent.map(str::to_owned);
+            let Ok(mut record) = serde_json::from_slice::<Value>(line.bytes) else { return true };
+            match (is_intent, intent) {
+                (true, Some(intent)) => {
+                    details.insert(intent, told_by_intent(record));
+                    return true;
+                }
+                (true, None) => return true,
+                (false, Some(intent)) => merge(&mut record, details.remove(&intent)),
+                (false, None) => {}
+            }
             if !filter.admits(&record, is_open) {
                 return true;
             }
@@ -103,6 +118,24 @@ pub fn query(
         }
     }
     Ok(asked)
+}
+
+/// Of an intent, what its outcome does not say again.
+fn told_by_intent(mut record: Value) -> Value {
+    let taken = ["details", "left_out"].map(|name| (name.to_owned(), record[name].take()));
+    Value::Object(taken.into_iter().filter(|(_, value)| !value.is_null()).collect())
+}
+
+fn merge(record: &mut Value, details: Option<Value>) {
+    if let (Value::Object(record), Some(Value::Object(details))) = (record, details) {
+        record.extend(details);
+    }
+}
+
+/// The objects that updates and questions of a record are about: each is written `WORD object#relation@subject`.
+fn objects(record: &Value) -> impl Iterator<Item = &str> {
+    let texts = ["updates", "questions"].into_iter().filter_map(|name| record["details"][name].as_array());
+    texts.flatten().filter_map(|text| text.as_str()?.split_once(' ')?.1.split('#').next())
 }
 
 impl Filter {
@@ -126,13 +159,18 @@ impl Filter {
                         .rsplit_once(':')
                         .is_some_and(|(host, _)| host.trim_matches(['[', ']']) == wanted)
             };
-            text("accessor") == Some(wanted)
+            let is_accessor =
+                |accessor: &str| accessor == wanted || accessor.strip_prefix("token:") == Some(wanted);
+            text("accessor").is_some_and(is_accessor)
                 || text("certificate") == Some(wanted)
                 || text("address").is_some_and(is_of_address)
         };
         let is_resource = |wanted: &str| {
             let of_type = |resource: &str| resource.split_once(':').is_some_and(|(kind, _)| kind == wanted);
-            text("resource").is_some_and(|resource| resource == wanted || of_type(resource))
+            let is_it = |resource: &str| resource == wanted || of_type(resource);
+            text("resource").is_some_and(is_it)
+                || objects(record).any(is_it)
+                || record["left_out"].is_number()
         };
         let is_outcome = |wanted: &str| match wanted {
             "none" => is_open,

@@ -46,6 +46,8 @@ pub struct Verified {
     pub unsigned: u64,
     /// When the last checkpoint was signed.
     pub signed_at: Option<Timestamp>,
+    /// The last checkpoint.
+    pub checkpoint: Option<Checkpoint>,
     /// Intents without an outcome.
     pub open: u64,
     /// The first of them.
@@ -251,6 +253,7 @@ impl<'k> Verifier<'k> {
             checkpoints: 0,
             unsigned: 0,
             signed_at: None,
+            checkpoint: None,
             open: 0,
             open_named: Vec::new(),
             too_old: 0,
@@ -405,7 +408,8 @@ impl<'k> Verifier<'k> {
         if !is_of_chain || !checkpoint.is_of(self.key) {
             return Err(forged);
         }
-        self.chain = Some(checkpoint.chain);
+        self.chain = Some(checkpoint.chain.clone());
+        self.verified.checkpoint = Some(checkpoint);
         self.verified.checkpoints += 1;
         self.verified.unsigned = 0;
         self.verified.signed_at = Some(at);

@@ -10,6 +10,7 @@
 //! * What is overruled is judged like what counts.
 //! * Keys are never shown, nor anything that might be one.
 
+mod auditing;
 mod contradictions;
 mod environment;
 mod file;
@@ -31,11 +32,12 @@ use idhini_changelog::embedded::Options as LogOptions;
 use idhini_replica::NodeOptions;
 use idhini_server::{Limits, STORES_MAX};
 
+pub(crate) use self::auditing::Auditing;
 pub(crate) use self::flags::{ServeFlags, ServeTestingFlags};
 pub(crate) use self::mistake::{Mistake, Mistakes};
 pub(crate) use self::observing::{LogFormat, LogLevel, METRICS_ADDRESS, MetricsAddress, Observing};
 pub(crate) use self::print::{Format, print};
-use self::table::{SETTINGS, Setting};
+use self::table::Setting;
 pub(crate) use self::transport::{Transport, Version};
 pub(crate) use self::values::seconds;
 
@@ -63,6 +65,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) stores_max: usize,
     pub(crate) observing: Observing,
+    pub(crate) auditing: Auditing,
 }
 
 impl Default for Settings {
@@ -82,6 +85,7 @@ impl Default for Settings {
             limits: Limits::default(),
             stores_max: STORES_MAX,
             observing: Observing::default(),
+            auditing: Auditing::default(),
         }
     }
 }
@@ -173,6 +177,13 @@ impl Configuration {
         let configuration = Configuration { settings, origins };
         mistakes.extend(contradictions::find(server, &configuration));
         if mistakes.is_empty() { Ok(configuration) } else { Err(Mistakes(mistakes)) }
+    }
+
+    /// What is not as by default, `name=value` each; of keys only how many.
+    pub(crate) fn said(&self) -> Vec<String> {
+        let said = self.origins.iter().filter(|(_, origin)| *origin != Origin::Default);
+        said.map(|(setting, _)| format!("{}={}", setting.name, print::value(setting, &self.settings)))
+            .collect()
     }
 
     /// Who said a setting.

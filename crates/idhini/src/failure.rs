@@ -218,6 +218,30 @@ pub(crate) enum Failure {
     /// The log cannot be written.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// The audit trail takes no records.
+    #[error(transparent)]
+    Audit(#[from] idhini_audit::OpenError),
+    /// The same, as the server starts.
+    #[error(transparent)]
+    AuditUnavailable(#[from] idhini_audit::Unavailable),
+    /// The key of the audit trail cannot be used.
+    #[error(transparent)]
+    AuditKey(#[from] idhini_audit::KeyError),
+    /// There is none.
+    #[error("there is no audit key at {}", path.display())]
+    NoAuditKey { path: PathBuf },
+    /// The files of an audit trail cannot be read.
+    #[error(transparent)]
+    AuditRead(#[from] idhini_audit::ReadError),
+    /// A line is no checkpoint.
+    #[error("`{}`, line {line}: {}", path.display(), idhini_audit::CheckpointError)]
+    NoCheckpoint { path: PathBuf, line: usize },
+    /// A trail that is not whole.
+    #[error("the audit trail is not whole: {finding}")]
+    AuditFault { finding: idhini_audit::verify::Finding },
+    /// No checkpoint yet.
+    #[error("the audit trail in {} has no signed checkpoint", path.display())]
+    NothingSigned { path: PathBuf },
     /// The system refuses randomness, threads or signals.
     #[error("the system refuses {what}: {source}")]
     System { what: &'static str, source: std::io::Error },
@@ -257,6 +281,10 @@ impl Failure {
             | Failure::AuthorityThere { .. }
             | Failure::Authority { .. }
             | Failure::NoDirectory { .. }
+            | Failure::NoAuditKey { .. }
+            | Failure::AuditRead(_)
+            | Failure::NoCheckpoint { .. }
+            | Failure::NothingSigned { .. }
             | Failure::NoBackup { .. }
             | Failure::OtherBackup { .. }
             | Failure::BackupTooOld { .. }
@@ -288,6 +316,10 @@ impl Failure {
             | Failure::Image(_)
             | Failure::Read(_)
             | Failure::Append(_)
+            | Failure::Audit(_)
+            | Failure::AuditUnavailable(_)
+            | Failure::AuditKey(_)
+            | Failure::AuditFault { .. }
             | Failure::System { .. } => STATUS_NOT_SERVING,
         }
     }
@@ -421,6 +453,17 @@ impl Failure {
             Failure::Open(_) | Failure::ControlPlane(_) | Failure::Log(_) | Failure::Identity(_) => {
                 "keep a copy of the data directory, then restore the newest backup".to_owned()
             }
+            Failure::Audit(_) | Failure::AuditUnavailable(_) => {
+                "mend the sink that the message names, or name another with --audit-dir DIR".to_owned()
+            }
+            Failure::AuditKey(_) => "restore the key from a copy of the data directory".to_owned(),
+            Failure::NoAuditKey { .. } => {
+                "name the server's data directory with --data-dir DIR, or the public key with --key KEY".to_owned()
+            }
+            Failure::AuditRead(_) => "name the directory of the server's --audit-dir".to_owned(),
+            Failure::NoCheckpoint { .. } => "name a file that has checkpoints only, a line each".to_owned(),
+            Failure::AuditFault { .. } => "see what is left with `idhini audit verify DIR`; compare with a copy".to_owned(),
+            Failure::NothingSigned { .. } => "name the directory of the server's --audit-dir, or wait a minute".to_owned(),
             Failure::System { .. } => "look at the machine's limits and logs".to_owned(),
         }
     }

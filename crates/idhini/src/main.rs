@@ -5,6 +5,7 @@
 //! cannot start; 130 interrupted a second time, 141 whoever read standard output has left.
 
 mod arguments;
+mod audit;
 mod authority;
 mod backup;
 mod client;
@@ -74,6 +75,7 @@ fn run(arguments: Arguments, style: output::Style) -> Result<u8, Failure> {
         Command::Ca(command) => commands::authority(&command, arguments.connection.json).map(|()| 0),
         Command::Backup(backup) => backup::run(&arguments.connection, &backup, style).map(|()| 0),
         Command::Restore(restore) => backup::restore(&restore, arguments.connection.json, style).map(|()| 0),
+        Command::Audit(command) => audit::run(&command, arguments.connection.json, style),
         Command::Debug(debug) => debug::run(&arguments.connection, &debug, style).map(|()| 0),
         command => commands::run(Asked { connection: &arguments.connection, style }, command),
     }

@@ -183,9 +183,9 @@ pub(crate) fn notice(text: &str, style: Style) {
 /// Prints a line that begins with a word that has a colour and a column of its own.
 pub(crate) fn line_of(word: &str, text: &str, style: Style) {
     let colour = match word {
-        "has" | "created" | "touch" | "same" | "passed" | "added" => GREEN,
-        "no" | "deleted" | "delete" | "differs" | "failed" | "removed" => RED,
-        "conditional" | "replaced" | "schema" | "changed" => YELLOW,
+        "has" | "created" | "touch" | "same" | "passed" | "added" | "accepted" => GREEN,
+        "no" | "deleted" | "delete" | "differs" | "failed" | "removed" | "refused" => RED,
+        "conditional" | "replaced" | "schema" | "changed" | "unknown" | "open" => YELLOW,
         _ => DIM,
     };
     let (colour, plain) = if style.out { (colour, PLAIN) } else { ("", "") };

@@ -22,7 +22,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::tls::Keeper;
 pub(crate) use self::tls::TlsFailure;
 use crate::arguments::Security;
-use crate::authority;
 use crate::client_file::Place;
 use crate::clock::now;
 use crate::configuration::{
@@ -33,6 +32,7 @@ use crate::failure::Failure;
 use crate::output::{self, Style};
 use crate::root_token;
 use crate::telemetry;
+use crate::{audit, authority};
 
 /// How long it takes until everything is looked after again.
 const ROUND: Duration = Duration::from_secs(5);
@@ -41,11 +41,16 @@ const ABANDONED_MAX: Duration = Duration::from_secs(1);
 
 /// Serves until told to stop.
 pub(crate) fn run(flags: &ServeFlags, style: Style) -> Result<(), Failure> {
-    let settings = Configuration::read(Server::Serve, &flags.0)?.settings;
-    observed(&settings, style, |telemetry| serve(&settings, telemetry, style))
+    let configuration = Configuration::read(Server::Serve, &flags.0)?;
+    observed(&configuration.settings, style, |telemetry| serve(&configuration, telemetry, style))
 }
 
-async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> Result<(), Failure> {
+async fn serve(
+    configuration: &Configuration,
+    telemetry: Arc<Telemetry>,
+    style: Style,
+) -> Result<(), Failure> {
+    let settings = &configuration.settings;
     // Before the data is touched: a mistake in the address is no reason to wait for it.
     let keeper = Keeper::begin((&settings.transport, settings.grpc_addr), &telemetry, Arc::new(now))?;
     let tls = keeper.as_ref().map(|keeper| Arc::clone(keeper.tls()));
@@ -53,6 +58,8 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
     let monitored = Arc::new(OnceLock::new());
     let metrics = monitoring(&settings.observing, &telemetry, &monitored).await?;
     let stored = stored(settings, &telemetry)?;
+    // Holds the directory from here on, which has the key.
+    let auditing = audit::Running::begin(configuration).await?;
     let namespace = stored.node.namespace(ROOT_LOG).await?;
     bootstrap::load(&namespace, settings).await?;
     let served = Served { namespace: Arc::clone(&namespace), log: stored.embedded.clone() };
@@ -66,7 +73,8 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
     let (limits, drain_max) = (settings.limits, Duration::from_secs(settings.drain_seconds));
     let (seal, worker_threads) = (seal(&stored.identity), settings.workers());
     let randomness = Randomness::new(fill);
-    let options = Options { keys, limits, seal, telemetry, drain_max, worker_threads, randomness };
+    let trail = auditing.as_ref().map(audit::Running::trail);
+    let options = Options { keys, limits, seal, telemetry, drain_max, worker_threads, randomness, trail };
     if let Err(error) = plane.finish_deletions(&stored.node).await {
         tracing::warn!(
             "what a deleted namespace left could not be removed: {error}; the next start tries again"
@@ -79,11 +87,18 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>, style: Style) -> 
     if let Some(address) = metrics {
         output::said(&format!("metrics on http://{address}/metrics"));
     }
+    let trail = match auditing {
+        Some(auditing) => Some(auditing.started(namespace.head().revision()).await),
+        None => None,
+    };
     let offer = Offer::Tree(Tree { node: Arc::clone(&stored.node), root: Arc::clone(&namespace), plane });
     let served = listener.serve(&offer, &options, stop).await;
     looking_after.abort();
     if let Some(keeping) = keeping {
         keeping.abort();
+    }
+    if let Some(trail) = trail {
+        audit::stopped(trail).await;
     }
     if let Some(token) = token_of_run {
         root_token::forget(&token);

@@ -240,7 +240,7 @@ impl Admission {
         let token = bearer_of(credentials.authorization.as_ref()).ok();
         let certificate = credentials.peer.as_ref().map(|peer| peer.subject.object_id.as_str().into());
         let actor = Arc::new(Actor { accessor: None, certificate, address: credentials.address.clone() });
-        let namespace = credentials.asked().ok().flatten().map(|path| path.as_str().into());
+        let namespace = credentials.asked().ok().flatten().map(|path| audit::namespace_name(&path).into());
         let caller = Caller { at: gate.plane.now(), actor: &actor, namespace };
         audit::not_admitted(trail, call, &caller, token, &denied.refusal);
     }
@@ -405,7 +405,7 @@ impl Gate {
         let actor = Arc::new(Actor { accessor, certificate, address: credentials.address.clone() });
         Ok(Pass {
             caller,
-            path: namespace.as_str().into(),
+            path: audit::namespace_name(&namespace).into(),
             namespace,
             actor,
             tells_decisions,

@@ -23,7 +23,7 @@ use idhini_audit::{Actor, Detail, Event, Outcome, Trail};
 use idhini_engine::Permissionship;
 use idhini_model::{Revision, Timestamp};
 use idhini_replica::Wanted;
-use idhini_replica::control::ControlChange;
+use idhini_replica::control::{ControlChange, NamespacePath, ROOT};
 use tonic::{Code, Request, Status};
 
 use crate::admission::wanted;
@@ -328,7 +328,12 @@ pub(crate) fn note_control(recording: &Recording, change: &ControlChange) {
         // No caller asks for what else there is.
         _ => return,
     };
-    recording.on(path);
+    recording.on(namespace_name(path));
+}
+
+/// What a namespace is called in records: the root has a name as well.
+pub(crate) fn namespace_name(path: &NamespacePath) -> &str {
+    if path.is_root() { ROOT } else { path.as_str() }
 }
 
 fn outcome_of(code: Code, message: &str) -> Outcome {

@@ -279,3 +279,35 @@ fn a_query_finds_by_actor_namespace_resource_call_outcome_and_time() {
     assert_eq!(count(Filter { from: late, call: text("CheckPermission"), ..none() }), 1);
     assert_eq!(count(Filter { until: late, request: text("req-1"), ..none() }), 1);
 }
+
+#[test]
+fn a_query_finds_an_object_among_the_updates_and_tells_what_was_changed() {
+    let world = World::new();
+    let trail = world.open();
+    let mut event = world.event("WriteRelationships");
+    event.resource = None;
+    let updates = ["TOUCH document:a#viewer@user:x", "DELETE folder:b#viewer@user:y"].map(Into::into);
+    event.details = vec![("updates".into(), Detail::Texts(updates.to_vec()))];
+    wait(async {
+        let intent = trail.intent(event).await.unwrap();
+        intent.settle(done(3)).await;
+    });
+    trail.close();
+    let told = |resource: &str| {
+        let filter = Filter { resource: Some(resource.to_owned()), ..Filter::default() };
+        let mut told = Vec::new();
+        query(&world.directory(), &filter, &mut |row| {
+            told.push(row.record.clone());
+            true
+        })
+        .unwrap();
+        told
+    };
+    for resource in ["document:a", "folder:b", "folder"] {
+        let told = told(resource);
+        assert_eq!(told.len(), 1, "{resource}");
+        assert_eq!((&told[0]["kind"], &told[0]["revision"]), (&"outcome".into(), &3.into()));
+        assert_eq!(told[0]["details"]["updates"][1], "DELETE folder:b#viewer@user:y");
+    }
+    assert!(told("document:b").is_empty() && told("user").is_empty());
+}

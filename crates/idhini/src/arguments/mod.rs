@@ -1,5 +1,6 @@
 //! What can be said on the command line? Arguments are those of `zed` where `zed` has them.
 
+mod audit;
 mod authority;
 mod backup;
 mod migrate;
@@ -13,6 +14,7 @@ use std::ffi::OsString;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+pub(crate) use self::audit::{AuditCommand, Query, Trail};
 pub(crate) use self::authority::{AuthorityCommand, InitAuthority, Issue};
 pub(crate) use self::backup::{Backup, BackupCommand, Debug, Restore, To};
 pub(crate) use self::migrate::Migrate;
@@ -126,6 +128,9 @@ pub(crate) enum Command {
     Restore(Restore),
     /// Move from a running SpiceDB to this server: schema, relationships, and what changes until you cut over
     Migrate(Migrate),
+    /// Verify or search the audit trail of a server
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print what is in a data directory, also in one that a server holds, or in a server's memory
     #[command(subcommand)]
     Debug(Debug),

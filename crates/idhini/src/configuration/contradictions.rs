@@ -2,7 +2,7 @@
 
 use idhini_server::ClientAuth;
 
-use super::{Configuration, Mistake, Origin, SETTINGS, Server};
+use super::{Configuration, Mistake, Origin, Server, table};
 
 /// Shortest life of a certificate that the server issues to itself, in seconds.
 const LIFETIME_SECONDS_MIN: u64 = 3;
@@ -36,6 +36,25 @@ pub(super) fn find(server: Server, configuration: &Configuration) -> Vec<Mistake
             place(configuration, "relationships"),
             "relationships cannot be loaded without the schema that admits them",
             "name a schema with --schema FILE",
+        ));
+    }
+    if let Some(options) = settings.auditing.options() {
+        if settings.ephemeral {
+            found.push(Mistake::new(
+                place(configuration, "ephemeral"),
+                "an audit trail is signed with a key of the data directory, and an ephemeral server has none",
+                "leave the audit settings out, or name a data directory with --data-dir DIR",
+            ));
+        }
+        if let Err(error) = options.check() {
+            let remedy = "name a directory for its files with --audit-dir DIR";
+            found.push(Mistake::new(place(configuration, "audit-syslog"), error.to_string(), remedy));
+        }
+    } else if is_said("audit-checkpoints-to") {
+        found.push(Mistake::new(
+            place(configuration, "audit-checkpoints-to"),
+            "there is no audit trail to send checkpoints of",
+            "name a directory for its files with --audit-dir DIR",
         ));
     }
     found
@@ -114,7 +133,7 @@ fn transport(configuration: &Configuration, found: &mut Vec<Mistake>) {
 }
 
 fn place(configuration: &Configuration, name: &str) -> String {
-    let setting = SETTINGS.iter().find(|setting| setting.name == name);
+    let setting = table::settings().find(|setting| setting.name == name);
     setting.map(|setting| configuration.origin(name).place(setting)).unwrap_or_default()
 }
 

@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use super::mistake::suggestion;
-use super::table::{self, Kind, SETTINGS, Setting};
+use super::table::{self, Kind, Setting};
 use super::{Layer, Mistake, Origin, Said, Server};
 
 /// What all names begin with.
@@ -52,7 +52,7 @@ pub(super) fn read(
         .collect();
     variables.sort_unstable();
     for (name, value) in variables {
-        if let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == name) {
+        if let Some(setting) = table::settings().find(|setting| setting.variable() == name) {
             if setting.is_of(server) {
                 let values = values(setting, value);
                 environment.layer.push((setting, Said { values, origin: Origin::Environment }));

@@ -14,7 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::mistake::suggestion;
-use super::table::{self, Kind, SETTINGS, Setting};
+use super::table::{self, Kind, Setting};
 use super::{Layer, Mistake, Origin, Said, Server};
 
 /// Longest file that is read.
@@ -68,7 +68,7 @@ pub(super) fn parse(server: Server, path: &Path, text: &str, mistakes: &mut Vec<
         if faulty_lines.contains(&at.1) {
             continue;
         }
-        match SETTINGS.iter().find(|setting| setting.name == name) {
+        match table::settings().find(|setting| setting.name == name) {
             Some(setting) if setting.is_of(server) => match values(setting, value) {
                 Ok(values) => {
                     let origin = Origin::File { path: path.to_owned(), line: at.1, column: at.2 };

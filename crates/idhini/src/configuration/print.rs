@@ -27,7 +27,7 @@ pub(crate) fn print(configuration: &Configuration, format: Format) {
 }
 
 /// A value, for people.
-fn value(setting: &Setting, settings: &Settings) -> String {
+pub(super) fn value(setting: &Setting, settings: &Settings) -> String {
     match setting.kind.show(settings) {
         Shown::Nothing => "(not set)".to_owned(),
         Shown::Switch(on) => on.to_string(),

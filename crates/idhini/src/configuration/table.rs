@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use idhini_changelog::embedded::SEGMENT_BYTES_MAX;
 use idhini_replica::ENTRY_BYTES_MAX;
 
+use super::auditing::SETTINGS as AUDIT;
 use super::environment::PREFIX;
 use super::observing::{
     LOG_FORMATS, LOG_LEVELS, endpoint, metrics_address, name, named, ratio, show_metrics_address,
@@ -97,7 +98,12 @@ pub(super) enum Shown {
 
 /// The settings of a command.
 pub(super) fn of(server: Server) -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().filter(move |setting| setting.is_of(server))
+    settings().filter(move |setting| setting.is_of(server))
+}
+
+/// The settings of all commands.
+pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().chain(AUDIT)
 }
 
 impl Setting {
@@ -254,7 +260,7 @@ fn can_be_sent(key: &str) -> bool {
 }
 
 /// The range of a setting is one that its field's type holds.
-fn assign<T: TryFrom<u64>>(field: &mut T, number: u64) {
+pub(super) fn assign<T: TryFrom<u64>>(field: &mut T, number: u64) {
     if let Ok(number) = T::try_from(number) {
         *field = number;
     }
@@ -288,8 +294,8 @@ const ROWS_MAX: u64 = u32::MAX as u64;
 /// What an address field holds.
 const LENGTH_MAX: u64 = usize::MAX as u64;
 
-/// All settings.
-pub(super) static SETTINGS: &[Setting] = &[
+/// All settings but those of the audit trail.
+static SETTINGS: &[Setting] = &[
     Setting {
         name: "grpc-addr",
         heading: NETWORK,

@@ -23,7 +23,7 @@ fn read_of(
     let file = file::parse(server, Path::new("server.toml"), file, &mut mistakes);
     let mut given = Layer::new();
     for (name, value) in flags {
-        let setting = SETTINGS.iter().find(|setting| setting.name == *name).unwrap();
+        let setting = table::settings().find(|setting| setting.name == *name).unwrap();
         given.push((setting, Said { values: vec![OsString::from(value)], origin: Origin::Flag }));
     }
     Configuration::of(server, [file, environment.layer, given], mistakes).map_err(|mistakes| {
@@ -103,7 +103,7 @@ fn an_ephemeral_server_has_no_data_directory() {
 
 #[test]
 fn nothing_is_said_by_what_is_empty() {
-    for setting in SETTINGS.iter().filter(|setting| setting.is_of(Server::Serve)) {
+    for setting in table::settings().filter(|setting| setting.is_of(Server::Serve)) {
         let told = mistakes("", &[(&setting.variable(), "")], &[]);
         assert!(told[0].starts_with(&format!("{}: it is empty", setting.variable())), "{told:?}");
     }
@@ -189,20 +189,21 @@ fn a_printed_file_says_the_same_again() {
 
 #[test]
 fn each_setting_has_a_name_of_its_own() {
-    let names: HashSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
-    assert_eq!(names.len(), SETTINGS.len());
+    let names: HashSet<&str> = table::settings().map(|setting| setting.name).collect();
+    assert_eq!(names.len(), table::settings().count());
     assert!(names.iter().all(|name| name.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase())));
 }
 
 #[test]
 fn each_setting_sets_what_it_shows_and_nothing_else() {
     let shown = |settings: &Settings| -> Vec<table::Shown> {
-        SETTINGS.iter().map(|setting| setting.kind.show(settings)).collect()
+        table::settings().map(|setting| setting.kind.show(settings)).collect()
     };
     let before = shown(&Settings::default());
-    for (at, setting) in SETTINGS.iter().enumerate() {
+    for (at, setting) in table::settings().enumerate() {
         let value = match setting.kind {
             table::Kind::Switch { .. } => "true",
+            table::Kind::Number { min, .. } if min > 7 => &min.saturating_add(1).to_string(),
             table::Kind::Number { .. } => "7",
             table::Kind::Time { .. } => "7s",
             table::Kind::Path { .. } | table::Kind::Keys { .. } => "seven",
@@ -211,6 +212,8 @@ fn each_setting_sets_what_it_shows_and_nothing_else() {
             table::Kind::Text { shape: "LEVEL", .. } => "trace",
             table::Kind::Text { shape: "URL", .. } => "http://127.0.0.1:7",
             table::Kind::Text { shape: "COUNT", .. } => "7",
+            table::Kind::Text { shape: "ADDRESS", .. } => "tcp:127.0.0.1:7",
+            table::Kind::Text { shape: "FILE|syslog:ADDRESS", .. } => "/seven",
             table::Kind::Text { .. } => "0.7",
         };
         let mut settings = Settings::default();
@@ -224,7 +227,7 @@ fn each_setting_sets_what_it_shows_and_nothing_else() {
 /// The table of the documentation.
 fn documented() -> String {
     let mut text = "| setting | variable | unit | default | what it is |\n|---|---|---|---|---|\n".to_owned();
-    for setting in SETTINGS {
+    for setting in table::settings() {
         let default = setting.default().map_or_else(|| "–".to_owned(), |default| format!("`{default}`"));
         let of = match setting.of {
             table::Of::Both => "",

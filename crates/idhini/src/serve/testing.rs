@@ -37,6 +37,7 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>) -> Result<(), Fai
         drain_max: Duration::from_secs(settings.drain_seconds),
         worker_threads: settings.workers(),
         randomness: Randomness::new(fill),
+        trail: None,
     };
     let offer = Offer::StorePerToken {
         new_store: new_store(settings, Arc::clone(&nodes)),

@@ -1,6 +1,7 @@
 //! The real binary: its command line, and the calls of a server that it runs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod auditing;
 mod backups;
 mod bootstrap;
 mod calls;

@@ -1,0 +1,95 @@
+//! The audit trail: of a server that runs, and for people who look at one.
+//!
+//! # Invariants
+//! * A server whose trail cannot take records does not start.
+//! * Its start is on record with what is set; of keys there are keyed hashes.
+
+mod inspect;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use idhini_audit::{Actor, Detail, Event, Intent, Keys, Outcome, Seeds, Surroundings, Trail};
+use idhini_model::Revision;
+
+pub(crate) use self::inspect::run;
+use crate::clock::now;
+use crate::configuration::Configuration;
+use crate::entropy::random;
+use crate::failure::Failure;
+
+/// The key's file in a data directory.
+const KEY_FILE: &str = "audit-key";
+/// What a start and a stop have instead of a request id.
+const NO_REQUEST: &str = "";
+
+/// Where a data directory has its key.
+fn key_file(data_dir: &Path) -> PathBuf {
+    data_dir.join(KEY_FILE)
+}
+
+/// A server's trail, from its start to its stop.
+pub(crate) struct Running {
+    trail: Trail,
+    /// That of the start.
+    start: Intent,
+}
+
+impl Running {
+    /// Opens the trail that is set, and puts the start on record; `None` if none is set.
+    pub(crate) async fn begin(configuration: &Configuration) -> Result<Option<Running>, Failure> {
+        let settings = &configuration.settings;
+        let Some(options) = settings.auditing.options() else { return Ok(None) };
+        let keys = Keys::read_or_make(&key_file(&settings.data_dir), || {
+            Ok::<_, Failure>(Seeds { signing: random()?, hashing: random()? })
+        })?;
+        let report: idhini_audit::Report = Arc::new(|text| tracing::warn!("{text}"));
+        let surroundings = Surroundings { keys: Arc::new(keys), clock: Arc::new(now), report };
+        // It waits until the sinks are open.
+        let opening = tokio::task::spawn_blocking(move || Trail::open(&options, surroundings));
+        let opened = opening.await.map_err(|error| Failure::System {
+            what: "a thread",
+            source: std::io::Error::other(error.to_string()),
+        })?;
+        let trail = opened?;
+        let mut event = own("Start");
+        let text = |text: String| Detail::Text(text.into());
+        event.details.push(("version".into(), text(env!("CARGO_PKG_VERSION").to_owned())));
+        let said = configuration.said().into_iter().map(Into::into).collect();
+        event.details.push(("settings".into(), Detail::Texts(said)));
+        for key in &settings.preshared_keys.0 {
+            let hash = trail.secret_hash(key.as_bytes());
+            event.details.push(("preshared_key".into(), Detail::Secret(hash)));
+        }
+        let start = trail.intent(event).await?;
+        Ok(Some(Running { trail, start }))
+    }
+
+    /// What calls are told to.
+    pub(crate) fn trail(&self) -> Trail {
+        self.trail.clone()
+    }
+
+    /// The server is about to answer, and its data is at this revision.
+    pub(crate) async fn started(self, revision: Revision) -> Trail {
+        let Running { trail, start } = self;
+        start.settle(Outcome::done(Some(revision))).await;
+        trail
+    }
+}
+
+/// The server has stopped.
+pub(crate) async fn stopped(trail: Trail) {
+    trail.decision(own("Stop"), Outcome::done(None));
+    // It waits until what is told is written.
+    let closed = tokio::task::spawn_blocking(move || trail.close()).await;
+    if !closed.unwrap_or(false) {
+        tracing::warn!("an audit sink hangs, and was left without the last records");
+    }
+}
+
+/// An event of the server itself.
+fn own(call: &'static str) -> Event {
+    let actor = Actor { accessor: Some("server".into()), ..Actor::default() };
+    Event::new(now(), NO_REQUEST.into(), Arc::new(actor), call)
+}
