@@ -141,3 +141,46 @@ fn a_full_file_forgets_what_was_ephemeral_and_else_takes_no_more() {
     );
     assert!(matches!(add(&file, entry("b:2", "two")), Err(ClientFileError::Full { .. })));
 }
+
+#[test]
+fn how_a_server_is_reached_over_tls_is_read_back_and_what_a_person_said_stays() {
+    let folder = Folder::new();
+    let file = folder.file();
+    let pins = vec!["a.example".parse().unwrap(), format!("sha256:{}", "ab".repeat(32)).parse().unwrap()];
+    let security = Security {
+        is_tls: true,
+        ca_file: Some("/ca \"1\".pem".into()),
+        client_cert: Some("/me.pem".into()),
+        client_key: Some("/me-key.pem".into()),
+        tls_pin: pins,
+    };
+    add(&file, Entry { security: security.clone(), ..entry("127.0.0.1:1", "one") }).unwrap();
+    let mut found = file.find("127.0.0.1:1").unwrap().unwrap();
+    assert_eq!(found.security, security);
+    // The server comes back with another authority, and somewhere else.
+    let now = Security { is_tls: true, ca_file: Some("/new.pem".into()), ..Security::default() };
+    assert!(found.put(Place { address: "127.0.0.1:2", security: &now }));
+    assert!(!found.put(Place { address: "127.0.0.1:2", security: &now }));
+    assert_eq!(found.security, Security { ca_file: Some("/new.pem".into()), ..security });
+    // And then without TLS.
+    assert!(found.put(Place { address: "127.0.0.1:2", security: &Security::default() }));
+    assert_eq!(found.security, Security::default());
+}
+
+#[test]
+fn a_server_that_listens_everywhere_is_found_here() {
+    let folder = Folder::new();
+    let file = folder.file();
+    add(&file, entry("0.0.0.0:1", "one")).unwrap();
+    add(&file, entry("[::]:2", "two")).unwrap();
+    let found = ["127.0.0.1:1", "localhost:1", "[::1]:2", "[::1]:1", "10.0.0.1:1"];
+    let found = found.map(|address| file.find(address).unwrap().map(|entry| entry.token));
+    let expected = [Some("one"), Some("one"), Some("two"), None, None];
+    assert_eq!(found, expected.map(|token| token.map(str::to_owned)));
+}
+
+#[test]
+fn a_pin_that_is_none_makes_the_file_no_file() {
+    assert!(parse("[[server]]\ntoken = \"t\"\ntls-pin = \"sha256:00\"\n").is_err());
+    assert!(parse("[[server]]\ntoken = \"t\"\ntls-pin = \"a.example, b.example\"\n").is_ok());
+}

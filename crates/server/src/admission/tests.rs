@@ -10,6 +10,7 @@ use super::*;
 use crate::options::Options;
 use crate::tenants::{Offer, Offered, Tree};
 
+mod certificates;
 mod locked;
 mod roles;
 
@@ -52,7 +53,7 @@ impl World {
     }
 
     fn worker(tree: &Tree, options: &Options) -> Admission {
-        let gate = Arc::new(Gate::new(Arc::clone(&tree.plane), options.keys.clone()));
+        let gate = Arc::new(Gate::new(Arc::clone(&tree.plane), options.keys.clone(), None));
         let tenants = Offered::new(&Offer::Tree(tree.clone()), options).of_worker();
         Admission::new(Some(gate), &options.telemetry, tenants)
     }
@@ -105,7 +106,16 @@ impl World {
         at: Option<&str>,
         access: Access,
     ) -> Result<Entry, Refusal> {
-        self.admission.admit(accepted, &headers(token, at), access).await
+        self.admitted(accepted, &headers(token, at), access).await
+    }
+
+    async fn admitted(
+        &self,
+        accepted: &Accepted,
+        headers: &HeaderMap,
+        access: Access,
+    ) -> Result<Entry, Refusal> {
+        self.admission.admit(accepted, headers, access).await.map_err(|denied| denied.refusal)
     }
 
     /// The code of a refusal and its text; OK otherwise.
@@ -150,10 +160,10 @@ async fn a_call_is_about_the_namespace_that_it_names_or_its_tokens_home() {
     let mut vaults = headers("t", None);
     vaults.insert(VAULT_NAMESPACE, "a/b/".parse().unwrap());
     let accepted = Accepted::default();
-    let entry = world.admission.admit(&accepted, &vaults, CHECK).await.unwrap();
+    let entry = world.admitted(&accepted, &vaults, CHECK).await.unwrap();
     assert_eq!(entry.pass.unwrap().namespace, path("a/b"));
     vaults.insert(NAMESPACE, "a".parse().unwrap());
-    let refused = world.admission.admit(&accepted, &vaults, CHECK).await.err().unwrap();
+    let refused = world.admitted(&accepted, &vaults, CHECK).await.err().unwrap();
     assert_eq!(refused.code, Code::InvalidArgument);
 }
 
