@@ -226,8 +226,8 @@ fn as_der(key: &KeyPair) -> PrivateKeyDer<'static> {
 /// From a little before now, for so long, and when that is over; never beyond `end`.
 fn lasting(lifetime_seconds: u64, now: Timestamp, end: Option<Timestamp>) -> (CertificateParams, Timestamp) {
     let lifetime = i64::try_from(lifetime_seconds).unwrap_or(i64::MAX);
-    // The last second that a certificate can name.
-    const LAST: i64 = 253_402_300_799;
+    // The last moment that has a name here; certificates could name one more day.
+    const LAST: i64 = 253_402_207_200;
     let until = now.seconds().saturating_add(lifetime).min(end.map_or(LAST, Timestamp::seconds)).min(LAST);
     let at = |seconds: i64| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds.max(0).unsigned_abs());
     let mut params = CertificateParams::default();

@@ -3,15 +3,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 
-const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+const BEGAN: i64 = 1_800_000_000;
 const DAY: u64 = 86_400;
 
 fn after(seconds: i64) -> Timestamp {
-    Timestamp::from_seconds(NOW.seconds() + seconds)
+    Timestamp::from_seconds(BEGAN + seconds)
 }
 
 fn authority() -> Authority {
-    let (certificate, key) = Authority::make("ours", 10 * DAY, NOW).unwrap().as_pem();
+    let (certificate, key) = Authority::make("ours", 10 * DAY, after(0)).unwrap().as_pem();
     Authority::of_pem(certificate.as_bytes(), key.as_bytes()).unwrap()
 }
 
@@ -23,14 +23,14 @@ fn issue(authority: &Authority, names: &[&str], seconds: u64, now: Timestamp) ->
 #[test]
 fn what_is_certified_names_whom_it_is_for_and_lasts_as_long_as_was_asked() {
     let authority = authority();
-    let issued = issue(&authority, &["b.example", "a.example", "10.0.0.1"], DAY, NOW);
+    let issued = issue(&authority, &["b.example", "a.example", "10.0.0.1"], DAY, after(0));
     let facts = certificate_facts(&issued.certificate).unwrap();
     assert_eq!((facts.from, facts.until), (after(-BACKDATED_SECONDS), after(DAY as i64)));
     assert_eq!(issued.until, facts.until);
     assert_eq!(facts.identity(), Some("b.example"));
-    let with_id = issue(&authority, &["a.example", "spiffe://example.org/x"], DAY, NOW);
+    let with_id = issue(&authority, &["a.example", "spiffe://example.org/x"], DAY, after(0));
     assert_eq!(certificate_facts(&with_id.certificate).unwrap().identity(), Some("spiffe://example.org/x"));
-    let address = issue(&authority, &["::1"], DAY, NOW);
+    let address = issue(&authority, &["::1"], DAY, after(0));
     assert_eq!(certificate_facts(&address.certificate).unwrap().identity(), None);
     assert_ne!(issued.key.secret_der(), with_id.key.secret_der());
 }
@@ -39,19 +39,19 @@ fn what_is_certified_names_whom_it_is_for_and_lasts_as_long_as_was_asked() {
 fn nothing_outlasts_its_authority() {
     let authority = authority();
     let end = after(10 * DAY as i64);
-    assert_eq!(issue(&authority, &["a.example"], 100 * DAY, NOW).until, end);
-    assert_eq!(issue(&authority, &["a.example"], u64::MAX, NOW).until, end);
+    assert_eq!(issue(&authority, &["a.example"], 100 * DAY, after(0)).until, end);
+    assert_eq!(issue(&authority, &["a.example"], u64::MAX, after(0)).until, end);
     assert_eq!(issue(&authority, &["a.example"], DAY, after(10 * DAY as i64 - 5)).until, end);
     let refused = authority.issue(&[], Usage::Both, DAY, end).map(|issued| issued.until);
     assert!(matches!(refused, Err(AuthorityError::Ended { until }) if until == end));
-    let endless = Authority::make("ours", u64::MAX, NOW).unwrap();
-    assert_eq!(endless.until.to_string(), "9999-12-31T23:59:59Z");
+    let endless = Authority::make("ours", u64::MAX, after(0)).unwrap();
+    assert_eq!(endless.until.to_string(), "9999-12-30T22:00:00Z");
 }
 
 #[test]
 fn files_that_are_no_authority_are_named() {
-    let (certificate, key) = Authority::make("ours", DAY, NOW).unwrap().as_pem();
-    let other = Authority::make("ours", DAY, NOW).unwrap().as_pem().1;
+    let (certificate, key) = Authority::make("ours", DAY, after(0)).unwrap().as_pem();
+    let other = Authority::make("ours", DAY, after(0)).unwrap().as_pem().1;
     let read =
         |certificate: &str, key: &str| Authority::of_pem(certificate.as_bytes(), key.as_bytes()).map(drop);
     assert!(read(&certificate, &key).is_ok());
@@ -79,7 +79,7 @@ fn keys_are_their_owners_alone_and_files_are_replaced_as_a_whole() {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o666)).unwrap();
     std::fs::write(key.with_added_extension("unfinished"), "older").unwrap();
     let authority = authority();
-    let issued = issue(&authority, &["a.example"], DAY, NOW);
+    let issued = issue(&authority, &["a.example"], DAY, after(0));
     write(&issued, &certificate, &key).unwrap();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&folder), mode(&key), mode(&certificate)), (0o700, 0o600, 0o644));

@@ -2,7 +2,7 @@
 
 use idhini_server::ClientAuth;
 
-use super::{Configuration, Mistake, Origin, Server, table};
+use super::{Configuration, Mistake, Origin, Server, Settings, table};
 
 /// Shortest life of a certificate that the server issues to itself, in seconds.
 const LIFETIME_SECONDS_MIN: u64 = 3;
@@ -88,8 +88,14 @@ fn transport(configuration: &Configuration, found: &mut Vec<Mistake>) {
         _ => {}
     }
     let is_given = is_said(cert) || is_said(key);
+    let defaults = Settings::default();
+    // What is as it is anyway asks for nothing.
+    let is_changed = |name: &str| {
+        let setting = table::settings().find(|setting| setting.name == name);
+        setting.is_some_and(|setting| setting.kind.show(settings) != setting.kind.show(&defaults))
+    };
     let of_own = ["tls-names", "tls-lifetime"];
-    for name in of_own.into_iter().filter(|name| is_said(name) && !is_said(own)) {
+    for name in of_own.into_iter().filter(|name| is_changed(name) && !is_said(own)) {
         let what =
             "it is for certificates that the server issues to itself, and it has no authority to do so";
         add(name, what.to_owned(), "set --tls-ca-dir, or leave it out");
@@ -97,18 +103,20 @@ fn transport(configuration: &Configuration, found: &mut Vec<Mistake>) {
     if transport.lifetime_seconds < LIFETIME_SECONDS_MIN {
         add("tls-lifetime", "nothing could be renewed so fast".to_owned(), "write a time such as 24h");
     }
-    let is_secured = is_given || is_said(own);
+    let (is_secured, auth) = (is_given || is_said(own), transport.client_auth());
     let of_tls = ["tls-client-ca-file", "tls-client-auth", "tls-peer-pins", "tls-min-version"];
-    for name in of_tls.into_iter().filter(|name| is_said(name) && !is_secured) {
-        let what = "it is of no use without TLS";
-        add(
-            name,
-            what.to_owned(),
+    for name in of_tls.into_iter().filter(|name| is_changed(name) && !is_secured) {
+        if name == "tls-client-auth" && auth == ClientAuth::Off {
+            continue;
+        }
+        let (what, remedy) = (
+            "it is of no use without TLS",
             "set --tls-cert-file and --tls-key-file, or --tls-ca-dir; or leave it out",
         );
+        add(name, what.to_owned(), remedy);
     }
-    let auth = transport.client_auth();
-    if is_said("tls-client-auth")
+    if is_secured
+        && is_said("tls-client-auth")
         && auth != ClientAuth::Off
         && !is_said("tls-client-ca-file")
         && !is_said(own)

@@ -406,7 +406,7 @@ static SETTINGS: &[Setting] = &[
         kind: Kind::Text {
             shape: "WHEN",
             remedy: "write off, optional or required",
-            get: |settings| name(&CLIENT_AUTHS, &settings.transport.client_auth()),
+            get: |settings| name(&CLIENT_AUTHS, &settings.transport.client_auth?),
             set: |settings, text| {
                 settings.transport.client_auth = Some(named(&CLIENT_AUTHS, text)?);
                 Ok(())

@@ -63,11 +63,11 @@ impl World {
         authority::write(&issued, &self.path("a.pem"), &self.path("a-key.pem")).unwrap();
     }
 
-    fn begin(&self, transport: Transport) -> Result<(), TlsFailure> {
+    fn begin(&self, transport: &Transport) -> Result<(), TlsFailure> {
         let clock = Arc::clone(&self.clock);
         let now: Clock = Arc::new(move || Timestamp::from_seconds(clock.load(Ordering::Relaxed)));
         let address = "127.0.0.1:1".parse().unwrap();
-        *self.keeper.lock().unwrap() = Keeper::begin((&transport, address), &self.telemetry, now)?;
+        *self.keeper.lock().unwrap() = Keeper::begin((transport, address), &self.telemetry, now)?;
         Ok(())
     }
 
@@ -98,7 +98,7 @@ impl World {
 #[test]
 fn a_certificate_of_our_own_is_renewed_after_two_thirds_of_its_life() {
     let world = World::new();
-    world.begin(world.own(DAY)).unwrap();
+    world.begin(&world.own(DAY)).unwrap();
     let first = world.after_rounds(3);
     assert_eq!(first.1, DAY);
     world.pass(DAY / 3 * 2 - 1);
@@ -116,7 +116,7 @@ fn a_certificate_of_our_own_is_renewed_after_two_thirds_of_its_life() {
 fn every_certificate_of_a_year_follows_another_before_that_has_ended() {
     let world = World::new();
     world.authority(400 * DAY);
-    world.begin(world.own(DAY)).unwrap();
+    world.begin(&world.own(DAY)).unwrap();
     let mut taken = 1;
     let mut shown = world.after_rounds(1);
     for minute in (0..365 * 24 * 60).step_by(10) {
@@ -132,7 +132,7 @@ fn every_certificate_of_a_year_follows_another_before_that_has_ended() {
 #[test]
 fn what_cannot_be_renewed_is_tried_again_until_it_can() {
     let world = World::new();
-    world.begin(world.own(DAY)).unwrap();
+    world.begin(&world.own(DAY)).unwrap();
     let first = world.after_rounds(1);
     let key = std::fs::read(world.path(authority::KEY)).unwrap();
     std::fs::remove_file(world.path(authority::KEY)).unwrap();
@@ -151,7 +151,7 @@ fn what_cannot_be_renewed_is_tried_again_until_it_can() {
 fn a_certificate_ends_with_its_authority_and_another_authority_is_taken_at_once() {
     let world = World::new();
     world.authority(3 * DAY / 2);
-    world.begin(world.own(DAY)).unwrap();
+    world.begin(&world.own(DAY)).unwrap();
     world.pass(DAY);
     assert_eq!(world.after_rounds(2).1, 3 * DAY / 2);
     world.pass(DAY);
@@ -168,7 +168,7 @@ fn a_clock_that_is_set_back_leaves_no_certificate_that_does_not_count_yet() {
     let world = World::new();
     world.authority(100 * DAY);
     world.pass(50 * DAY);
-    world.begin(world.own(DAY)).unwrap();
+    world.begin(&world.own(DAY)).unwrap();
     world.clock.store(BEGAN + 2 * DAY, Ordering::Relaxed);
     assert_eq!(world.after_rounds(2).1, 3 * DAY);
 }
@@ -177,7 +177,7 @@ fn a_clock_that_is_set_back_leaves_no_certificate_that_does_not_count_yet() {
 fn files_that_change_are_taken_when_they_have_stayed_so_for_a_round() {
     let world = World::new();
     world.issue(DAY);
-    world.begin(world.given()).unwrap();
+    world.begin(&world.given()).unwrap();
     let first = world.after_rounds(5);
     world.issue(2 * DAY);
     assert_eq!(world.after_rounds(1), first);
@@ -198,7 +198,7 @@ fn files_that_change_are_taken_when_they_have_stayed_so_for_a_round() {
 fn files_that_are_bad_keep_what_is_shown_until_they_are_good_or_as_before() {
     let world = World::new();
     world.issue(DAY);
-    world.begin(world.given()).unwrap();
+    world.begin(&world.given()).unwrap();
     let first = world.after_rounds(1);
     let good = std::fs::read(world.path("a.pem")).unwrap();
     for bad in [&b"nothing"[..], b"", b"-----BEGIN CERTIFICATE-----\nMAMBAgM=\n-----END CERTIFICATE-----\n"] {
@@ -223,7 +223,7 @@ fn files_that_are_bad_keep_what_is_shown_until_they_are_good_or_as_before() {
 fn a_start_names_what_it_cannot_use() {
     let world = World::new();
     let told =
-        |transport: Transport| world.begin(transport).map_err(|failure| failure.to_string()).unwrap_err();
+        |transport: Transport| world.begin(&transport).map_err(|failure| failure.to_string()).unwrap_err();
     assert!(told(world.given()).contains("a.pem"));
     world.issue(DAY);
     std::fs::write(world.path("a-key.pem"), "nothing").unwrap();
@@ -238,7 +238,7 @@ fn a_start_names_what_it_cannot_use() {
     assert!(told(empty).contains("none.pem"));
     std::fs::write(world.path(authority::KEY), "nothing").unwrap();
     assert!(told(world.own(DAY)).contains("the authority in"));
-    assert!(world.begin(Transport::default()).is_ok(), "nothing is set");
+    assert!(world.begin(&Transport::default()).is_ok(), "nothing is set");
     assert!(world.keeper.lock().unwrap().is_none());
 }
 
