@@ -181,7 +181,8 @@ pub(crate) fn found(connection: &Connection) -> Result<Found, Failure> {
     Ok(match in_file {
         None => Found { token, security },
         Some(entry) => Found {
-            token: if token.is_empty() { entry.token } else { token },
+            // Whoever says which certificate to show wants to be known by it.
+            token: if token.is_empty() && security.client_cert.is_none() { entry.token } else { token },
             security: security.or(entry.security),
         },
     })

@@ -110,6 +110,9 @@ pub(crate) enum Failure {
     /// The server is not there.
     #[error("cannot reach a server at {address}: {}", innermost(source))]
     Connect { address: String, is_tls: bool, source: tonic::transport::Error },
+    /// The server does not take what was shown to it.
+    #[error("the server ended the connection: {source}")]
+    ShutOut { source: rustls::Error },
     /// The server refused the call.
     #[error("{}", refused(.0))]
     Refused(#[from] Status),
@@ -293,7 +296,7 @@ impl Failure {
             | Failure::AfterBackup { .. }
             | Failure::NotEmpty { .. }
             | Failure::RevisionOfMany { .. } => STATUS_MALFORMED,
-            Failure::Connect { .. } | Failure::Answer { .. } => STATUS_UNREACHABLE,
+            Failure::Connect { .. } | Failure::ShutOut { .. } | Failure::Answer { .. } => STATUS_UNREACHABLE,
             Failure::TokenNowhere { .. }
             | Failure::RootToken(_)
             | Failure::Bootstrap { .. }
@@ -391,6 +394,7 @@ impl Failure {
                 None => "start one with `idhini serve`, or set --addr or IDHINI_ADDR; if it speaks TLS, add --tls"
                     .to_owned(),
             },
+            Failure::ShutOut { source } => untrusted_next_step(source).to_owned(),
             Failure::Refused(status) | Failure::RefusedLine { status, .. } => refused_next_step(status).to_owned(),
             Failure::Answer { .. } => "use the command line of the server's own version".to_owned(),
             Failure::Listen(ListenError::Bind { .. }) => {
@@ -482,7 +486,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 fn untrusted_next_step(error: &rustls::Error) -> &'static str {
     use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
     match error {
-        Error::InvalidCertificate(Certificate::UnknownIssuer) => {
+        Error::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => {
             "name the authority of the server's certificate with --ca-file, such as the ca.pem of `idhini ca init`"
         }
         Error::InvalidCertificate(
@@ -497,7 +501,7 @@ fn untrusted_next_step(error: &rustls::Error) -> &'static str {
         Error::InvalidMessage(_) => "leave --tls out: whoever listens there speaks none",
         Error::AlertReceived(Alert::ProtocolVersion) => "use a command line and a server of one version",
         Error::AlertReceived(_) => {
-            "show a certificate that the server takes, with --client-cert and --client-key"
+            "show a certificate that the server takes and that has not ended, with --client-cert and --client-key"
         }
         _ => "see whether the server's certificate is as it should be",
     }
@@ -512,7 +516,9 @@ fn refused_next_step(status: &Status) -> &'static str {
         (Code::Unauthenticated | Code::PermissionDenied, _) => {
             "set IDHINI_TOKEN to the server's root token or preshared key"
         }
-        (Code::Unknown, _) => "see whether the server runs; read what is stored before repeating a write",
+        (Code::Unknown, _) => {
+            "see whether the server runs, and whether it speaks TLS (--tls); read what is stored before repeating a write"
+        }
         (Code::Unavailable | Code::DeadlineExceeded, _) => "see whether the server runs; then try again",
         (Code::NotFound, _) => "write a schema with `idhini schema write FILE`",
         (Code::AlreadyExists, _) => "use `idhini relationship touch` to replace it",

@@ -21,9 +21,9 @@ pub(crate) enum AuthorityCommand {
 pub(crate) struct InitAuthority {
     /// The directory to put it in; made if it is not there
     pub(crate) directory: PathBuf,
-    /// What the authority is called
-    #[arg(long, default_value = "Idhini CA", value_name = "NAME")]
-    pub(crate) name: String,
+    /// What the authority is called; `Idhini CA` and a number of its own unless said
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
     /// How long it lasts, and with it everything that it certifies
     #[arg(long, default_value = "3650d", value_name = "TIME", value_parser = lifetime)]
     pub(crate) lifetime: u64,

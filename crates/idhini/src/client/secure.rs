@@ -4,9 +4,14 @@
 //! * A server is verified by its authority and the name in the address, unless pins say what it has to be instead.
 //! * A fingerprint says which certificate it is: with one alone no authority is asked. A certificate that has ended is
 //!   refused also then.
+//! * A server may refuse what is shown only after it was shaken hands with (TLS 1.3): it is greeted before it is asked
+//!   anything, so that its reason is known.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
@@ -19,16 +24,21 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::arguments::Security;
 use crate::failure::Failure;
 
 /// What is spoken over it.
 const PROTOCOL: &[u8] = b"h2";
+/// What is read of a connection that is over, for the reason that may stand there.
+const LAST_BYTES: usize = 16;
 
 /// Verifies servers.
 #[derive(Debug)]
@@ -39,24 +49,119 @@ struct Verifier {
     pins: Vec<Pin>,
 }
 
+/// A connection that keeps why the other side ended it: whoever reads it passes on only that it did.
+struct Kept<S> {
+    stream: S,
+    ended: Ended,
+}
+
+/// Why the server ended the connection, once it did.
+type Ended = Arc<OnceLock<Error>>;
+
 /// Connects as is said.
 pub(super) async fn connect(
     endpoint: &Endpoint,
     security: &Security,
 ) -> Result<Result<Channel, tonic::transport::Error>, Failure> {
     let connector = TlsConnector::from(Arc::new(config(security)?));
-    let connect = tower::service_fn(move |uri: Uri| {
-        let connector = connector.clone();
-        async move { secured(&connector, &uri).await.map(TokioIo::new) }
-    });
-    Ok(endpoint.connect_with_connector(connect).await)
+    let ended = Ended::default();
+    let connect = {
+        let ended = Arc::clone(&ended);
+        tower::service_fn(move |uri: Uri| {
+            let (connector, ended) = (connector.clone(), Arc::clone(&ended));
+            async move {
+                let stream = secured(&connector, &uri).await?;
+                Ok::<_, io::Error>(TokioIo::new(Kept { stream, ended }))
+            }
+        })
+    };
+    let channel = match endpoint.connect_with_connector(connect).await {
+        Ok(channel) => channel,
+        Err(error) => return Ok(Err(error)),
+    };
+    // What it answers is nobody's business: it may have no such call.
+    let greeting = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
+    match (greeting, ended.get()) {
+        (Err(_), Some(source)) => Err(Failure::ShutOut { source: source.clone() }),
+        _ => Ok(Ok(channel)),
+    }
 }
 
-async fn secured(connector: &TlsConnector, uri: &Uri) -> std::io::Result<TlsStream<TcpStream>> {
-    let malformed = || std::io::Error::other("the address has no host and port");
+impl<S: AsyncRead + Unpin> Kept<S> {
+    /// The first error that tells why is the one that counts.
+    fn keep<T>(&mut self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &done
+            && let Some(error) = tls_error(error)
+        {
+            let _ = self.ended.set(error.clone());
+        }
+        done
+    }
+
+    /// Whoever cannot write any more was told why before: it is still to be read.
+    fn keep_written<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        done: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(_)) = &done {
+            let mut bytes = [0; LAST_BYTES];
+            let read = pin::Pin::new(&mut self.stream).poll_read(context, &mut ReadBuf::new(&mut bytes));
+            let _ = self.keep(read);
+        }
+        done
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Kept<S> {
+    fn poll_read(
+        mut self: pin::Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = pin::Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.keep(read)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Kept<S> {
+    fn poll_write(
+        mut self: pin::Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = pin::Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.keep_written(context, written)
+    }
+
+    fn poll_flush(mut self: pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = pin::Pin::new(&mut self.stream).poll_flush(context);
+        self.keep_written(context, flushed)
+    }
+
+    fn poll_shutdown(mut self: pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        pin::Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: pin::Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = pin::Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.keep_written(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+async fn secured(connector: &TlsConnector, uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
+    let malformed = || io::Error::other("the address has no host and port");
     let authority = uri.authority().ok_or_else(malformed)?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    let name = ServerName::try_from(host.clone()).map_err(std::io::Error::other)?;
+    let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
     let socket = TcpStream::connect((host.as_str(), authority.port_u16().ok_or_else(malformed)?)).await?;
     socket.set_nodelay(true)?;
     connector.connect(name, socket).await
@@ -74,7 +179,7 @@ fn config(security: &Security) -> Result<ClientConfig, Failure> {
     let failed = |path: &Path, what: String| Failure::TlsFile { path: path.to_owned(), what };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::System { what: "TLS", source: std::io::Error::other(error) })?
+        .map_err(|error| Failure::System { what: "TLS", source: io::Error::other(error) })?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match (&security.client_cert, &security.client_key) {
@@ -204,7 +309,7 @@ pub(crate) fn tls_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Opt
             return Some(found);
         }
         // An error of input and output does not tell what it holds, only what is below that.
-        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if let Some(held) = held
             && let Some(found) = tls_error(held)
         {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::arguments::{AuthorityCommand, InitAuthority, Issue};
 use crate::authority::{self, Authority, Issued};
+use crate::entropy::random;
 use crate::failure::Failure;
 use crate::output;
 
@@ -26,7 +27,10 @@ fn make(InitAuthority { directory, name, lifetime }: &InitAuthority, is_json: bo
             return Err(Failure::AuthorityThere { path: path.clone() });
         }
     }
-    let issued = Authority::make(name, *lifetime, now()).map_err(|source| failure(directory, source))?;
+    // Two of one name would be taken for each other.
+    let numbered = || Ok::<_, Failure>(format!("Idhini CA {:08x}", u32::from_be_bytes(random()?)));
+    let name = name.clone().map_or_else(numbered, Ok)?;
+    let issued = Authority::make(&name, *lifetime, now()).map_err(|source| failure(directory, source))?;
     authority::make_directory(directory)
         .map_err(|source| Failure::Write { path: directory.clone(), source })?;
     put(&issued, &certificate, &key, is_json)

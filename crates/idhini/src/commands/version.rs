@@ -22,7 +22,9 @@ pub(super) async fn run(asked: Asked<'_>) -> Result<(), Failure> {
     let address = &asked.connection.addr;
     let server = match of_server(asked.connection).await {
         Ok(version) => Ok(version),
-        Err(failure @ (Failure::Connect { .. } | Failure::Refused(_))) => Err(failure.to_string()),
+        Err(failure @ (Failure::Connect { .. } | Failure::ShutOut { .. } | Failure::Refused(_))) => {
+            Err(failure.to_string())
+        }
         Err(failure) => return Err(failure),
     };
     if asked.connection.json {
