@@ -268,6 +268,9 @@ impl Failure {
             Failure::Migrate(error) => error.status(),
             Failure::Repeated { .. } => STATUS_REFUSED,
             Failure::WatchEnded { .. } | Failure::Print(_) => STATUS_UNREACHABLE,
+            Failure::Refused(status) | Failure::RefusedLine { status, .. } if is_not_understood(status) => {
+                STATUS_UNREACHABLE
+            }
             Failure::Refused(status) | Failure::RefusedLine { status, .. } => match status.code() {
                 Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
                     STATUS_UNREACHABLE
@@ -354,7 +357,7 @@ impl Failure {
             Failure::Bootstrap { .. } | Failure::Inadmissible { .. } | Failure::Twice { .. } => "correct the file and start again".to_owned(),
             Failure::Address { .. } => "set --addr or IDHINI_ADDR to HOST:PORT".to_owned(),
             Failure::Plaintext { .. } => {
-                "add --tls, and --ca-file with the authority of the server's certificate if this machine does not know it"
+                "add --tls, or --from-tls for what is migrated; name the authority of the server's certificate, if this machine does not know it, with --ca-file or --from-ca-file"
                     .to_owned()
             }
             Failure::TlsFile { .. } => {
@@ -511,14 +514,21 @@ fn more_faults(more: usize) -> String {
     if more == 0 { String::new() } else { format!(", and {more} more") }
 }
 
+/// Whether no server said so: what came over the connection was no answer.
+fn is_not_understood(status: &Status) -> bool {
+    use std::error::Error as _;
+    status.source().is_some() && matches!(status.code(), Code::Internal | Code::Unknown | Code::Cancelled)
+}
+
 fn refused_next_step(status: &Status) -> &'static str {
+    if is_not_understood(status) {
+        return "see whether the server runs, and whether it speaks TLS (--tls); read what is stored before repeating a write";
+    }
     match (status.code(), reason(status).as_deref()) {
         (Code::Unauthenticated | Code::PermissionDenied, _) => {
             "set IDHINI_TOKEN to the server's root token or preshared key"
         }
-        (Code::Unknown, _) => {
-            "see whether the server runs, and whether it speaks TLS (--tls); read what is stored before repeating a write"
-        }
+        (Code::Unknown, _) => "see whether the server runs; read what is stored before repeating a write",
         (Code::Unavailable | Code::DeadlineExceeded, _) => "see whether the server runs; then try again",
         (Code::NotFound, _) => "write a schema with `idhini schema write FILE`",
         (Code::AlreadyExists, _) => "use `idhini relationship touch` to replace it",

@@ -19,9 +19,9 @@ mod names;
 mod pins;
 mod verifier;
 
-use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use std::{fmt, io};
 
 use idhini_model::{SubjectRef, Timestamp};
 use idhini_replica::Clock;
@@ -30,7 +30,7 @@ use rustls::pki_types::UnixTime;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerConfig};
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -45,6 +45,8 @@ use crate::telemetry::Telemetry;
 
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// How long somebody may take to hear why there was none.
+const PARTING_MAX: Duration = Duration::from_secs(1);
 /// Handshakes under way on one worker; who comes when there are so many is turned away.
 const HANDSHAKES_MAX: usize = 1_024;
 /// What is spoken over it.
@@ -176,13 +178,21 @@ impl Tls {
     ) -> Result<TlsStream<S>, HandshakeFailure> {
         let _room = handshakes.0.try_acquire().map_err(|_| HandshakeFailure::TooMany)?;
         let config = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config);
-        let shaking = TlsAcceptor::from(config).accept(socket);
+        let shaking = TlsAcceptor::from(config).accept(socket).into_fallible();
         let shaken =
             tokio::time::timeout(HANDSHAKE_MAX, shaking).await.map_err(|_| HandshakeFailure::Timeout)?;
-        shaken.map_err(|error| {
-            tracing::debug!(%error, "a TLS handshake failed");
-            HandshakeFailure::of(&error)
-        })
+        match shaken {
+            Ok(stream) => Ok(stream),
+            Err((error, socket)) => {
+                tracing::debug!(%error, "a TLS handshake failed");
+                let failure = HandshakeFailure::of(&error);
+                if failure != HandshakeFailure::Closed {
+                    // There is nobody to complain to.
+                    let _ = tokio::time::timeout(PARTING_MAX, part(socket)).await;
+                }
+                Err(failure)
+            }
+        }
     }
 
     /// Whom the client's certificate names.
@@ -236,6 +246,14 @@ impl TimeProvider for Time {
         let seconds = u64::try_from((self.0)().seconds()).ok()?;
         Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
     }
+}
+
+/// Closes a socket that more may come from: closed at once, it would be reset, and why with it.
+async fn part<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S) -> io::Result<()> {
+    socket.shutdown().await?;
+    let mut bytes = [0; 1_024];
+    while socket.read(&mut bytes).await? > 0 {}
+    Ok(())
 }
 
 fn current(

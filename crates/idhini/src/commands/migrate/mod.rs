@@ -200,8 +200,9 @@ async fn connect(asked: Asked<'_>, migrate: &Migrate) -> Result<Ends, Failure> {
     let from = Some(from.as_str()).filter(|key| !key.is_empty());
     let addressed = (asked.connection.addr.as_str(), &to.security);
     let destination = Server::reach(addressed, Some(&to.token), Patience::Endless).await?;
-    // TLS is for the server to fill.
-    let source = Server::reach((&migrate.from, &Security::default()), from, Patience::Endless).await?;
+    let security =
+        Security { is_tls: migrate.from_tls, ca_file: migrate.from_ca_file.clone(), ..Security::default() };
+    let source = Server::reach((&migrate.from, &security), from, Patience::Endless).await?;
     Ok(Ends { source, destination })
 }
 
