@@ -143,6 +143,11 @@ pub trait Changelog: Send + Sync + fmt::Debug {
     /// [`LogError`].
     fn grown(&self, beyond: Revision) -> BoxFuture<'_, Result<(), LogError>>;
 
+    /// What its entries take where the log keeps them, in bytes; 0 of a log that does not know. Cost: O(entries kept).
+    fn stored_bytes(&self) -> u64 {
+        0
+    }
+
     /// About what the log takes in the memory of this process, in bytes; 0 if it takes next to nothing.
     fn memory_bytes(&self) -> u64 {
         0

@@ -184,6 +184,10 @@ impl Changelog for MemoryLog {
         })
     }
 
+    fn stored_bytes(&self) -> u64 {
+        locked(&self.kept).bytes
+    }
+
     /// All of it.
     fn memory_bytes(&self) -> u64 {
         locked(&self.kept).bytes

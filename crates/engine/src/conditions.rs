@@ -21,7 +21,7 @@ use crate::broken::{Variant, is_broken};
 use crate::until::{Moments, Until};
 use crate::value::Bounds;
 
-/// What one evaluation of one caveat may spend.
+/// What one evaluation of one caveat may spend, unless its question says less.
 pub const CAVEAT_BUDGET: Budget = Budget { steps: 100_000, bytes: 1 << 20 };
 
 /// Whether unconditional edges are wanted, or those with a caveat.
@@ -68,6 +68,8 @@ impl Condition {
 pub(crate) struct Conditions<'a> {
     snapshot: Snapshot<'a>,
     context: &'a Context,
+    /// Of one evaluation of one caveat.
+    budget: Budget,
     outcomes: HashMap<usize, Condition, FxBuildHasher>,
     /// Steps spent since last taken, in edges.
     steps: u64,
@@ -79,10 +81,11 @@ pub(crate) struct Conditions<'a> {
 }
 
 impl<'a> Conditions<'a> {
-    pub(crate) fn new(snapshot: Snapshot<'a>, context: &'a Context) -> Conditions<'a> {
+    pub(crate) fn new(snapshot: Snapshot<'a>, context: &'a Context, budget: Budget) -> Conditions<'a> {
         Conditions {
             snapshot,
             context,
+            budget,
             outcomes: HashMap::default(),
             steps: 0,
             failed: None,
@@ -178,8 +181,9 @@ impl<'a> Conditions<'a> {
             false => Arc::as_ptr(caveat) as usize,
         };
         let (snapshot, context, steps) = (self.snapshot, self.context, &mut self.steps);
+        let whole = self.budget;
         self.outcomes.entry(key).or_insert_with(|| {
-            let mut budget = CAVEAT_BUDGET;
+            let mut budget = whole;
             let outcome = match snapshot.plans.schema.caveat(&caveat.name) {
                 Some(compiled) if is_broken(Variant::RequestContextWins) => {
                     compiled.evaluate(context, &caveat.context, &mut budget)
@@ -191,7 +195,7 @@ impl<'a> Conditions<'a> {
                     message: "the schema does not define it".to_owned(),
                 }),
             };
-            *steps += CAVEAT_BUDGET.steps.saturating_sub(budget.steps).max(1);
+            *steps += whole.steps.saturating_sub(budget.steps).max(1);
             match outcome {
                 Ok(Outcome::True) => Condition::True,
                 Ok(Outcome::False) => Condition::False,

@@ -154,7 +154,7 @@ impl<'a> Evaluator<'a> {
     ) -> Evaluator<'a> {
         Evaluator {
             snapshot,
-            conditions: Conditions::new(snapshot, context),
+            conditions: Conditions::new(snapshot, context, limits.caveat_budget),
             subject,
             wildcard: snapshot.object(subject.object_type, WILDCARD),
             cost_max: limits.cost_max,

@@ -136,7 +136,7 @@ impl<'a> Expand<'a> {
         let object = snapshot.object(object_type, &resource.object_id).unwrap_or(UNNAMED_SUBJECT);
         let mut expand = Expand {
             snapshot,
-            conditions: Conditions::new(snapshot, &NO_CONTEXT),
+            conditions: Conditions::new(snapshot, &NO_CONTEXT, limits.caveat_budget),
             resource,
             member,
             object,

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use idhini_caveat::EvaluationError;
+use idhini_caveat::{Budget, EvaluationError};
 use idhini_graph::Root;
 use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp};
 use idhini_schema::{MemberIndex, TypeIndex};
 
+use crate::conditions::CAVEAT_BUDGET;
 use crate::evaluate::GoalKey;
 use crate::lookup_resources::{EARLY_EDGES, EARLY_MAX};
 use crate::{Permissionship, Plans};
@@ -49,6 +50,8 @@ pub struct Limits {
     /// What an attempt to answer a check at once may visit on top, in edges, before the evaluator takes over; 0: nothing is
     /// attempted. A portion of less is the evaluator's from the start.
     pub attempt_max: u64,
+    /// What one evaluation of one caveat may spend. One that needs more fails, and with it whatever depends on it.
+    pub caveat_budget: Budget,
     /// Results that LookupResources tells before its search is over, in the order in which it finds them; 0: none, all come
     /// in the order of their numbers. The same for all pages.
     pub early_max: usize,
@@ -61,6 +64,7 @@ impl Default for Limits {
         Limits {
             cost_max: COST_MAX,
             attempt_max: ATTEMPT_MAX,
+            caveat_budget: CAVEAT_BUDGET,
             early_max: EARLY_MAX,
             early_edges: EARLY_EDGES,
         }

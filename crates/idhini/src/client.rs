@@ -12,12 +12,14 @@ use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServic
 use idhini_wire::authzed::api::v1::schema_service_client::SchemaServiceClient;
 use idhini_wire::authzed::api::v1::watch_service_client::WatchServiceClient;
 use idhini_wire::idhini::admin::v1::admin_service_client::AdminServiceClient;
+use idhini_wire::idhini::v1::access_service_client::AccessServiceClient;
+use idhini_wire::idhini::v1::namespace_service_client::NamespaceServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 pub(crate) use self::secure::tls_error;
-use crate::arguments::{Connection, Consistency, Security};
+use crate::arguments::{self, Connection, Consistency, Security};
 use crate::client_file::{ClientFile, ClientFileError};
 use crate::failure::Failure;
 
@@ -31,6 +33,8 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Request metadata that asks about a moment in the past.
 const AS_OF: &str = "idhini-as-of";
+/// Request metadata that names the namespace that is asked about.
+const NAMESPACE: &str = "x-idhini-namespace";
 
 /// How long a call may take before it answers anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,17 +51,29 @@ pub(crate) struct Server {
     channel: Channel,
     token: Option<MetadataValue<Ascii>>,
     as_of: Option<MetadataValue<Ascii>>,
+    namespace: Option<MetadataValue<Ascii>>,
+}
+
+/// What a server is asked with.
+pub(crate) struct Means {
+    /// Empty if there is none.
+    pub(crate) token: String,
+    /// Empty for the token's home.
+    pub(crate) namespace: String,
+    pub(crate) security: Security,
 }
 
 impl Server {
     pub(crate) async fn connect(connection: &Connection) -> Result<Server, Failure> {
-        let Found { token, security } = found(connection)?;
-        Server::reach((&connection.addr, &security), Some(&token), Patience::Limited).await
+        let Means { token, namespace, security } = means(connection)?;
+        let server = Server::reach((&connection.addr, &security), Some(&token), Patience::Limited).await?;
+        Ok(server.about(&namespace))
     }
 
     pub(crate) async fn connect_patiently(connection: &Connection) -> Result<Server, Failure> {
-        let Found { token, security } = found(connection)?;
-        Server::reach((&connection.addr, &security), Some(&token), Patience::Endless).await
+        let Means { token, namespace, security } = means(connection)?;
+        let server = Server::reach((&connection.addr, &security), Some(&token), Patience::Endless).await?;
+        Ok(server.about(&namespace))
     }
 
     /// Connects; with `None`, without a key.
@@ -92,7 +108,19 @@ impl Server {
         if token == Some("") && security.client_cert.is_none() {
             return Err(Failure::NoToken);
         }
-        Ok(Server { channel, token: bearer, as_of: None })
+        Ok(Server { channel, token: bearer, as_of: None, namespace: None })
+    }
+
+    /// The same server, asked about this namespace; the empty one is the token's home.
+    pub(crate) fn about(mut self, namespace: &str) -> Server {
+        // Paths are checked where they are read, and what is none is refused by the server.
+        self.namespace = Some(namespace).filter(|path| !path.is_empty()).and_then(|path| path.parse().ok());
+        self
+    }
+
+    /// The same server, asked about all namespaces together.
+    pub(crate) fn about_all(self) -> Server {
+        self.about("")
     }
 
     /// The same server, asked as of when the arguments say; and what the request says of it.
@@ -110,6 +138,9 @@ impl Server {
         if let Some(moment) = &self.as_of {
             request.metadata_mut().insert(AS_OF, moment.clone());
         }
+        if let Some(namespace) = &self.namespace {
+            request.metadata_mut().insert(NAMESPACE, namespace.clone());
+        }
         request
     }
 
@@ -119,6 +150,14 @@ impl Server {
 
     pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {
         AdminServiceClient::new(self.channel()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn namespaces(&self) -> NamespaceServiceClient<Channel> {
+        NamespaceServiceClient::new(self.channel()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn access(&self) -> AccessServiceClient<Channel> {
+        AccessServiceClient::new(self.channel()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn permissions(&self) -> PermissionsServiceClient<Channel> {
@@ -155,37 +194,37 @@ fn consistency(of: &Consistency) -> v1::Consistency {
     v1::Consistency { requirement: Some(requirement) }
 }
 
-/// What a server is reached with.
-pub(crate) struct Found {
-    /// Empty if there is none.
-    pub(crate) token: String,
-    pub(crate) security: Security,
-}
-
-/// What was given; what was not, as the client file has it for this server.
-pub(crate) fn found(connection: &Connection) -> Result<Found, Failure> {
-    let Connection { addr, token, security, .. } = connection;
-    let (token, security) = (token.clone(), security.clone());
+/// What was given; what was not, as the client file has it for this server: the namespace if the token is, and how to reach it.
+pub(crate) fn means(connection: &Connection) -> Result<Means, Failure> {
+    let Connection { addr, token, namespace, security, .. } = connection;
+    let mut means = Means { token: token.clone(), namespace: namespace.clone(), security: security.clone() };
     // Nothing there could count: a file that cannot be used is no hindrance.
-    if !token.is_empty() && security.is_on() {
-        return Ok(Found { token, security });
+    if !means.token.is_empty() && means.security.is_on() {
+        return Ok(means);
     }
-    let in_file = match ClientFile::of_user().and_then(|file| file.find(addr)) {
+    let found = match ClientFile::of_user().and_then(|file| file.entry(addr)) {
         Ok(entry) => entry,
         // Who has no home has no tokens there.
         Err(ClientFileError::Nowhere) => None,
         // Whoever brings a token may have nothing to do with the file.
-        Err(_) if !token.is_empty() => None,
+        Err(_) if !means.token.is_empty() => None,
         Err(error) => return Err(error.into()),
     };
-    Ok(match in_file {
-        None => Found { token, security },
-        Some(entry) => Found {
-            // Whoever says which certificate to show wants to be known by it.
-            token: if token.is_empty() && security.client_cert.is_none() { entry.token } else { token },
-            security: security.or(entry.security),
-        },
-    })
+    let Some(entry) = found else { return Ok(means) };
+    // Whoever says which certificate to show wants to be known by it.
+    if means.token.is_empty() && means.security.client_cert.is_none() {
+        means.token = entry.token;
+        if means.namespace.is_empty() {
+            means.namespace = namespace_of(entry.namespace)?;
+        }
+    }
+    means.security = means.security.or(entry.security);
+    Ok(means)
+}
+
+fn namespace_of(written: Option<String>) -> Result<String, Failure> {
+    let Some(text) = written else { return Ok(String::new()) };
+    arguments::path(&text).map_err(|why| Failure::ClientNamespace { why })
 }
 
 fn is_loopback(address: &str) -> Result<bool, Failure> {

@@ -4,11 +4,14 @@
 //! [[server]]
 //! address = "127.0.0.1:50051"
 //! token = "idhini_root_…"
+//! namespace = "team_a"
 //! tls = true
 //! ca-file = "/etc/idhini/ca/ca.pem"
 //! ```
+//! The namespace is what is asked about unless something else is said; people write it, servers never do.
+//!
 //! How a server is reached over TLS is said as on the command line: `tls`, `ca-file`, `client-cert`, `client-key`,
-//! `tls-pin`. A server writes the first two; a person may write the others.
+//! `tls-pin`. A server writes the first two; people may write the others.
 //!
 //! A server is known by its token, not by its address: when another listens there, the entry stays and loses its address,
 //! and gets one again at the server's next start.
@@ -55,6 +58,8 @@ pub(crate) struct Entry {
     pub(crate) token: String,
     /// Whether the token ends with the server.
     pub(crate) is_ephemeral: bool,
+    /// What is asked about with it unless something else is said.
+    pub(crate) namespace: Option<String>,
     pub(crate) security: Security,
 }
 
@@ -137,11 +142,11 @@ impl ClientFile {
         &self.path
     }
 
-    /// The server at an address.
+    /// What is known of the server at an address.
     ///
     /// # Errors
     /// If there is a file and it cannot be used.
-    pub(crate) fn find(&self, address: &str) -> Result<Option<Entry>, ClientFileError> {
+    pub(crate) fn entry(&self, address: &str) -> Result<Option<Entry>, ClientFileError> {
         let names = names(address);
         let is_there = |entry: &Entry| entry.address.as_ref().is_some_and(|address| names.contains(address));
         Ok(self.read()?.into_iter().find(is_there))
@@ -283,6 +288,7 @@ fn parse(text: &str) -> Result<Vec<Entry>, String> {
                 address: text("address"),
                 token: text("token").ok_or("a server has no token")?,
                 is_ephemeral: switch("ephemeral"),
+                namespace: text("namespace"),
                 security: Security {
                     is_tls: switch("tls"),
                     ca_file: path("ca-file"),
@@ -300,7 +306,7 @@ fn parse(text: &str) -> Result<Vec<Entry>, String> {
 
 fn text(entries: &[Entry]) -> String {
     let mut text = COMMENT.to_owned();
-    for Entry { address, token, is_ephemeral, security } in entries {
+    for Entry { address, token, is_ephemeral, namespace, security } in entries {
         text.push_str("\n[[server]]\n");
         // A JSON string is a TOML string; addresses and tokens have no control characters.
         if let Some(address) = address {
@@ -309,6 +315,9 @@ fn text(entries: &[Entry]) -> String {
         text.push_str(&format!("token = {}\n", Value::from(token.as_str())));
         if *is_ephemeral {
             text.push_str("ephemeral = true\n");
+        }
+        if let Some(namespace) = namespace {
+            text.push_str(&format!("namespace = {}\n", Value::from(namespace.as_str())));
         }
         if security.is_tls {
             text.push_str("tls = true\n");

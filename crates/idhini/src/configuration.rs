@@ -35,7 +35,9 @@ use idhini_server::{Limits, STORES_MAX};
 pub(crate) use self::auditing::Auditing;
 pub(crate) use self::flags::{ServeFlags, ServeTestingFlags};
 pub(crate) use self::mistake::{Mistake, Mistakes};
-pub(crate) use self::observing::{LogFormat, LogLevel, METRICS_ADDRESS, MetricsAddress, Observing};
+pub(crate) use self::observing::{
+    HTTP_ADDRESS, ListenAddress, LogFormat, LogLevel, METRICS_ADDRESS, Observing,
+};
 pub(crate) use self::print::{Format, print};
 use self::table::Setting;
 pub(crate) use self::transport::{Transport, Version};
@@ -51,6 +53,8 @@ const DRAIN_SECONDS: u64 = 10;
 pub(crate) struct Settings {
     pub(crate) grpc_addr: SocketAddr,
     pub(crate) transport: Transport,
+    /// None if nothing was said: then a port that is taken is no failure.
+    pub(crate) http_addr: Option<ListenAddress>,
     pub(crate) preshared_keys: PresharedKeys,
     pub(crate) drain_seconds: u64,
     /// As many as the machine has processors, if nothing is said.
@@ -73,6 +77,7 @@ impl Default for Settings {
         Settings {
             grpc_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             transport: Transport::default(),
+            http_addr: None,
             preshared_keys: PresharedKeys::default(),
             drain_seconds: DRAIN_SECONDS,
             worker_threads: None,

@@ -81,6 +81,9 @@ pub(crate) enum Failure {
     /// Nothing would be logged or traced.
     #[error("log lines and traces cannot be sent: {what}")]
     Telemetry { what: String },
+    /// Where HTTP would be served.
+    #[error("HTTP cannot be served: {0}")]
+    Http(ListenError),
     /// Where metrics would be served.
     #[error("metrics cannot be served: {0}")]
     Metrics(ListenError),
@@ -90,6 +93,9 @@ pub(crate) enum Failure {
     /// No token at all.
     #[error("the token has characters that no token has")]
     MalformedToken,
+    /// The client file names a namespace that cannot be one.
+    #[error("the namespace that the client file names for this server is none: {why}")]
+    ClientNamespace { why: String },
     /// The client file cannot be used.
     #[error("{0}")]
     ClientFile(#[from] ClientFileError),
@@ -280,6 +286,7 @@ impl Failure {
             Failure::NoToken
             | Failure::MalformedToken
             | Failure::ClientFile(_)
+            | Failure::ClientNamespace { .. }
             | Failure::Configuration(_)
             | Failure::NoData { .. }
             | Failure::Plaintext { .. }
@@ -308,6 +315,7 @@ impl Failure {
             | Failure::Listen(_)
             | Failure::Tls(_)
             | Failure::Telemetry { .. }
+            | Failure::Http(_)
             | Failure::Metrics(_)
             | Failure::Open(_)
             | Failure::ControlPlane(_)
@@ -377,6 +385,9 @@ impl Failure {
             }
             Failure::MalformedToken => "set IDHINI_TOKEN to the key as it was given: printable ASCII".to_owned(),
             Failure::ClientFile(error) => error.remedy(),
+            Failure::ClientNamespace { .. } => {
+                "correct `namespace` in the client file, or name another one with --namespace".to_owned()
+            }
             Failure::Configuration(_) => "see each setting, and who said it, with `idhini config print`".to_owned(),
             Failure::TokenNowhere { source } => {
                 format!("{}; or give keys with IDHINI_PRESHARED_KEY", source.remedy())
@@ -413,6 +424,11 @@ impl Failure {
             }
             Failure::Listen(_) => "leave --grpc-addr out, or choose a loopback address".to_owned(),
             Failure::Telemetry { .. } => "correct --otlp-endpoint, or leave it out".to_owned(),
+            Failure::Http(ListenError::NeedsTls { .. }) => {
+                "set --tls-cert-file and --tls-key-file, or --tls-ca-dir; or choose a loopback address with --http-addr"
+                    .to_owned()
+            }
+            Failure::Http(_) => "choose another port with --http-addr 127.0.0.1:PORT, or `off`".to_owned(),
             Failure::Metrics(ListenError::LoopbackOnly { .. }) => {
                 "choose a loopback address with --metrics-addr, or `off`".to_owned()
             }
@@ -524,7 +540,11 @@ fn refused_next_step(status: &Status) -> &'static str {
     if is_not_understood(status) {
         return "see whether the server runs, and whether it speaks TLS (--tls); read what is stored before repeating a write";
     }
-    match (status.code(), reason(status).as_deref()) {
+    let reason = reason(status);
+    if let Some(step) = reason.as_deref().and_then(own_next_step) {
+        return step;
+    }
+    match (status.code(), reason.as_deref()) {
         (Code::Unauthenticated | Code::PermissionDenied, _) => {
             "set IDHINI_TOKEN to the server's root token or preshared key"
         }
@@ -545,6 +565,41 @@ fn refused_next_step(status: &Status) -> &'static str {
         (Code::Unimplemented, _) => "ask a server that has this call",
         _ => "read the message; the server's documentation explains each reason",
     }
+}
+
+/// What helps where the reason is one of ours.
+fn own_next_step(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "NOT_PERMITTED" => {
+            "see what you may do with `idhini auth can-i`; whoever administers the namespace grants more with `idhini auth grant`"
+        }
+        "NAMESPACE_NOT_FOUND" => "see which there are with `idhini namespace tree`",
+        "NAMESPACE_PATH_INVALID" => "write names separated by single `/`, such as team_a/subteam_b",
+        "NAMESPACE_IS_ROOT" => "name a namespace below root",
+        "NAMESPACE_EXISTS" => "look at it with `idhini namespace show PATH`",
+        "NAMESPACE_HAS_CHILDREN" => "see them with `idhini namespace tree PATH`, and delete them first",
+        "NAMESPACE_BEING_DELETED" => "ask again to delete it, with `idhini namespace delete PATH`",
+        "NAMESPACE_LOCKED" => {
+            "see who locked it, and until when, with `idhini namespace status PATH`; whoever has the key opens it with `idhini namespace unlock PATH`"
+        }
+        "NAMESPACE_ALREADY_LOCKED" | "NAMESPACE_NOT_LOCKED" => {
+            "see what it is locked by with `idhini namespace status PATH`"
+        }
+        "UNLOCK_KEY_WRONG" => {
+            "set IDHINI_UNLOCK_KEY to the key that locking answered, or have an administrator unlock it without one"
+        }
+        "UNLOCK_KEY_THROTTLED" => {
+            "wait for as long as the message says, or have an administrator unlock it without a key"
+        }
+        "LOCK_EXPIRATION_INVALID" => "name a moment that is yet to come with --until, or a time with --for",
+        "TOKEN_NOT_FOUND" => "see which there are with `idhini token list`",
+        "TOKEN_LIFETIME_INVALID" => "name a time such as 90m or 30d, or leave it out",
+        "ROLE_UNKNOWN" | "RIGHT_UNKNOWN" | "SUBJECT_INVALID" => "write one of those that the message names",
+        "ALREADY_GRANTED" | "NOT_GRANTED" => "see what was granted with `idhini auth grants PATH`",
+        "CUSTOM_METADATA_INVALID" | "REMARK_TOO_LONG" => "write less",
+        "CONTROL_PLANE_UNREADABLE" => "see whether the server's disk can be read; then try again",
+        _ => return None,
+    })
 }
 
 fn refused(status: &Status) -> String {

@@ -7,9 +7,8 @@
 //! * Where there are preshared keys, they alone count.
 
 use std::io::IsTerminal as _;
-use std::path::Path;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use idhini_changelog::FileDisk;
 use idhini_changelog::disk::Disk;
 use idhini_replica::{Identity, RootToken, RootTokenError};
@@ -27,13 +26,6 @@ const PREFIX: &str = "idhini_root_";
 /// Characters behind the prefix: more than 142 bits.
 const LENGTH: usize = 24;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-/// What is done about tokens.
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Make a new root token for a data directory that no server holds; the one before is good no more
-    Reset(Reset),
-}
 
 /// Whose token.
 #[derive(Debug, Args)]
@@ -82,24 +74,19 @@ pub(crate) fn forget(token: &str) {
 /// A server with keys of its own took an address: whoever was there before is there no more.
 pub(crate) fn replace_at(address: &str) {
     let vacated = ClientFile::of_user().and_then(|file| {
-        if file.find(address)?.is_none() { Ok(()) } else { file.change(|entries| vacate(entries, address)) }
+        if file.entry(address)?.is_none() { Ok(()) } else { file.change(|entries| vacate(entries, address)) }
     });
     warn(vacated);
 }
 
-/// Runs a command about tokens.
-pub(crate) fn run(command: &TokenCommand, is_json: bool, style: Style) -> Result<(), Failure> {
-    let TokenCommand::Reset(Reset { data_dir }) = command;
-    reset(data_dir, is_json, style)
-}
-
-fn reset(data_dir: &Path, is_json: bool, style: Style) -> Result<(), Failure> {
+/// Makes another root token for a directory.
+pub(crate) fn reset(Reset { data_dir }: &Reset, is_json: bool, style: Style) -> Result<(), Failure> {
     if !data_dir.is_dir() {
-        return Err(Failure::NoDirectory { path: data_dir.to_owned() });
+        return Err(Failure::NoDirectory { path: data_dir.clone() });
     }
     let disk = FileDisk::open(data_dir)?;
     if Identity::read(&disk)?.is_none() {
-        return Err(Failure::NoData { path: data_dir.to_owned() });
+        return Err(Failure::NoData { path: data_dir.clone() });
     }
     let before = match RootToken::read(&disk) {
         // This is how it is mended.
@@ -116,6 +103,7 @@ fn reset(data_dir: &Path, is_json: bool, style: Style) -> Result<(), Failure> {
                     address: None,
                     token: token.clone(),
                     is_ephemeral: false,
+                    namespace: None,
                     security: Security::default(),
                 }),
             }
@@ -142,6 +130,7 @@ fn introduce(token: &str, place: Place<'_>, is_ephemeral: bool, style: Style) ->
                 address: Some(place.address.to_owned()),
                 token: token.to_owned(),
                 is_ephemeral,
+                namespace: None,
                 security: place.security.clone(),
             });
             true

@@ -15,7 +15,7 @@ use idhini_replica::control::{ControlPlane, ROOT, ROOT_LOG, SYS_LOG};
 use idhini_replica::{Clock, Identity, Node, NodeOptions, Parts, Report};
 use idhini_server::{
     Keys, ListenError, Listener, LogObserver, Monitoring, MonitoringListener, Offer, Options, Randomness,
-    SealOptions, Served, Telemetry, Tree,
+    SealOptions, Served, Telemetry, Tls, Tree,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -25,7 +25,7 @@ use crate::arguments::Security;
 use crate::client_file::Place;
 use crate::clock::now;
 use crate::configuration::{
-    Configuration, METRICS_ADDRESS, MetricsAddress, Observing, ServeFlags, Server, Settings,
+    Configuration, HTTP_ADDRESS, ListenAddress, METRICS_ADDRESS, Observing, ServeFlags, Server, Settings,
 };
 use crate::entropy::{fill, random};
 use crate::failure::Failure;
@@ -52,9 +52,10 @@ async fn serve(
 ) -> Result<(), Failure> {
     let settings = &configuration.settings;
     // Before the data is touched: a mistake in the address is no reason to wait for it.
-    let keeper = Keeper::begin((&settings.transport, settings.grpc_addr), &telemetry, Arc::new(now))?;
+    let keeper = Keeper::begin(settings, &telemetry, Arc::new(now))?;
     let tls = keeper.as_ref().map(|keeper| Arc::clone(keeper.tls()));
-    let listener = Listener::bind(settings.grpc_addr, tls).await?;
+    let listener = Listener::bind(settings.grpc_addr, tls.clone()).await?;
+    let http = http(settings, tls).await?;
     let monitored = Arc::new(OnceLock::new());
     let metrics = monitoring(&settings.observing, &telemetry, &monitored).await?;
     let stored = stored(settings, &telemetry)?;
@@ -62,7 +63,9 @@ async fn serve(
     let auditing = audit::Running::begin(configuration).await?;
     let namespace = stored.node.namespace(ROOT_LOG).await?;
     bootstrap::load(&namespace, settings).await?;
-    let served = Served { namespace: Arc::clone(&namespace), log: stored.embedded.clone() };
+    let trail = auditing.as_ref().map(audit::Running::trail);
+    let (log, to) = (stored.embedded.clone(), trail.clone());
+    let served = Served { namespace: Arc::clone(&namespace), log, trail: to };
     // Nobody else sets it.
     let _ = monitored.set(served);
     let address = listener.address().to_string();
@@ -70,11 +73,12 @@ async fn serve(
     let plane = ControlPlane::open(stored.node.namespace(SYS_LOG).await?, keys.subjects())
         .await
         .map_err(Failure::ControlPlane)?;
+    plane.govern(stored.node.ledger());
     let (limits, drain_max) = (settings.limits, Duration::from_secs(settings.drain_seconds));
     let (seal, worker_threads) = (seal(&stored.identity), settings.workers());
     let randomness = Randomness::new(fill);
-    let trail = auditing.as_ref().map(audit::Running::trail);
-    let options = Options { keys, limits, seal, telemetry, drain_max, worker_threads, randomness, trail };
+    let options =
+        Options { keys, limits, seal, telemetry, drain_max, worker_threads, give_way, randomness, trail };
     if let Err(error) = plane.finish_deletions(&stored.node).await {
         tracing::warn!(
             "what a deleted namespace left could not be removed: {error}; the next start tries again"
@@ -90,6 +94,14 @@ async fn serve(
     let trail = match auditing {
         Some(auditing) => Some(auditing.started(namespace.head().revision()).await),
         None => None,
+    };
+    let listener = match http {
+        Some(http) => {
+            let scheme = if settings.transport.is_secured() { "https" } else { "http" };
+            output::said(&format!("http on {scheme}://{}", http.address()));
+            listener.beside(http)
+        }
+        None => listener,
     };
     let offer = Offer::Tree(Tree { node: Arc::clone(&stored.node), root: Arc::clone(&namespace), plane });
     let served = listener.serve(&offer, &options, stop).await;
@@ -114,6 +126,15 @@ async fn serve(
     Ok(served?)
 }
 
+/// Has the thread that it is called on give way to those that answer calls: a tenth of their weight, where there are more
+/// threads that have something to do than processors.
+pub(crate) fn give_way() {
+    const NICENESS: i32 = 10;
+    // On Linux a thread has its own. Where the system refuses, threads are alike.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICENESS);
+}
+
 /// Runs a server on threads of its own, logged and traced as is set. What is not a call runs on these; those that answer
 /// calls are the server's own.
 fn observed<F: Future<Output = Result<(), Failure>>>(
@@ -122,6 +143,7 @@ fn observed<F: Future<Output = Result<(), Failure>>>(
     server: impl FnOnce(Arc<Telemetry>) -> F,
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .on_thread_start(give_way)
         .enable_all()
         .build()
         .map_err(|source| Failure::System { what: "threads", source })?;
@@ -188,8 +210,8 @@ async fn monitoring(
     telemetry: &Arc<Telemetry>,
     served: &Arc<OnceLock<Served>>,
 ) -> Result<Option<SocketAddr>, Failure> {
-    let wanted = observing.metrics_addr.unwrap_or(MetricsAddress::At(METRICS_ADDRESS));
-    let MetricsAddress::At(address) = wanted else { return Ok(None) };
+    let wanted = observing.metrics_addr.unwrap_or(ListenAddress::At(METRICS_ADDRESS));
+    let ListenAddress::At(address) = wanted else { return Ok(None) };
     let listener = match MonitoringListener::bind(address).await {
         Ok(listener) => listener,
         Err(error @ ListenError::Bind { .. }) if observing.metrics_addr.is_none() => {
@@ -209,6 +231,20 @@ async fn monitoring(
     };
     tokio::spawn(listener.serve(monitoring));
     Ok(Some(address))
+}
+
+/// Where HTTP is listened for; `None` if that is not wanted or the usual port is taken.
+async fn http(settings: &Settings, tls: Option<Arc<Tls>>) -> Result<Option<Listener>, Failure> {
+    let wanted = settings.http_addr.unwrap_or(ListenAddress::At(HTTP_ADDRESS));
+    let ListenAddress::At(address) = wanted else { return Ok(None) };
+    match Listener::bind(address, tls).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error @ ListenError::Bind { .. }) if settings.http_addr.is_none() => {
+            tracing::warn!("HTTP is not served: {error} Choose another port with --http-addr, or `off`");
+            Ok(None)
+        }
+        Err(error) => Err(Failure::Http(error)),
+    }
 }
 
 /// What is drawn at random for each process, beside what is set.

@@ -10,7 +10,7 @@ use idhini_model::{DecodeError, Relationship, Revision, Timestamp};
 use idhini_schema::{RelationshipError, SchemaError};
 
 use crate::control::ControlError;
-use crate::{Filter, Precondition};
+use crate::{Filter, OverQuota, Precondition};
 
 /// Why the namespace did not do what was asked. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +136,9 @@ pub enum ReplicaError {
         /// How many there may be.
         counters_max: usize,
     },
+    /// More would lie stored than a quota allows.
+    #[error(transparent)]
+    OverQuota(#[from] OverQuota),
     /// The text is not a schema.
     #[error(transparent)]
     Schema(#[from] SchemaError),

@@ -22,6 +22,7 @@ mod identity;
 mod images;
 mod import;
 mod judge;
+mod ledger;
 mod maintain;
 mod memory;
 mod namespace;
@@ -50,6 +51,7 @@ pub use idhini_model::{Filter, IdFilter, RelationFilter, SubjectFilter};
 pub use images::{ImageFacts, ImageFileError, Images, Report};
 pub use import::Import;
 pub use judge::COUNTERS_MAX;
+pub use ledger::{Ledger, OverQuota, Stored};
 pub use maintain::MaintainError;
 pub use memory::NamespaceMemory;
 pub use namespace::{

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
 use idhini_changelog::Changelog;
@@ -22,6 +22,7 @@ use crate::facts::BatchTally;
 use crate::follow::{self, READ_BYTES};
 use crate::history::{History, Kept};
 use crate::images::Images;
+use crate::ledger::{Account, Disk};
 use crate::rebuild::Rebuilt;
 use crate::watch::Announcer;
 use crate::writer::{ENTRY_BYTES_MAX, Queue, Request};
@@ -167,6 +168,8 @@ pub struct Namespace {
     pub(crate) imaging: Arc<tokio::sync::Mutex<()>>,
     pub(crate) announcer: Arc<Announcer>,
     pub(crate) batch_tally: BatchTally,
+    /// Where what lies stored is counted, of a namespace of a node.
+    pub(crate) account: OnceLock<Account>,
     clock: Clock,
     pub(crate) options: Options,
 }
@@ -222,6 +225,7 @@ impl Namespace {
             imaging: Arc::default(),
             announcer: Arc::default(),
             batch_tally: BatchTally::default(),
+            account: OnceLock::new(),
             clock,
             options,
         });
@@ -302,6 +306,36 @@ impl Namespace {
     pub(crate) fn head_and_moment(&self) -> (Arc<Published>, Timestamp) {
         let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
         (Arc::clone(&history.newest), history.written_at)
+    }
+
+    /// Counts what lies stored here from now on.
+    pub(crate) fn count_in(&self, account: Account) {
+        // Nobody else sets it.
+        let _ = self.account.set(account);
+        self.settle(Disk::Counted(self.disk_bytes()));
+    }
+
+    /// Counts anew what images and a trimmed log have changed, where that matters.
+    pub(crate) fn count_disk(&self) {
+        if self.account.get().is_some_and(Account::is_limited) {
+            self.settle(Disk::Counted(self.disk_bytes()));
+        }
+    }
+
+    /// Says how much lies stored.
+    pub(crate) fn settle(&self, disk: Disk) {
+        if let Some(account) = self.account.get() {
+            account.settle(self.head().root().relationship_count(), disk);
+        }
+    }
+
+    /// Bytes of the log's entries and of the files of images. Cost: O(entries kept).
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let images = self
+            .images
+            .as_ref()
+            .map_or(0, |images| images.facts().iter().map(|image| image.file_bytes).sum::<u64>());
+        self.log.stored_bytes().saturating_add(images)
     }
 
     /// About what the newest revision, those kept beside it and the rebuilt ones take, in bytes: the newest by its count,

@@ -22,10 +22,12 @@ use tokio::sync::OnceCell;
 use crate::images::{ImageFileError, Images, Report};
 use crate::maintain::next_to_go;
 use crate::namespace::{in_place, locked};
-use crate::{Clock, FollowError, Namespace, Options};
+use crate::{Clock, FollowError, Ledger, Namespace, Options};
 
 /// Closed namespaces that are looked after in one round.
 const CLOSED_PER_ROUND: usize = 16;
+/// Namespaces that are opened to be counted in one round.
+const COUNTED_PER_ROUND: usize = 256;
 
 /// Why a namespace cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +99,8 @@ pub struct Node {
     parts: Parts,
     options: NodeOptions,
     state: Mutex<State>,
+    /// What lies stored in each namespace.
+    ledger: Arc<Ledger>,
     /// Held by whoever deletes a namespace.
     deleting: tokio::sync::Mutex<()>,
 }
@@ -156,7 +160,14 @@ impl Node {
     /// With no namespace open.
     #[must_use]
     pub fn new(parts: Parts, options: NodeOptions) -> Node {
-        Node { parts, options, state: Mutex::default(), deleting: tokio::sync::Mutex::default() }
+        let (state, ledger, deleting) = (Mutex::default(), Arc::default(), tokio::sync::Mutex::default());
+        Node { parts, options, state, ledger, deleting }
+    }
+
+    /// What lies stored in each namespace, as far as it was opened since the start.
+    #[must_use]
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
 
     /// The namespace of this log, opened if it is not.
@@ -218,6 +229,7 @@ impl Node {
             state.bytes = state.bytes.saturating_sub(bytes);
             closed
         };
+        self.ledger.remove(id);
         // Freed where nobody waits for the lock.
         drop((closed, open, slot));
         Ok(())
@@ -232,7 +244,10 @@ impl Node {
             None => None,
         };
         let log = self.parts.store.log(id);
-        Ok(Namespace::open(log, images, Arc::clone(&self.parts.clock), self.options.namespace).await?)
+        let clock = Arc::clone(&self.parts.clock);
+        let opened = Namespace::open(log, images, clock, self.options.namespace).await?;
+        opened.count_in(self.ledger.account(id));
+        Ok(opened)
     }
 
     /// The logs.
@@ -287,6 +302,13 @@ impl Node {
         for (id, namespace) in open {
             self.look_after(id, &namespace).await;
         }
+        // Something above them is limited, so what lies in them counts.
+        for id in self.ledger.uncounted(COUNTED_PER_ROUND) {
+            if let Err(error) = self.namespace(id).await {
+                (self.parts.report)(&format!("log {} cannot be counted: {}", id.0, error.for_log()));
+            }
+            tokio::task::yield_now().await;
+        }
         match self.closed_with_a_past().await {
             Ok(closed) => {
                 for id in closed {
@@ -318,6 +340,7 @@ impl Node {
             (self.parts.report)(&format!("log {}: {}", id.0, error.for_log()));
         }
         namespace.forget_rebuilt(namespace.now());
+        namespace.count_disk();
         self.count(id, namespace);
     }
 

@@ -6,12 +6,12 @@
 
 use bytes::Bytes;
 use idhini_changelog::Record;
-use idhini_model::{Cause, Context, Entry, EntryKind, Logged, Origin, Revision, Timestamp};
+use idhini_model::{Cause, Change, Context, Entry, EntryKind, Logged, Origin, Revision, Timestamp};
 
 use crate::import::{Judgement, Packed};
 use crate::judge::Bounds;
 use crate::namespace::still;
-use crate::{Published, ReplicaError};
+use crate::{Published, ReplicaError, Stored};
 
 /// About how long the chunks of an entry are.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
@@ -31,6 +31,35 @@ pub(crate) struct Working {
     pub(crate) cost: u64,
 }
 
+/// Reserves room for what an entry adds, or says whose quota is in the way.
+pub(crate) type Reserve<'r> = &'r dyn Fn(Stored) -> Result<(), ReplicaError>;
+
+/// By how many relationships an entry grows what is stored; `None` of one that only takes away, or that the namespace
+/// makes for itself: those are never in the way of a quota.
+fn growth(kind: &EntryKind) -> Option<u64> {
+    match kind {
+        EntryKind::Relationships(changes) => {
+            let is_taking = changes.iter().all(|change| matches!(change, Change::Deleted(_)));
+            (!is_taking).then(|| grown(changes))
+        }
+        EntryKind::Counter { new, .. } => new.is_some().then_some(0),
+        EntryKind::Schema { .. } => Some(0),
+        EntryKind::Renumbering { .. } => None,
+    }
+}
+
+fn grown(changes: &[Change]) -> u64 {
+    let (mut created, mut deleted) = (0u64, 0);
+    for change in changes {
+        match change {
+            Change::Created(_) => created += 1,
+            Change::Deleted(_) => deleted += 1,
+            Change::Replaced { .. } => {}
+        }
+    }
+    created.saturating_sub(deleted)
+}
+
 /// What a request changes: entries in order, none if nothing.
 pub(crate) type Kinds = Vec<(EntryKind, Cause, Context)>;
 
@@ -47,6 +76,7 @@ impl Working {
         kinds: Kinds,
         written_at: Timestamp,
         bytes_max: u64,
+        reserve: Reserve<'_>,
     ) -> Result<(), ReplicaError> {
         // One entry is applied whole or not at all; to go back behind several, the root before them is kept.
         let before = (kinds.len() > 1).then(|| self.newest.clone());
@@ -54,14 +84,18 @@ impl Working {
         let (mut bytes, mut changes) = (0, 0);
         for (kind, cause, metadata) in kinds {
             changes += kind.weight();
+            let grows = growth(&kind);
             let entry = Entry { revision: self.newest.revision().next(), kind };
             let origin = Origin { written_at, cause, actor: String::new(), metadata };
             let logged = Logged { entry, origin };
             let record = record(&logged);
-            bytes += bytes_of(&record);
+            let own_bytes = bytes_of(&record);
+            bytes += own_bytes;
             let applied = match bytes > bytes_max {
                 true => Err(ReplicaError::TooLarge { bytes, bytes_max }),
-                false => self.newest.apply(&logged.entry).map_err(ReplicaError::from),
+                false => grows
+                    .map_or(Ok(()), |relationships| reserve(Stored { relationships, disk_bytes: own_bytes }))
+                    .and_then(|()| self.newest.apply(&logged.entry).map_err(ReplicaError::from)),
             };
             self.records.push(record);
             if let Err(error) = applied {
@@ -82,10 +116,10 @@ impl Working {
         import: &Packed,
         written_at: Timestamp,
         bytes_max: u64,
-        bounds: &Bounds<'_>,
+        (bounds, reserve): (&Bounds<'_>, Reserve<'_>),
     ) -> Result<u64, ReplicaError> {
         let before = self.newest.clone();
-        let imported = self.import_chunks(import, written_at, bytes_max, bounds);
+        let imported = self.import_chunks(import, written_at, bytes_max, (bounds, reserve));
         if !matches!(imported, Ok(1..)) {
             self.newest = before;
         }
@@ -97,7 +131,7 @@ impl Working {
         import: &Packed,
         written_at: Timestamp,
         bytes_max: u64,
-        bounds: &Bounds<'_>,
+        (bounds, reserve): (&Bounds<'_>, Reserve<'_>),
     ) -> Result<u64, ReplicaError> {
         let revision = self.newest.revision().next();
         let (cause, metadata) = (Cause::Request, Context::default());
@@ -110,6 +144,8 @@ impl Working {
         for chunk in &import.chunks {
             still(bounds.is_wanted)?;
             let judged = judgement.of(&self.newest, bounds.now, chunk)?;
+            let disk_bytes = judged.chunks.iter().map(|chunk| chunk.len() as u64).sum();
+            reserve(Stored { relationships: grown(&judged.changes), disk_bytes })?;
             self.newest.apply_portion(&judged.changes)?;
             for chunk in judged.chunks {
                 record.chunks.push(match record.chunks.is_empty() {

@@ -31,8 +31,9 @@ use crate::control::{self, Control};
 use crate::history::Kept;
 use crate::import::Packed;
 use crate::judge::{self, Bounds};
+use crate::ledger::Disk;
 use crate::namespace::{in_place, locked, still};
-use crate::working::{Kinds, Working};
+use crate::working::{Kinds, Reserve, Working};
 use crate::{
     CounterChange, Delete, Namespace, Published, ReplicaError, SetRelation, Tally, Wanted, Write,
     schema_change, set_relation, size, sweep,
@@ -255,6 +256,29 @@ impl Drop for Driver {
     }
 }
 
+/// Settles what was reserved for a batch, once.
+struct Settling<'n> {
+    namespace: &'n Namespace,
+    appended_bytes: u64,
+    is_done: bool,
+}
+
+impl Settling<'_> {
+    /// Before anybody is answered: what was freed can be taken by whoever hears of it.
+    fn settle(&mut self) {
+        self.is_done = true;
+        self.namespace.settle(Disk::Grown(self.appended_bytes));
+    }
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.settle();
+        }
+    }
+}
+
 impl Namespace {
     /// Hands a request to the writer and waits for its answer. Dropping the call calls it off if its turn has not come.
     pub(crate) async fn ask(
@@ -302,6 +326,8 @@ impl Namespace {
             return taken.drain(..).for_each(|waiting| answer(waiting, Err(error.again())));
         }
         let _turning = self.turning.lock().await;
+        // However this ends, nothing stays reserved.
+        let mut settling = Settling { namespace: self, appended_bytes: 0, is_done: false };
         let mut working = self.judge(taken, judged);
         if working.records.is_empty() {
             return judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
@@ -324,6 +350,8 @@ impl Namespace {
         let failed = match appended {
             Ok(_) => {
                 let dropped = self.publish((Arc::new(working.newest), written_at), working.changes);
+                settling.appended_bytes = working.bytes;
+                settling.settle();
                 judged.drain(..).for_each(|judged| answer(judged.waiting, judged.verdict));
                 return self.free(dropped, is_among_calls);
             }
@@ -408,8 +436,12 @@ impl Namespace {
             spent: &spent,
         };
         let bytes_max = self.options.entry_bytes_max.min(ENTRY_BYTES_MAX);
+        let reserve: Reserve<'_> = &|more| match self.account.get() {
+            Some(account) => Ok(account.reserve(more)?),
+            None => Ok(()),
+        };
         if let Request::Import(import) = &request {
-            let count = working.import(import, self.written_at(now), bytes_max, &bounds);
+            let count = working.import(import, self.written_at(now), bytes_max, (&bounds, reserve));
             waiting.request = request;
             let (revision, tally) = (working.newest.revision(), Tally::default());
             return count.map(|count| Done { revision, count, is_partial: false, tally });
@@ -421,7 +453,7 @@ impl Namespace {
         let Verdict { kinds, is_partial, tally } = judged?;
         let before = working.changes;
         if !kinds.is_empty() {
-            working.push(kinds, self.written_at(now), bytes_max)?;
+            working.push(kinds, self.written_at(now), bytes_max, reserve)?;
         }
         let count = working.changes - before;
         Ok(Done { revision: working.newest.revision(), count, is_partial, tally })

@@ -28,7 +28,7 @@ use idhini_changelog::LogId;
 use idhini_model::{SubjectRef, Timestamp};
 use idhini_replica::Wanted;
 use idhini_replica::control::{
-    ControlError, ControlPlane, EffectiveLock, LockMode, NamespaceId, NamespacePath, Right, Rights,
+    ControlError, ControlPlane, EffectiveLock, LockMode, NamespaceId, NamespacePath, Right, Rights, View,
 };
 use tonic::{Code, Request, Status};
 
@@ -38,6 +38,8 @@ pub(crate) use standing::{Cut, CutAnswers, Standing, revocable};
 use crate::audit::{self, AUDIT_KEY, Caller, DECISIONS, Recording};
 use crate::auth::{Keys, bearer_of, is_same};
 use crate::deadline::Deadline;
+use crate::lane::Tenancy;
+use crate::quotas::{Limits, Line, Meters};
 use crate::refusal::Refusal;
 use crate::telemetry::{Call, Telemetry};
 use crate::tenants::{Tenant, Tenants, WeakTenant};
@@ -62,6 +64,8 @@ pub(crate) struct Admission {
 pub(crate) struct Gate {
     plane: Arc<ControlPlane>,
     keys: Keys,
+    /// Of all workers.
+    meters: Arc<Meters>,
     trail: Option<Trail>,
 }
 
@@ -102,6 +106,10 @@ pub(crate) struct Pass {
     /// Everything that the caller may do there.
     pub(crate) rights: Rights,
     lock: Option<EffectiveLock>,
+    /// Whose work its calls are, among those that take turns.
+    pub(crate) tenancy: Tenancy,
+    /// The meters that its calls run through; none if nothing is limited.
+    pub(crate) line: Option<Arc<Line>>,
     /// When something ends that it rests on.
     until: Option<Timestamp>,
     /// Of the control plane when it was made.
@@ -154,6 +162,9 @@ impl Admission {
     /// Lets go of what is no longer needed.
     pub(crate) fn tidy(&self) {
         self.tenants.tidy();
+        if let Some(gate) = &self.gate {
+            gate.meters.tidy();
+        }
     }
 
     /// Lets a call in by what its connection showed before, if that still counts.
@@ -360,8 +371,18 @@ impl Pass {
 }
 
 impl Gate {
-    pub(crate) fn new(plane: Arc<ControlPlane>, keys: Keys, trail: Option<Trail>) -> Gate {
-        Gate { plane, keys, trail }
+    pub(crate) fn new(
+        plane: Arc<ControlPlane>,
+        keys: Keys,
+        trail: Option<Trail>,
+        meters: Arc<Meters>,
+    ) -> Gate {
+        Gate { plane, keys, trail, meters }
+    }
+
+    /// The moment.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.plane.now()
     }
 
     /// Whether nothing has changed since a pass was made.
@@ -392,19 +413,24 @@ impl Gate {
         let looked = self.plane.look(|view| {
             let path = asked.or_else(|| view.namespace(&home).map(|record| record.path.clone()))?;
             let tells_decisions = view.metadata_of(&path, AUDIT_KEY).any(|(_, value)| value == DECISIONS);
-            Some((view.at(&path)?, view.lock(&path, now), tells_decisions, path))
+            let limits = Limits::of(view, &path);
+            let tenant = tenant_of(view, &path);
+            Some((view.at(&path)?, view.lock(&path, now), (tells_decisions, limits, tenant), path))
         });
         // A tree without a root lets nobody in.
-        let (found, lock, tells_decisions, namespace) =
+        let (found, lock, (tells_decisions, limits, tenant), namespace) =
             looked.map_err(|error| undecided(&error))?.ok_or_else(Refusal::not_permitted)?;
         let (id, record) = found.nearest;
         let rights = self.plane.rights(&caller, &id).map_err(|error| undecided(&error))?;
         let lock_until = lock.as_ref().and_then(|lock| lock.lock.expires_at);
+        let line = self.meters.line(limits, &caller, version);
         let accessor = credentials.authorization.as_ref().map(|_| caller.to_string().into());
         let certificate = credentials.peer.as_ref().map(|peer| peer.subject.object_id.as_str().into());
         let actor = Arc::new(Actor { accessor, certificate, address: credentials.address.clone() });
         Ok(Pass {
             caller,
+            tenancy: Tenancy { tenant: tenant.unwrap_or(record.log), namespace: record.log },
+            line,
             path: audit::namespace_name(&namespace).into(),
             namespace,
             actor,
@@ -443,6 +469,11 @@ impl Gate {
         let until = bearer.until.into_iter().chain(bearer.token.expires_at).min();
         Ok((bearer.accessor.subject(), bearer.token.record.home.clone(), until))
     }
+}
+
+/// The log of the highest namespace on the way to a path, below `root`; that of `root` itself has none.
+fn tenant_of(view: &View, path: &NamespacePath) -> Option<LogId> {
+    view.line(path).filter(|(_, record)| !record.path.is_root()).last().map(|(_, record)| record.log)
 }
 
 fn undecided(error: &ControlError) -> Refusal {

@@ -104,6 +104,7 @@ async fn answer(
     deadline: Deadline,
     spent: &mut u64,
 ) -> Result<Answered, Refusal> {
+    pinned.leave_worker(deadline).await?;
     let snapshot = pinned.snapshot(&asked.resource.object_type)?;
     let mut check = Check::open(snapshot, asked.question(), limits)?;
     let evaluating = deadline.drive_to(FUEL, |fuel| check.advance(fuel));
@@ -208,6 +209,7 @@ async fn untraced(
             |a: &Asked| bulk_response(Err(Refusal::unknown_definition(&a.resource.object_type)), None);
         return Ok(asked.iter().map(unknown).collect());
     };
+    pinned.leave_worker(deadline).await?;
     let questions = asked.iter().map(Asked::question).collect();
     let bulk = CheckBulk::open(snapshot, questions, shared.question_limits());
     let mut bulk = bulk.within(shared.limits.bulk_cost_max);

@@ -11,9 +11,10 @@ use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
 use crate::refusal::Refusal;
+use crate::telemetry;
 
-/// Edges visited between two pauses: a millisecond or so.
-pub(crate) const FUEL: u64 = 10_000;
+/// Edges visited between two pauses: a few tenths of a millisecond. No less than an attempt takes.
+pub(crate) const FUEL: u64 = 5_000;
 /// The longest deadline that is kept; `grpc-timeout` can say centuries.
 const DEADLINE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -52,12 +53,25 @@ impl Deadline {
         }
     }
 
-    /// Lets others run.
+    /// Lets others run, where what takes long is done; and waits, if what was visited so far is more than the quotas have.
     ///
     /// # Errors
     /// When the deadline has passed.
     pub(crate) async fn pause(self) -> Result<(), Refusal> {
-        tokio::task::yield_now().await;
+        telemetry::takes_long();
+        self.breathe().await
+    }
+
+    /// The same of what stays where it is.
+    ///
+    /// # Errors
+    /// When the deadline has passed.
+    pub(crate) async fn breathe(self) -> Result<(), Refusal> {
+        match telemetry::owed() {
+            None => tokio::task::yield_now().await,
+            // What is slowed down rather than refused.
+            Some(owed) => self.within(tokio::time::sleep(owed)).await?,
+        }
         if self.is_over() { Err(Refusal::out_of_time()) } else { Ok(()) }
     }
 
@@ -77,16 +91,7 @@ impl Deadline {
         self,
         advance: impl FnMut(u64) -> Result<Progress<T>, EngineError>,
     ) -> Result<T, Refusal> {
-        self.drive_by(FUEL, advance).await
-    }
-
-    /// As [`Deadline::drive`], in portions of this size.
-    pub(crate) async fn drive_by<T>(
-        self,
-        fuel: u64,
-        advance: impl FnMut(u64) -> Result<Progress<T>, EngineError>,
-    ) -> Result<T, Refusal> {
-        Ok(self.drive_to(fuel, advance).await??)
+        Ok(self.drive_to(FUEL, advance).await??)
     }
 
     /// The same, but tells what the evaluation failed of from what cut it short.
@@ -99,7 +104,10 @@ impl Deadline {
             match advance(fuel) {
                 Ok(Progress::Done(answer)) => return Ok(Ok(answer)),
                 Err(error) => return Ok(Err(error)),
-                Ok(Progress::More) => self.pause().await?,
+                Ok(Progress::More) => {
+                    telemetry::prepay(fuel);
+                    self.pause().await?;
+                }
             }
         }
     }

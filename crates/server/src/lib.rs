@@ -18,6 +18,7 @@ mod experimental;
 mod gateway;
 mod heads;
 mod inadmissible;
+mod lane;
 mod listen;
 mod lookups;
 mod meta;
@@ -25,6 +26,7 @@ mod options;
 mod own;
 mod pin;
 mod pipeline;
+mod quotas;
 mod reflection;
 mod refusal;
 mod relationships;
@@ -43,6 +45,7 @@ mod watch;
 mod workers;
 
 pub use auth::Keys;
+pub use lane::GiveWay;
 pub use listen::{ListenError, Listener};
 pub use options::{
     CONTEXT_BYTES_MAX, Limits, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX, Options, SCHEMA_BYTES_MAX,

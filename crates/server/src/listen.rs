@@ -29,11 +29,13 @@ use tonic_health::server::HealthReporter;
 use crate::admin::Admin;
 use crate::admission::{Admission, Gate};
 use crate::experimental::Experimental;
+use crate::lane::Lane;
 use crate::lookups::Carrier;
 use crate::meta::{Meta, Place};
 use crate::options::{MESSAGE_BYTES_MAX, Options};
 use crate::own;
 use crate::pipeline::Pipeline;
+use crate::quotas::Meters;
 use crate::service::{Permissions, Schemas, Watches};
 use crate::telemetry::{Recorder, Telemetry};
 use crate::tenants::{Offer, Offered};
@@ -63,6 +65,8 @@ pub struct Listener {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<Arc<Tls>>,
+    /// Another one, with the same calls.
+    beside: Option<Box<Listener>>,
 }
 
 /// Why nothing is served.
@@ -117,7 +121,7 @@ impl Listener {
             return Err(ListenError::NeedsTls { address });
         }
         let (listener, address) = bind(address).await?;
-        Ok(Listener { listener, address, tls })
+        Ok(Listener { listener, address, tls, beside: None })
     }
 
     /// Where clients connect to.
@@ -126,18 +130,26 @@ impl Listener {
         self.address
     }
 
+    /// Answers what comes to another address as well; it is the same whatever comes where.
+    #[must_use]
+    pub fn beside(mut self, other: Listener) -> Listener {
+        self.beside = Some(Box::new(other));
+        self
+    }
+
     /// Answers until `stop` is done, and then what is under way.
     ///
     /// # Errors
     /// [`ListenError`].
     pub async fn serve(
-        self,
+        mut self,
         offer: &Offer,
         options: &Options,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ListenError> {
-        let address = self.address;
-        if matches!(offer, Offer::StorePerToken { .. }) && !address.ip().is_loopback() {
+        let mut listened = std::iter::once(&self).chain(self.beside.as_deref()).map(|one| one.address);
+        let beyond = listened.find(|address| !address.ip().is_loopback());
+        if let (Offer::StorePerToken { .. }, Some(address)) = (offer, beyond) {
             return Err(ListenError::NeedsAuthentication { address });
         }
         let (tree, admin) = match offer {
@@ -154,6 +166,9 @@ impl Listener {
         for service in SERVICES {
             reporter.set_service_status(service, ServingStatus::Serving).await;
         }
+        let meters: Arc<Meters> = Arc::default();
+        let lane =
+            Lane::start(options.worker_threads.get(), options.give_way).map_err(ListenError::Threads)?;
         let services = Services { admin, control, stopping };
         let workers = options.worker_threads.get();
         let pipelines = (0..workers).map(|index| {
@@ -161,19 +176,22 @@ impl Listener {
             let meta = Meta::new(options.seal.key_id, Place { index, of: workers }, recorder);
             // A worker's own, so that no call touches what other cores count.
             let gate = tree.map(|tree| {
-                let plane = Arc::clone(&tree.plane);
-                Arc::new(Gate::new(plane, options.keys.clone(), options.trail.clone()))
+                let (plane, keys) = (Arc::clone(&tree.plane), options.keys.clone());
+                Arc::new(Gate::new(plane, keys, options.trail.clone(), Arc::clone(&meters)))
             });
             let admission = Admission::new(gate, &options.telemetry, tenants.of_worker());
-            Ok(Arc::new(Pipeline::new(meta, admission, services.routes(&health)?)))
+            let lane = Some(Arc::clone(&lane));
+            Ok(Arc::new(Pipeline::new(meta, admission, services.routes(&health)?, lane)))
         });
         let pipelines = pipelines.collect::<Result<Vec<_>, ListenError>>()?;
         let workers = Workers::start(pipelines).map_err(ListenError::Threads)?;
         let telemetry = Arc::clone(&options.telemetry);
         telemetry.readiness.serve();
+        let beside = self.beside.take();
         tokio::select! {
             () = stop => {}
             () = accept(self, &workers) => {}
+            () = accept_beside(beside, &workers) => {}
         }
         // Whoever sends calls here is told first to send them elsewhere.
         end(&telemetry, &reporter).await;
@@ -211,6 +229,13 @@ async fn accept(Listener { listener, tls, .. }: Listener, workers: &Workers) {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+async fn accept_beside(listener: Option<Box<Listener>>, workers: &Workers) {
+    match listener {
+        Some(listener) => accept(*listener, workers).await,
+        None => std::future::pending().await,
     }
 }
 

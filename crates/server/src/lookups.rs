@@ -60,6 +60,7 @@ pub(crate) async fn resources(
     let limits = shared.question_limits();
     let chunks = async_stream::try_stream! {
         let _evaluation = telemetry::evaluation_span();
+        cursors.pinned().leave_worker(deadline).await?;
         let mut lookup = asked.open(&cursors, after, limits)?;
         let mut filling = Filling::new(&cursors, limit);
         loop {
@@ -76,7 +77,8 @@ pub(crate) async fn resources(
             match filled? {
                 Filled::All => break,
                 Filled::Chunk => {}
-                Filled::First | Filled::Portion => deadline.pause().await?,
+                Filled::First => deadline.breathe().await?,
+                Filled::Portion => deadline.pause().await?,
             }
         }
     };
@@ -101,6 +103,7 @@ pub(crate) async fn subjects(
     let limits = shared.question_limits();
     let chunks = async_stream::try_stream! {
         let _evaluation = telemetry::evaluation_span();
+        cursors.pinned().leave_worker(deadline).await?;
         let mut lookup = asked.open(&cursors, after, limits)?;
         let mut filling = Filling::new(&cursors, limit);
         loop {
@@ -121,7 +124,8 @@ pub(crate) async fn subjects(
             match filled? {
                 Filled::All => break,
                 Filled::Chunk => {}
-                Filled::First | Filled::Portion => deadline.pause().await?,
+                Filled::First => deadline.breathe().await?,
+                Filled::Portion => deadline.pause().await?,
             }
         }
     };

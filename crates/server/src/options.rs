@@ -8,6 +8,7 @@ use idhini_audit::Trail;
 use idhini_engine::COST_MAX;
 
 use crate::auth::Keys;
+use crate::lane::GiveWay;
 use crate::own::Randomness;
 use crate::seal::SealOptions;
 use crate::telemetry::Telemetry;
@@ -77,6 +78,8 @@ pub struct Options {
     pub drain_max: Duration,
     /// Threads that answer calls, each with its own connections.
     pub worker_threads: NonZeroUsize,
+    /// Has threads that do what takes long give way to those that answer.
+    pub give_way: GiveWay,
     /// What tokens and keys are drawn from.
     pub randomness: Randomness,
     /// Where what is changed, decided and refused is put on record, if that is wanted.
@@ -95,6 +98,7 @@ impl Options {
             telemetry: Arc::new(Telemetry::new(None)),
             drain_max: Duration::ZERO,
             worker_threads: NonZeroUsize::MIN,
+            give_way: || (),
             randomness: crate::own::seeded(1),
             trail: None,
         }

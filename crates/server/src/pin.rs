@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use idhini_engine::Snapshot;
+use idhini_caveat::Budget;
+use idhini_engine::{CAVEAT_BUDGET, Snapshot};
 use idhini_model::{Revision, Timestamp};
 use idhini_replica::{Namespace, Published, ReplicaError};
 use idhini_wire::authzed::api::v1;
@@ -34,6 +35,9 @@ pub(crate) struct Shared {
     searches: Arc<Searches>,
     heads: Arc<Heads>,
 }
+
+/// What one evaluation of a caveat may spend on a worker: a tenth of a millisecond or so. Most spend less than a hundredth.
+const LIGHT_CAVEAT: Budget = Budget { steps: 2_000, ..CAVEAT_BUDGET };
 
 /// Request metadata that asks about a moment in the past, as RFC 3339.
 pub(crate) const AS_OF: &str = "idhini-as-of";
@@ -125,6 +129,11 @@ impl Shared {
     /// What one question may spend.
     pub(crate) fn question_limits(&self) -> idhini_engine::Limits {
         idhini_engine::Limits { cost_max: self.limits.cost_max, ..Default::default() }
+    }
+
+    /// What one question may spend where it must not take long; one that fails of that is asked elsewhere.
+    pub(crate) fn light_limits(&self) -> idhini_engine::Limits {
+        idhini_engine::Limits { caveat_budget: LIGHT_CAVEAT, ..self.question_limits() }
     }
 
     /// The snapshot for the consistency asked; the default is the one that costs least.
@@ -237,6 +246,13 @@ impl Shared {
 }
 
 impl Pinned {
+    /// Has the call go on where it may take long, if a caveat can take long or the schema is: neither can be cut into
+    /// portions.
+    pub(crate) async fn leave_worker(&self, deadline: Deadline) -> Result<(), Refusal> {
+        let is_heavy = self.published.schema().is_some_and(|schema| !schema.caveats().is_empty());
+        if is_heavy { deadline.pause().await } else { Ok(()) }
+    }
+
     /// What questions are asked of; before the first schema there is no definition of any name.
     pub(crate) fn snapshot(&self, definition: &str) -> Result<Snapshot<'_>, Refusal> {
         self.published.snapshot(self.instant).ok_or_else(|| Refusal::unknown_definition(definition))

@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use idhini_model::Timestamp;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, Status};
@@ -24,10 +26,15 @@ use tower::Service as _;
 use crate::admission::{Accepted, Admission, Cut, CutAnswers, Entry, Kind, Standing, revocable};
 use crate::deadline::Deadline;
 use crate::gateway;
+use crate::lane::{Lane, Moving, MovingBody, Place, Tenancy};
 use crate::meta::{Content, Meta, Reply, STATUS};
+use crate::refusal::Refusal;
 use crate::sent;
-use crate::single::Checks;
+use crate::single::{self, Checks, Rest};
 use crate::telemetry::Call;
+
+/// Longest request that a worker reads itself, in bytes: what is longer takes long to read, and mostly to answer.
+const LIGHT_REQUEST_BYTES_MAX: usize = 32 * 1024;
 
 /// The way of a worker's calls.
 pub(crate) struct Pipeline {
@@ -36,6 +43,8 @@ pub(crate) struct Pipeline {
     /// Checks that need not go the long way.
     checks: Checks,
     routes: Routes,
+    /// Where it is done what takes long.
+    lane: Option<Arc<Lane>>,
 }
 
 /// A client's connection.
@@ -69,8 +78,13 @@ impl Connection {
 }
 
 impl Pipeline {
-    pub(crate) fn new(meta: Meta, admission: Admission, routes: Routes) -> Pipeline {
-        Pipeline { meta, admission, checks: Checks::default(), routes: routes.prepare() }
+    pub(crate) fn new(meta: Meta, admission: Admission, routes: Routes, lane: Option<Arc<Lane>>) -> Pipeline {
+        Pipeline { meta, admission, checks: Checks::default(), routes: routes.prepare(), lane }
+    }
+
+    /// The moment; where there is no control plane nobody asks for it.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.admission.gate().map_or(Timestamp::from_seconds(0), |gate| gate.now())
     }
 
     /// Lets go of what is no longer needed.
@@ -96,7 +110,7 @@ impl Pipeline {
         &self,
         accepted: &Accepted,
         request: Request<B>,
-        call: &Call,
+        call: &Arc<Call>,
         deadline: Deadline,
     ) -> Response<Content>
     where
@@ -134,7 +148,7 @@ impl Pipeline {
     async fn answered<B>(
         &self,
         request: Request<B>,
-        (call, deadline): (&Call, Deadline),
+        (call, deadline): (&Arc<Call>, Deadline),
         kind: Kind,
         entry: Entry,
     ) -> Response<Content>
@@ -142,13 +156,23 @@ impl Pipeline {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<tonic::codegen::StdError> + Send + Unpin,
     {
+        if let Some(line) = entry.pass.as_ref().and_then(|pass| pass.line.as_ref())
+            && let Some(counts) = kind.counts
+            && let Err(over) = call.meter(line, counts)
+        {
+            return refused(Refusal::over_quota(&over));
+        }
+        if let Some(lane) = &self.lane {
+            let tenancy = entry.pass.as_ref().map_or_else(Tenancy::of_nobody, |pass| pass.tenancy);
+            call.may_move_to(Place { lane: Arc::clone(lane), tenancy });
+        }
         let Some((taken, tenant)) = Checks::takes(&request).zip(entry.tenant.as_ref()) else {
-            return self.by_service(request, deadline, kind, entry).await;
+            return self.by_service(request, (call, deadline), kind, entry).await;
         };
         let standing = || self.standing(&entry, kind);
         match self.checks.answer(taken, tenant, request, (call, deadline), standing).await {
             Ok(response) => response,
-            Err(request) => self.by_service(request, deadline, kind, entry).await,
+            Err(request) => self.by_service(request, (call, deadline), kind, entry).await,
         }
     }
 
@@ -160,34 +184,60 @@ impl Pipeline {
 
     async fn by_service<B>(
         &self,
-        mut request: Request<B>,
-        deadline: Deadline,
+        request: Request<B>,
+        (call, deadline): (&Arc<Call>, Deadline),
         kind: Kind,
         entry: Entry,
     ) -> Response<Content>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<tonic::codegen::StdError>,
+        B::Error: Into<tonic::codegen::StdError> + Send + Unpin,
     {
+        let (parts, body) = request.into_parts();
+        let body = match kind.takes_stream {
+            // Read as it comes; what takes it may take long with every message.
+            true => Rest::unread(body),
+            false => match deadline.within(single::read(body, LIGHT_REQUEST_BYTES_MAX)).await {
+                Ok(body) => body,
+                Err(refusal) => return refused(refusal),
+            },
+        };
+        if body.is_longer() || (kind.takes_stream && !kind.answers_stream) {
+            call.takes_long();
+        }
+        let mut request = Request::from_parts(parts, body);
         let standing = self.standing(&entry, kind);
         entry.put_into(request.extensions_mut(), standing.clone());
         // The state of a service's call is large, and would be part of every check's.
         let mut routes = self.routes.clone();
         let answering = match standing.clone().filter(|_| kind.takes_stream && !kind.answers_stream) {
-            Some(standing) => {
-                let cut = request.map(|body| Body::new(Cut::new(body, standing)));
-                Box::pin(routes.call(cut))
-            }
-            None => Box::pin(routes.call(request)),
+            Some(standing) => routes.call(request.map(|body| Body::new(Cut::new(body, standing)))),
+            None => routes.call(request.map(Body::new)),
         };
+        let own = Arc::clone(call);
+        let answering = Moving::new(
+            async move {
+                let Ok(response) = answering.await;
+                match own.is_long() && !kind.answers_stream {
+                    true => encoded(response).await,
+                    false => response,
+                }
+            },
+            call,
+        );
         // What changes something is told by its writer whether it still may.
-        let is_read = !kind.is_change();
+        let is_read = !kind.tells_what_was_done();
         let answering = revocable(standing.clone().filter(|_| is_read), answering);
         let response = match deadline.within(answering).await {
-            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(response)) => response,
             Ok(Err(refusal)) | Err(refusal) => return refused(refusal),
         };
-        let Some(standing) = standing else { return response.map(Content::Messages) };
+        let is_streamed = kind.answers_stream && !response.headers().contains_key(STATUS);
+        let answers = |body| match is_streamed && !kind.takes_stream {
+            true => Body::new(MovingBody::new(body, call)),
+            false => body,
+        };
+        let Some(standing) = standing else { return response.map(|body| Content::Messages(answers(body))) };
         if !is_read
             && !deadline.is_over()
             && was_not_wanted(&response)
@@ -195,10 +245,19 @@ impl Pipeline {
         {
             return refused(refusal);
         }
-        match kind.answers_stream && !response.headers().contains_key(STATUS) {
-            true => response.map(|body| Content::Cut(Box::new(CutAnswers::new(body, standing)))),
+        match is_streamed {
+            true => response.map(|body| Content::Cut(Box::new(CutAnswers::new(answers(body), standing)))),
             false => response.map(Content::Messages),
         }
+    }
+}
+
+/// An answer whose messages are encoded here, not when they are sent.
+async fn encoded(response: Response<Body>) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    match body.collect().await {
+        Ok(collected) => Response::from_parts(parts, Body::new(collected)),
+        Err(status) => status.into_http(),
     }
 }
 

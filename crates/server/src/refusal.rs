@@ -5,10 +5,12 @@
 //! * A refusal never says "lacks the permission"; that is an answer.
 
 mod control;
+mod limits;
 mod reason;
 mod room;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use idhini_caveat::EvaluationError;
 use idhini_engine::{Answer, EngineError};
@@ -26,6 +28,7 @@ use crate::seal::{SealError, Stranger};
 
 /// The key under which a refused check tells how it got there.
 const DEBUG_TRACE: &str = "debug_trace_proto_text";
+const RETRY_INFO_URL: &str = "type.googleapis.com/google.rpc.RetryInfo";
 const ERROR_INFO_URL: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 
 /// A refused call, or a refused item of a bulk call.
@@ -35,11 +38,13 @@ pub(crate) struct Refusal {
     pub(crate) reason: Option<Reason>,
     pub(crate) message: String,
     pub(crate) metadata: BTreeMap<&'static str, String>,
+    /// When it may be asked again.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Refusal {
-        Refusal { code, reason: None, message: message.into(), metadata: BTreeMap::new() }
+        Refusal { code, reason: None, message: message.into(), metadata: BTreeMap::new(), retry_after: None }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Refusal {
@@ -158,10 +163,15 @@ impl Refusal {
             };
             prost_types::Any { type_url: ERROR_INFO_URL.to_owned(), value: info.encode_to_vec() }
         });
+        let retry = bounded.retry_after.map(|after| {
+            let retry_delay = prost_types::Duration::try_from(after).ok();
+            let info = google::rpc::RetryInfo { retry_delay };
+            prost_types::Any { type_url: RETRY_INFO_URL.to_owned(), value: info.encode_to_vec() }
+        });
         google::rpc::Status {
             code: bounded.code as i32,
             message: bounded.message,
-            details: details.into_iter().collect(),
+            details: details.into_iter().chain(retry).collect(),
         }
     }
 }
@@ -228,6 +238,7 @@ impl From<ReplicaError> for Refusal {
         let text = error.to_string();
         match error {
             ReplicaError::Control(error) => error.into(),
+            ReplicaError::OverQuota(over) => limits::over_stored(text, &over),
             ReplicaError::NoSchema => Refusal::no_schema(),
             ReplicaError::UnknownDefinition { definition } => Refusal::unknown_definition(&definition),
             ReplicaError::UnknownMember { definition, member } => {

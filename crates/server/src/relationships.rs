@@ -19,6 +19,7 @@ use crate::pin::{Cursors, Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
 use crate::seal::SealError;
+use crate::telemetry;
 
 /// Relationships fetched between two pauses.
 pub(crate) const PORTION_ROWS: usize = 512;
@@ -239,7 +240,9 @@ impl Batch {
 
 pub(crate) fn portion(cursors: &Cursors, filter: &Filter, after: Option<Position>, rows_max: usize) -> Page {
     let pinned = cursors.pinned();
-    pinned.published.read(filter, pinned.instant, after, Portion { rows_max, edges_max: FUEL })
+    let page = pinned.published.read(filter, pinned.instant, after, Portion { rows_max, edges_max: FUEL });
+    telemetry::looked_at(page.edges);
+    page
 }
 
 pub(crate) fn position(place: Vec<u8>) -> Result<Position, Refusal> {

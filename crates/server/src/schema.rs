@@ -9,6 +9,7 @@ use idhini_wire::authzed::api::v1::ErrorReason;
 use tonic::{Request, Response, Status};
 
 use crate::audit::Change;
+use crate::deadline::Deadline;
 use crate::options::SCHEMA_BYTES_MAX;
 use crate::pin::{Pinned, Shared, When};
 use crate::reflection;
@@ -19,7 +20,10 @@ pub(crate) async fn read(
     shared: &Shared,
     request: Request<v1::ReadSchemaRequest>,
 ) -> Result<Response<v1::ReadSchemaResponse>, Status> {
-    let pinned = shared.pin(None, When::of(request.metadata())?).await?;
+    let when = When::of(request.metadata())?;
+    let deadline = when.deadline;
+    let pinned = shared.pin(None, when).await?;
+    leave_worker(&pinned, deadline).await?;
     let schema = pinned.published.schema().ok_or_else(Refusal::no_schema)?;
     let schema_text = schema.canonical_text();
     Ok(Response::new(v1::ReadSchemaResponse { schema_text, read_at: pinned.zed_token() }))
@@ -53,6 +57,14 @@ fn bounded(text: String) -> Result<String, Refusal> {
     Ok(text)
 }
 
+/// What is told of a long schema takes long.
+const LIGHT_SCHEMA_BYTES_MAX: usize = 32 * 1024;
+
+async fn leave_worker(pinned: &Pinned, deadline: Deadline) -> Result<(), Refusal> {
+    let is_long = pinned.published.root().schema_text().len() > LIGHT_SCHEMA_BYTES_MAX;
+    if is_long { deadline.pause().await } else { Ok(()) }
+}
+
 /// The schema of a snapshot; before the first, one that defines nothing.
 fn schema_of(pinned: &Pinned) -> Arc<Schema> {
     pinned.published.schema().map_or_else(|| Arc::new(Schema::empty()), Arc::clone)
@@ -75,7 +87,9 @@ pub(crate) async fn reflect(
         })?;
         filters.push(filter);
     }
+    let deadline = when.deadline;
     let pinned = shared.pin(message.consistency, when).await?;
+    leave_worker(&pinned, deadline).await?;
     let reflected = schema_of(&pinned).reflect(&filters);
     let reflected = reflected.map_err(|error| Refusal::invalid(error.to_string()))?;
     Ok(Response::new(v1::ReflectSchemaResponse {
@@ -92,7 +106,9 @@ pub(crate) async fn computable(
 ) -> Result<Response<v1::ComputablePermissionsResponse>, Status> {
     let when = When::of(request.metadata())?;
     let message = request.into_inner();
+    let deadline = when.deadline;
     let pinned = shared.pin(message.consistency, when).await?;
+    leave_worker(&pinned, deadline).await?;
     let member = Some(message.relation_name.as_str()).filter(|name| !name.is_empty());
     let found = schema_of(&pinned).computable(&message.definition_name, member).map_err(refused)?;
     let prefix = message.optional_definition_name_filter;
@@ -110,7 +126,9 @@ pub(crate) async fn dependent(
 ) -> Result<Response<v1::DependentRelationsResponse>, Status> {
     let when = When::of(request.metadata())?;
     let message = request.into_inner();
+    let deadline = when.deadline;
     let pinned = shared.pin(message.consistency, when).await?;
+    leave_worker(&pinned, deadline).await?;
     let found = schema_of(&pinned)
         .dependencies(&message.definition_name, &message.permission_name)
         .map_err(refused)?;
@@ -127,7 +145,9 @@ pub(crate) async fn diff(
 ) -> Result<Response<v1::DiffSchemaResponse>, Status> {
     let when = When::of(request.metadata())?;
     let message = request.into_inner();
+    let deadline = when.deadline;
     let pinned = shared.pin(message.consistency, when).await?;
+    leave_worker(&pinned, deadline).await?;
     let text = bounded(message.comparison_schema)?;
     let new = Schema::parse(&text).map_err(|error| Refusal::from(ReplicaError::Schema(error)))?;
     Ok(Response::new(v1::DiffSchemaResponse {

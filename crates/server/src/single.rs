@@ -7,7 +7,7 @@
 //!
 //! # Invariants
 //! * What is answered here is what the service answers.
-//! * Nothing is evaluated twice: once a check was begun, its answer or its refusal is given here.
+//! * What is not answered within its first portion is asked anew on the lane, and charged once.
 //! * A request is not read before it is let in.
 //!
 //! Cost: nothing is allocated for a check that finds its answer in the first portion but what carries the answer.
@@ -15,6 +15,7 @@
 mod bulk;
 
 use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 
@@ -22,6 +23,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
+use idhini_caveat::EvaluationError;
 use idhini_engine::{Answer, Check, EngineError, Limits, Progress};
 use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp, WILDCARD};
 use idhini_model::{validate_name, validate_object_id, validate_type};
@@ -36,6 +38,7 @@ use crate::admission::{Standing, revocable};
 use crate::checks::{Asked, partial_caveat_info, permissionship};
 use crate::deadline::{Deadline, FUEL};
 use crate::heads::Head;
+use crate::lane::Moving;
 use crate::meta::Content;
 use crate::pin::{AS_OF, Shared};
 use crate::refusal::Refusal;
@@ -64,6 +67,8 @@ pub(crate) struct Checks {
     spare: Mutex<Vec<Asked>>,
     /// The same for the questions of a bulk.
     spare_of_bulks: Mutex<Vec<Asked>>,
+    /// What the items of bulks took lately, on the average.
+    edges_per_item: AtomicU64,
 }
 
 /// A request's body of which a part was read: that part, and what is still to come.
@@ -76,12 +81,12 @@ pub(crate) struct Rest<B: Body<Data = Bytes>> {
 }
 
 /// How far a check got at once.
-enum Begun<'a> {
+enum Begun {
     /// It is not for here.
     NotPlain,
     Done(Result<Bytes, Refusal>),
     /// It takes longer than a portion.
-    Long(Pin<Box<dyn Future<Output = Result<Bytes, Refusal>> + Send + 'a>>),
+    Long,
 }
 
 impl Checks {
@@ -99,13 +104,13 @@ impl Checks {
         is_plain.then_some(taken)
     }
 
-    /// Answers a request that was let in, or gives it back as it came. What takes longer goes on while it stands.
+    /// Answers a request that was let in, or gives it back as it came; of what takes longer the call is told.
     pub(crate) async fn answer<B>(
         &self,
         taken: Taken,
         shared: &Shared,
         request: Request<B>,
-        (call, deadline): (&Call, Deadline),
+        (call, deadline): (&Arc<Call>, Deadline),
         standing: impl FnOnce() -> Option<Standing>,
     ) -> Result<Response<Content>, Request<Rest<B>>>
     where
@@ -128,11 +133,16 @@ impl Checks {
             recording.question(&asked);
         }
         let (now, limits) = (shared.namespace.now(), shared.question_limits());
-        let answered = match begin(&head, &asked, now, limits, call, deadline) {
+        let answered = match begin(&head, &asked, now, shared.light_limits(), call) {
             Begun::NotPlain => None,
             Begun::Done(answered) => Some(answered),
-            Begun::Long(answering) => {
-                Some(revocable(standing(), answering).await.and_then(|answered| answered))
+            Begun::Long => {
+                let (own, asked) = (Arc::clone(call), std::mem::replace(&mut asked, empty()));
+                let answering = async move { on_lane(&head, &asked, (now, limits), &own, deadline).await };
+                call.takes_long();
+                // Its state is no part of every check's.
+                let moved = Box::pin(revocable(standing(), Moving::new(answering, call)));
+                Some(deadline.within(moved).await.and_then(|stood| stood?))
             }
         };
         asked.context = Context::default();
@@ -183,43 +193,56 @@ fn head(shared: &Shared, requirement: Option<PlainRequirement<'_>>) -> Option<Ar
     }
 }
 
-/// Asks a question and answers it if it takes no longer than a portion. The evaluation is no part of the call's own
-/// state unless it does.
-fn begin<'a>(
-    head: &'a Head,
-    asked: &'a Asked,
-    instant: Timestamp,
-    limits: Limits,
-    call: &'a Call,
-    deadline: Deadline,
-) -> Begun<'a> {
+/// Asks a question and answers it if it takes no longer than a portion.
+fn begin(head: &Head, asked: &Asked, instant: Timestamp, limits: Limits, call: &Call) -> Begun {
     let Some(snapshot) = head.published.snapshot(instant) else { return Begun::NotPlain };
     let Ok(mut check) = Check::open(snapshot, asked.question(), limits) else { return Begun::NotPlain };
-    let span = telemetry::evaluation_span();
-    match span.in_scope(|| check.advance(FUEL)) {
-        Ok(Progress::Done(answer)) => Begun::Done(ended(head, &check, Ok(Ok(answer)), call)),
-        Err(error) => Begun::Done(ended(head, &check, Ok(Err(error)), call)),
-        Ok(Progress::More) => Begun::Long(Box::pin(async move {
-            let evaluating = async {
-                deadline.pause().await?;
-                deadline.drive_to(FUEL, |fuel| check.advance(fuel)).await
-            };
-            let evaluated = evaluating.instrument(span).await;
-            ended(head, &check, evaluated, call)
-        })),
+    let advanced = telemetry::evaluation_span().in_scope(|| check.advance(FUEL));
+    match advanced {
+        Ok(Progress::More) => Begun::Long,
+        Err(error) if is_long(&error) => Begun::Long,
+        Ok(Progress::Done(answer)) => Begun::Done(ended(head, &check, Ok(answer), call)),
+        Err(error) => Begun::Done(ended(head, &check, Err(error), call)),
     }
+}
+
+/// The same where it may take long.
+async fn on_lane(
+    head: &Head,
+    asked: &Asked,
+    (instant, limits): (Timestamp, Limits),
+    call: &Call,
+    deadline: Deadline,
+) -> Result<Bytes, Refusal> {
+    let definition = &asked.resource.object_type;
+    let snapshot = head.published.snapshot(instant).ok_or_else(|| Refusal::unknown_definition(definition))?;
+    let mut check = Check::open(snapshot, asked.question(), limits)?;
+    let evaluating = deadline.drive_to(FUEL, |fuel| check.advance(fuel));
+    match evaluating.instrument(telemetry::evaluation_span()).await {
+        Ok(evaluated) => ended(head, &check, evaluated, call),
+        Err(refusal) => {
+            call.checked(check.cost());
+            call.used(check.closures());
+            Err(refusal)
+        }
+    }
+}
+
+/// Whether a question failed of light limits only, and is to be asked where there is more time.
+pub(crate) fn is_long(error: &EngineError) -> bool {
+    matches!(error, EngineError::Caveat(EvaluationError::Budget { .. }))
 }
 
 /// Charges what a check has cost, and makes its answer.
 fn ended(
     head: &Head,
     check: &Check<'_>,
-    evaluated: Result<Result<Answer, EngineError>, Refusal>,
+    evaluated: Result<Answer, EngineError>,
     call: &Call,
 ) -> Result<Bytes, Refusal> {
     call.checked(check.cost());
     call.used(check.closures());
-    let answer = evaluated??;
+    let answer = evaluated?;
     if let Some(recording) = call.recording() {
         recording.read_at(head.published.revision());
         recording.answered(answer.permissionship);
@@ -285,7 +308,7 @@ fn fill(field: &mut String, text: &str) {
 }
 
 /// Reads a body to its end, as far as it may be one that is answered here.
-async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B, bytes_max: usize) -> Rest<B> {
+pub(crate) async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B, bytes_max: usize) -> Rest<B> {
     let mut read = Bytes::new();
     let mut last = None;
     while last.is_none() && read.len() <= bytes_max && !body.is_end_stream() {
@@ -308,6 +331,16 @@ async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B, bytes_max: usize) -> R
 }
 
 impl<B: Body<Data = Bytes>> Rest<B> {
+    /// A body that is read as it comes.
+    pub(crate) fn unread(body: B) -> Rest<B> {
+        Rest { read: Bytes::new(), bytes_max: 0, last: None, body }
+    }
+
+    /// Whether it is longer than was to be read.
+    pub(crate) fn is_longer(&self) -> bool {
+        self.read.len() > self.bytes_max
+    }
+
     /// All of it, if that was read and nothing is behind it.
     fn whole(&self) -> Option<&[u8]> {
         (self.last.is_none() && self.read.len() <= self.bytes_max).then_some(&self.read)

@@ -32,6 +32,7 @@ use crate::pin::{Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
 use crate::seal::{Cursor, QuestionDigest, SealError, Start};
+use crate::telemetry;
 
 /// Request metadata that asks for what is there before what changes.
 const FROM: &str = "idhini-watch-from";
@@ -292,6 +293,7 @@ impl Watching {
         let Snapshot { published, instant, after, .. } = &snapshot;
         let portion = Portion { rows_max: PORTION_ROWS, edges_max: FUEL };
         let page = published.read(&self.which.scanned(), *instant, *after, portion);
+        telemetry::looked_at(page.edges);
         for row in page.rows {
             if self.which.admits(&row.relationship)
                 && let Some(full) = self.batch.push(Operation::Touch, row.relationship)

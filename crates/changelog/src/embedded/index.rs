@@ -243,6 +243,10 @@ impl Kept {
         Head { revision: self.head, oldest: self.oldest(), writer: self.writer }
     }
 
+    pub(crate) fn entries_bytes(&self) -> u64 {
+        self.entries.iter().map(|location| u64::from(location.bytes)).sum()
+    }
+
     pub(crate) fn memory_bytes(&self) -> u64 {
         (size_of::<Log>() + self.entries.capacity() * size_of::<Location>()) as u64
     }

@@ -391,6 +391,10 @@ impl Changelog for EmbeddedLog {
         })
     }
 
+    fn stored_bytes(&self) -> u64 {
+        self.shared.index.log(self.id).map_or(0, |log| log.kept().entries_bytes())
+    }
+
     /// Where its entries stand.
     fn memory_bytes(&self) -> u64 {
         self.shared.index.log(self.id).map_or(0, |log| log.kept().memory_bytes())

@@ -47,7 +47,7 @@ pub(super) async fn run(asked: Asked<'_>) -> Result<(), Failure> {
 
 /// Health needs no key, and says the version as every call does.
 async fn of_server(connection: &Connection) -> Result<Option<String>, Failure> {
-    let found = client::found(connection)?;
+    let found = client::means(connection)?;
     let server = Server::reach((&connection.addr, &found.security), None, Patience::Limited).await?;
     let mut request = server.request(HealthCheckRequest { service: String::new() });
     request.metadata_mut().insert(ASKED, MetadataValue::from_static("true"));

@@ -2,7 +2,7 @@
 
 use idhini_server::ClientAuth;
 
-use super::{Configuration, Mistake, Origin, Server, Settings, table};
+use super::{Configuration, ListenAddress, Mistake, Origin, Server, Settings, table};
 
 /// Shortest life of a certificate that the server issues to itself, in seconds.
 const LIFETIME_SECONDS_MIN: u64 = 3;
@@ -68,15 +68,20 @@ fn transport(configuration: &Configuration, found: &mut Vec<Mistake>) {
         found.push(Mistake::new(place(configuration, name), what, remedy));
     };
     let (cert, key, own) = ("tls-cert-file", "tls-key-file", "tls-ca-dir");
-    if !settings.grpc_addr.ip().is_loopback() && ![cert, key, own].into_iter().any(is_said) {
-        add(
-            "grpc-addr",
-            format!(
-                "{} is not a loopback address, and serving beyond loopback needs TLS, for which there is no certificate",
-                settings.grpc_addr
-            ),
-            "set --tls-cert-file and --tls-key-file, or make an authority with `idhini ca init DIR` and set --tls-ca-dir",
-        );
+    let http_addr = match settings.http_addr {
+        Some(ListenAddress::At(address)) => Some(("http-addr", address)),
+        Some(ListenAddress::Off) | None => None,
+    };
+    for (name, address) in std::iter::once(("grpc-addr", settings.grpc_addr)).chain(http_addr) {
+        if !address.ip().is_loopback() && ![cert, key, own].into_iter().any(is_said) {
+            add(
+                name,
+                format!(
+                    "{address} is not a loopback address, and serving beyond loopback needs TLS, for which there is no certificate"
+                ),
+                "set --tls-cert-file and --tls-key-file, or make an authority with `idhini ca init DIR` and set --tls-ca-dir",
+            );
+        }
     }
     match (is_said(cert), is_said(key)) {
         (true, false) => {

@@ -18,9 +18,11 @@ pub(super) const PREFIX: &str = "IDHINI_";
 /// The file with settings.
 const CONFIG: &str = "IDHINI_CONFIG";
 /// Of the command line, and of tests of stores that are wrong on purpose.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 11] = [
     "IDHINI_ADDR",
     "IDHINI_TOKEN",
+    "IDHINI_NAMESPACE",
+    "IDHINI_UNLOCK_KEY",
     "IDHINI_TLS",
     "IDHINI_CA_FILE",
     "IDHINI_CLIENT_CERT",

@@ -12,7 +12,8 @@ use idhini_replica::ENTRY_BYTES_MAX;
 use super::auditing::SETTINGS as AUDIT;
 use super::environment::PREFIX;
 use super::observing::{
-    LOG_FORMATS, LOG_LEVELS, endpoint, metrics_address, name, named, ratio, show_metrics_address,
+    HTTP_ADDRESS, LOG_FORMATS, LOG_LEVELS, METRICS_ADDRESS, address, any_address, endpoint, name, named,
+    ratio, show_address,
 };
 use super::transport::{CLIENT_AUTHS, VERSIONS, names, pins, together};
 use super::values::{AUTO, FOREVER, bytes, count, seconds, show_bytes, show_seconds};
@@ -313,6 +314,22 @@ static SETTINGS: &[Setting] = &[
         doc: "Where to listen; beyond loopback only with TLS; port 0 takes a free one",
     },
     Setting {
+        name: "http-addr",
+        heading: NETWORK,
+        of: Of::Serve,
+        is_detail: false,
+        kind: Kind::Text {
+            shape: "IP:PORT",
+            remedy: "write an address such as 127.0.0.1:8443, or off",
+            get: |settings| Some(show_address(settings.http_addr, HTTP_ADDRESS)),
+            set: |settings, text| {
+                settings.http_addr = Some(any_address(text)?);
+                Ok(())
+            },
+        },
+        doc: "Where to listen for HTTP, such as the calls that clients of OpenBao know; beyond loopback only with TLS, port 0 takes a free one, `off` is nowhere. Unless it is said, nothing is if the port is taken",
+    },
+    Setting {
         name: "preshared-key",
         heading: NETWORK,
         of: Of::Serve,
@@ -562,9 +579,9 @@ static SETTINGS: &[Setting] = &[
         kind: Kind::Text {
             shape: "IP:PORT",
             remedy: "write a loopback address such as 127.0.0.1:9464, or off",
-            get: |settings| Some(show_metrics_address(settings.observing.metrics_addr)),
+            get: |settings| Some(show_address(settings.observing.metrics_addr, METRICS_ADDRESS)),
             set: |settings, text| {
-                settings.observing.metrics_addr = Some(metrics_address(text)?);
+                settings.observing.metrics_addr = Some(address(text)?);
                 Ok(())
             },
         },

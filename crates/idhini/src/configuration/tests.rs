@@ -263,6 +263,11 @@ fn beyond_loopback_a_server_needs_what_tls_is_spoken_with() {
         assert!(read("", &[], &[("grpc-addr", address), ("tls-ca-dir", "x")]).is_ok());
         let both = [("grpc-addr", address), ("tls-cert-file", "x"), ("tls-key-file", "x")];
         assert!(read("", &[], &both).is_ok());
+        let told = mistakes("", &[], &[("http-addr", address)]);
+        assert!(told.len() == 1 && told[0].starts_with("--http-addr: "), "{told:?}");
+        assert!(read("", &[], &[("http-addr", address), ("tls-ca-dir", "x")]).is_ok());
+        let told = mistakes("", &[], &[("metrics-addr", address), ("tls-ca-dir", "x")]);
+        assert!(told.len() == 1 && told[0].starts_with("--metrics-addr: "), "{told:?}");
         let told = read_of(Server::ServeTesting, "", &[], &[("grpc-addr", address)]).unwrap_err();
         assert!(told[0].contains("authentication"), "{told:?}");
     }

@@ -10,7 +10,7 @@ use idhini_changelog::MemoryStore;
 use idhini_replica::{Clock, Node, NodeOptions, Parts, Report};
 use idhini_server::{Keys, Listener, NewNode, NewStore, Offer, Options, Randomness, Telemetry};
 
-use super::{Duration, ROUND, new_identity, node_options, now, observed, seal, stopped};
+use super::{Duration, ROUND, give_way, new_identity, node_options, now, observed, seal, stopped};
 use crate::configuration::{Configuration, ServeTestingFlags, Server, Settings};
 use crate::entropy::{fill, random};
 use crate::failure::Failure;
@@ -36,6 +36,7 @@ async fn serve(settings: &Settings, telemetry: Arc<Telemetry>) -> Result<(), Fai
         telemetry,
         drain_max: Duration::from_secs(settings.drain_seconds),
         worker_threads: settings.workers(),
+        give_way,
         randomness: Randomness::new(fill),
         trail: None,
     };

@@ -11,7 +11,6 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +22,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::authority::{self, Authority, AuthorityError, BACKDATED_SECONDS, Name, Usage};
-use crate::configuration::{Transport, Version};
+use crate::configuration::{ListenAddress, Settings, Version};
 
 /// How often files are looked at.
 const ROUND: Duration = Duration::from_secs(1);
@@ -130,15 +129,16 @@ impl Keeper {
     /// # Errors
     /// If it cannot be used.
     pub(crate) fn begin(
-        (transport, address): (&Transport, SocketAddr),
+        settings: &Settings,
         telemetry: &Telemetry,
         clock: Clock,
     ) -> Result<Option<Keeper>, TlsFailure> {
+        let transport = &settings.transport;
         let client_ca = transport.client_ca_file.clone();
         let (paths, identity) = match (&transport.ca_dir, &transport.cert_file, &transport.key_file) {
             (Some(directory), _, _) => {
                 let lifetime_seconds = transport.lifetime_seconds;
-                let identity = Identity::Own { names: names(transport, address), lifetime_seconds };
+                let identity = Identity::Own { names: names(settings), lifetime_seconds };
                 let file = |name| directory.join(name);
                 let (certificate, key) = (file(authority::CERTIFICATE), file(authority::KEY));
                 (Paths { certificate, key, client_ca }, identity)
@@ -355,15 +355,21 @@ fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
 }
 
 /// What certificates of our own are for.
-fn names(transport: &Transport, address: SocketAddr) -> Vec<Name> {
-    if !transport.names.is_empty() {
+fn names(settings: &Settings) -> Vec<Name> {
+    let names = &settings.transport.names;
+    if !names.is_empty() {
         // They were read before.
-        return transport.names.iter().filter_map(|name| Name::read(name).ok()).collect();
+        return names.iter().filter_map(|name| Name::read(name).ok()).collect();
     }
     let machine = rustix::system::uname().nodename().to_str().ok().and_then(|name| Name::dns(name).ok());
     let mut names = vec![Name::Dns("localhost".to_owned())];
     let local = ["127.0.0.1", "::1"].into_iter().filter_map(|ip| ip.parse().ok()).map(Name::Ip);
-    let listened = Some(address.ip()).filter(|ip| !ip.is_unspecified()).map(Name::Ip);
+    let http = match settings.http_addr {
+        Some(ListenAddress::At(address)) => Some(address),
+        Some(ListenAddress::Off) | None => None,
+    };
+    let listened = std::iter::once(settings.grpc_addr).chain(http).map(|address| address.ip());
+    let listened = listened.filter(|ip| !ip.is_unspecified()).map(Name::Ip);
     for name in machine.into_iter().chain(listened).chain(local) {
         if !names.contains(&name) {
             names.push(name);

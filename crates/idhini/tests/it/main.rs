@@ -15,14 +15,17 @@ mod errors;
 mod experimental;
 mod eyes;
 mod gateway;
+mod http;
 mod kills;
 #[cfg(target_os = "linux")]
 mod leaving;
 mod library;
+mod namespaces;
 mod own;
 mod pages;
 mod paging;
 mod process;
+mod quotas;
 mod reflection;
 mod refusals;
 #[cfg(target_os = "linux")]

@@ -14,6 +14,8 @@
 mod deletion;
 mod grants;
 mod path;
+mod places;
+mod quota;
 mod record;
 mod request;
 mod rights;
@@ -23,7 +25,7 @@ mod view;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
 use idhini_changelog::LogId;
 use idhini_model::{Change, EntryKind, SubjectRef, Timestamp};
@@ -32,6 +34,7 @@ use tokio::sync::watch;
 pub use deletion::DeletionError;
 pub use grants::Grant;
 pub use path::{DEPTH_MAX, NAME_BYTES_MAX, NamespacePath, PATH_BYTES_MAX, PathError, ROOT};
+pub use quota::{AUDIT, AUDIT_DECISIONS, QuotaKind, QuotaOf, Quotas, ReservedError};
 pub use record::{
     Accessor, LockMode, LockRecord, NamespaceId, NamespaceRecord, RecordError, SecretHash, TokenRecord,
 };
@@ -47,7 +50,7 @@ use self::uses::Uses;
 use crate::published::Portion;
 use crate::watch::Changes;
 use crate::writer::Request;
-use crate::{Filter, Namespace, ReplicaError, Wanted};
+use crate::{Filter, Ledger, Namespace, ReplicaError, Wanted};
 
 /// The log of the namespace above all others.
 pub const ROOT_LOG: LogId = LogId(1);
@@ -72,6 +75,8 @@ pub struct ControlPlane {
     /// Where the view stands in the log. One at a time brings it on.
     follows: tokio::sync::Mutex<Option<Following>>,
     uses: Arc<Uses>,
+    /// Where it is kept what each namespace may store, once that is known.
+    ledger: OnceLock<Arc<Ledger>>,
 }
 
 /// What a view is to take in.
@@ -106,8 +111,8 @@ impl ControlPlane {
     async fn alone(sys: Arc<Namespace>, admins: Vec<SubjectRef>) -> Result<Arc<ControlPlane>, ReplicaError> {
         sys.write_schema(SCHEMA.to_owned(), Wanted::always()).await?;
         let (view, version, told) = (RwLock::default(), AtomicU64::new(0), watch::Sender::default());
-        let (follows, uses) = (tokio::sync::Mutex::default(), Arc::default());
-        let plane = Arc::new(ControlPlane { sys, view, version, told, follows, uses });
+        let (follows, uses, ledger) = (tokio::sync::Mutex::default(), Arc::default(), OnceLock::new());
+        let plane = Arc::new(ControlPlane { sys, view, version, told, follows, uses, ledger });
         plane.change(Control { by: None, change: ControlChange::Begin { admins } }, Wanted::always()).await?;
         Ok(plane)
     }
@@ -192,8 +197,23 @@ impl ControlPlane {
     }
 
     fn put(&self, view: Option<View>) {
-        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        let mut put = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(ledger), Some(view)) = (self.ledger.get(), &view) {
+            places::all(ledger, view);
+        }
+        *put = view;
+        drop(put);
         self.moved();
+    }
+
+    /// Keeps a ledger of what namespaces store up to the tree and its quotas, from now on.
+    pub fn govern(&self, ledger: &Arc<Ledger>) {
+        let view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if self.ledger.set(Arc::clone(ledger)).is_ok()
+            && let Some(view) = &*view
+        {
+            places::all(ledger, view);
+        }
     }
 
     /// Takes in entry by entry, each as a whole.
@@ -205,7 +225,11 @@ impl ControlPlane {
             if part.is_last {
                 let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
                 let changes = std::mem::take(begun);
-                take_in(view.as_mut().ok_or(ReplicaError::WriterGone)?, &changes)?;
+                let taking = view.as_mut().ok_or(ReplicaError::WriterGone)?;
+                take_in(taking, &changes)?;
+                if let Some(ledger) = self.ledger.get() {
+                    places::follow(ledger, taking, &changes);
+                }
                 // At once: whoever waits for the next entry may leave. Nobody is let in or refused by when a token was used.
                 if !changes.iter().all(uses::is_use) {
                     self.moved();

@@ -13,6 +13,7 @@ use idhini_graph::Digest;
 use idhini_model::{CaveatUse, Context, ContextValue, Relationship, ResourceRef, SubjectRef, Timestamp};
 
 use super::path::NamespacePath;
+use super::quota::{QuotaOf, Quotas};
 
 /// The caveat that holds what is recorded, and its parameter.
 const CAVEAT: &str = "record";
@@ -199,6 +200,19 @@ impl NamespaceId {
 }
 
 impl NamespaceRecord {
+    /// How much may be taken in it and below.
+    #[must_use]
+    pub fn quotas(&self) -> Quotas {
+        // What cannot be read is not recorded.
+        Quotas::of(&self.metadata, QuotaOf::Namespace).unwrap_or_default()
+    }
+
+    /// How much each caller may take in it and below.
+    #[must_use]
+    pub fn caller_quotas(&self) -> Quotas {
+        Quotas::of(&self.metadata, QuotaOf::Caller).unwrap_or_default()
+    }
+
     pub(super) fn to_relationship(&self, id: &NamespaceId) -> Relationship {
         let metadata =
             self.metadata.iter().map(|(name, value)| (name.clone(), text(value.as_str()))).collect();
@@ -226,6 +240,9 @@ impl NamespaceRecord {
         for (name, value) in kept {
             let ContextValue::String(value) = value else { return Err(facts.wrong("its metadata")) };
             metadata.insert(name.clone(), value.clone());
+        }
+        for whose in [QuotaOf::Namespace, QuotaOf::Caller] {
+            Quotas::of(&metadata, whose).map_err(|_| facts.wrong("its quotas"))?;
         }
         Ok(NamespaceRecord {
             path: facts.text("path", "its path")?.parse().map_err(|_| facts.wrong("its path"))?,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use idhini_model::{SubjectRef, Timestamp};
 
 use super::path::NamespacePath;
+use super::quota::ReservedError;
 use super::record::{Accessor, LockMode, NamespaceId, RecordError, SecretHash};
 use super::rights::Role;
 
@@ -225,6 +226,19 @@ pub enum ControlError {
         "custom metadata has at most {METADATA_MAX} keys of 1 to {METADATA_KEY_BYTES_MAX} bytes, with values of at most {METADATA_VALUE_BYTES_MAX} bytes"
     )]
     Metadata,
+    /// Metadata that is reserved, and not as it must be.
+    #[error(transparent)]
+    Reserved(#[from] ReservedError),
+    /// The quotas of a namespace are not its own to change.
+    #[error(
+        "the quotas of `{path}` (`{key}`) are changed by who administrates the namespace above it; ask there, or leave the key out"
+    )]
+    QuotaFromAbove {
+        /// As asked.
+        path: NamespacePath,
+        /// The first such key that would change.
+        key: String,
+    },
     /// Too long a reason or description.
     #[error("a reason or a description has at most {REMARK_BYTES_MAX} bytes")]
     Remark,

@@ -13,6 +13,7 @@ use idhini_model::{
 };
 
 use super::path::NamespacePath;
+use super::quota;
 use super::record::{
     Accessor, LockMode, LockRecord, NamespaceId, NamespaceRecord, SecretHash, TokenRecord, bare, named,
     next_log, next_log_of, opens, path_resource, server, used,
@@ -117,8 +118,17 @@ impl Rules<'_> {
         self.by.map_or(Ok(true), |who| may(self.head, self.now, who, right, id))
     }
 
-    /// The namespace at a path, for one who has this right there. Looks at the same things whether or not it is there.
-    fn seat(&self, path: &NamespacePath, right: Right) -> Judged<(NamespaceId, NamespaceRecord)> {
+    /// Whether who asks administrates the namespace that this one is in; of `root`, itself.
+    fn may_above(&self, path: &NamespacePath) -> Judged<bool> {
+        let above = path.parent().unwrap_or_else(NamespacePath::root);
+        match self.id_of(&above) {
+            Some(id) => self.may(Right::Administer, &id),
+            None => Ok(false),
+        }
+    }
+
+    /// What is at a path, or nearest above it, and what is exactly there. Looks at the same things whether or not anything is.
+    fn places(&self, path: &NamespacePath) -> Judged<(NamespaceId, Option<NamespaceId>)> {
         let mut nearest = None;
         let mut exact = None;
         for at in std::iter::once(path.clone()).chain(path.ancestors()) {
@@ -128,7 +138,12 @@ impl Rules<'_> {
             }
             nearest = nearest.or(id);
         }
-        let Some(nearest) = nearest else { return Err(ControlError::NotPermitted) };
+        Ok((nearest.ok_or(ControlError::NotPermitted)?, exact))
+    }
+
+    /// The namespace at a path, for one who has this right there.
+    fn seat(&self, path: &NamespacePath, right: Right) -> Judged<(NamespaceId, NamespaceRecord)> {
+        let (nearest, exact) = self.places(path)?;
         if !self.may(right, &nearest)? {
             return Err(ControlError::NotPermitted);
         }
@@ -136,6 +151,15 @@ impl Rules<'_> {
         let id = exact.ok_or_else(none)?;
         let record = self.namespace(&id)?.ok_or_else(none)?;
         Ok((id, record))
+    }
+
+    /// The same, for one who hears first of a lock if they belong there: one of any mode refuses changes.
+    fn unlocked_seat(&self, path: &NamespacePath, right: Right) -> Judged<(NamespaceId, NamespaceRecord)> {
+        if !self.may(Right::Belong, &self.places(path)?.0)? {
+            return Err(ControlError::NotPermitted);
+        }
+        self.expect_unlocked(std::iter::once(path.clone()).chain(path.ancestors()))?;
+        self.seat(path, right)
     }
 
     /// The same of one that is not about to go.
@@ -147,10 +171,9 @@ impl Rules<'_> {
         Ok((id, record))
     }
 
-    /// The same of one that is not locked either, itself or from above: a lock of any mode refuses changes.
+    /// The same of one that is not locked either, itself or from above.
     fn open(&self, path: &NamespacePath, right: Right) -> Judged<(NamespaceId, NamespaceRecord)> {
-        let found = self.seat(path, right)?;
-        self.expect_unlocked(std::iter::once(path.clone()).chain(path.ancestors()))?;
+        let found = self.unlocked_seat(path, right)?;
         if found.1.is_deleting {
             return Err(ControlError::BeingDeleted { path: path.clone() });
         }
@@ -261,6 +284,14 @@ impl Rules<'_> {
 
     fn patch(&self, path: &NamespacePath, patch: &BTreeMap<String, Option<String>>) -> Judged<Vec<Change>> {
         let (id, mut record) = self.open(path, Right::Administer)?;
+        let is_changed =
+            |(key, value): &(&String, &Option<String>)| record.metadata.get(*key) != value.as_ref();
+        let from_above = patch.iter().filter(is_changed).find(|(key, _)| quota::is_from_above(key));
+        if let Some((key, _)) = from_above
+            && !self.may_above(path)?
+        {
+            return Err(ControlError::QuotaFromAbove { path: path.clone(), key: key.clone() });
+        }
         for (key, value) in patch {
             match value {
                 Some(value) => drop(record.metadata.insert(key.clone(), value.clone())),
@@ -275,8 +306,7 @@ impl Rules<'_> {
         if path.is_root() {
             return Err(ControlError::Root { what: "deleted" });
         }
-        let (id, mut record) = self.seat(path, Right::Administer)?;
-        self.expect_unlocked(std::iter::once(path.clone()).chain(path.ancestors()))?;
+        let (id, mut record) = self.unlocked_seat(path, Right::Administer)?;
         if let Some(child) = self.read(&children(&id), 1).into_iter().next() {
             let child = self.namespace(&NamespaceId(child.resource.object_id))?;
             let child = child.map_or_else(|| path.clone(), |child| child.path);
@@ -537,10 +567,10 @@ fn expect_metadata(metadata: &BTreeMap<String, String>) -> Judged<()> {
     let fits = |(key, value): (&String, &String)| {
         (1..=METADATA_KEY_BYTES_MAX).contains(&key.len()) && value.len() <= METADATA_VALUE_BYTES_MAX
     };
-    match metadata.len() <= METADATA_MAX && metadata.iter().all(fits) {
-        true => Ok(()),
-        false => Err(ControlError::Metadata),
+    if metadata.len() > METADATA_MAX || !metadata.iter().all(fits) {
+        return Err(ControlError::Metadata);
     }
+    Ok(quota::expect(metadata)?)
 }
 
 fn expect_remark(text: &str) -> Judged<()> {

@@ -99,6 +99,25 @@ impl View {
         found
     }
 
+    /// The namespace at a path, if there is one.
+    pub(super) fn exactly(&self, path: &NamespacePath) -> Option<&Arc<NamespaceRecord>> {
+        self.namespaces.get(self.paths.get(path)?)
+    }
+
+    /// All namespaces, in the order of their paths.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Arc<NamespaceRecord>> {
+        self.paths.values().filter_map(|id| self.namespaces.get(id))
+    }
+
+    /// The namespace at a path and those above it, from the nearest to `root`, as far as they are there.
+    pub fn line(&self, path: &NamespacePath) -> impl Iterator<Item = (&NamespaceId, &Arc<NamespaceRecord>)> {
+        let up = std::iter::once(path.clone()).chain(path.ancestors());
+        up.filter_map(|at| {
+            let id = self.paths.get(&at)?;
+            Some((id, self.namespaces.get(id)?))
+        })
+    }
+
     /// The namespace of this id.
     #[must_use]
     pub fn namespace(&self, id: &NamespaceId) -> Option<&Arc<NamespaceRecord>> {

@@ -7,6 +7,7 @@
 
 use idhini_replica::control::Right;
 
+use crate::quotas::Counts;
 use crate::telemetry::Row;
 
 /// What a call needs.
@@ -32,6 +33,8 @@ pub(crate) struct Kind {
     pub(crate) access: Access,
     pub(crate) takes_stream: bool,
     pub(crate) answers_stream: bool,
+    /// How it counts at the meters of its namespace and caller; not at all what has to be answered however much was asked.
+    pub(crate) counts: Option<Counts>,
 }
 
 const fn reads(right: Right) -> Access {
@@ -46,7 +49,8 @@ impl Kind {
     /// Of a row of all calls; there is none of what is no call.
     pub(crate) fn of(row: &Row) -> Option<Kind> {
         let access = access(&row.service, &row.call)?;
-        Some(Kind { access, takes_stream: row.takes_stream, answers_stream: row.answers_stream })
+        let counts = counts(access, row);
+        Some(Kind { access, takes_stream: row.takes_stream, answers_stream: row.answers_stream, counts })
     }
 
     /// Whether what it answers tells who may do what.
@@ -57,6 +61,26 @@ impl Kind {
     /// Whether it changes something in its namespace.
     pub(crate) fn is_change(self) -> bool {
         matches!(self.access, Access::Namespace { is_change: true, .. })
+    }
+
+    /// Whether its answer says what was done, so that it is given also when that ended its caller's own right to ask: a
+    /// token that revokes itself hears that it did.
+    pub(crate) fn tells_what_was_done(self) -> bool {
+        self.is_change() || self.access == Access::Own
+    }
+}
+
+/// What ends a misuse: it is done also while quotas are used up, and so is raising them.
+const ALWAYS: [&str; 6] =
+    ["LockNamespace", "UnlockNamespace", "ReadLock", "PatchNamespace", "RevokeToken", "Revoke"];
+
+/// Who administrates the server is not a tenant.
+fn counts(access: Access, row: &Row) -> Option<Counts> {
+    match access {
+        Access::Open | Access::Server => None,
+        Access::Own if ALWAYS.contains(&row.call.as_str()) => None,
+        Access::Namespace { .. } if row.is_watch() => Some(Counts::Watch),
+        Access::Own | Access::Namespace { .. } => Some(Counts::Call),
     }
 }
 
@@ -130,6 +154,19 @@ mod tests {
         assert!(Kind::of(&rows[0]).is_none(), "the row of what is no call");
         for row in &rows[1..] {
             assert!(Kind::of(row).is_some(), "{}/{}", row.service, row.call);
+        }
+    }
+
+    #[test]
+    fn health_and_locks_run_through_no_meter_and_everything_of_a_tenant_does() {
+        for row in Telemetry::new(None).rows().iter().skip(1) {
+            let is_free = row.service.starts_with("grpc.")
+                || row.service == "idhini.admin.v1.AdminService"
+                || (row.service == "idhini.v1.NamespaceService" && row.call.ends_with("ockNamespace"))
+                || ["ReadLock", "PatchNamespace", "RevokeToken", "Revoke"].contains(&row.call.as_str());
+            let counts = Kind::of(row).unwrap().counts;
+            assert_eq!(counts.is_none(), is_free, "{}/{}", row.service, row.call);
+            assert_eq!(counts == Some(Counts::Watch), row.call == "Watch" && !is_free, "{}", row.call);
         }
     }
 

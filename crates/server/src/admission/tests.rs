@@ -53,7 +53,7 @@ impl World {
     }
 
     fn worker(tree: &Tree, options: &Options) -> Admission {
-        let gate = Arc::new(Gate::new(Arc::clone(&tree.plane), options.keys.clone(), None));
+        let gate = Arc::new(Gate::new(Arc::clone(&tree.plane), options.keys.clone(), None, Arc::default()));
         let tenants = Offered::new(&Offer::Tree(tree.clone()), options).of_worker();
         Admission::new(Some(gate), &options.telemetry, tenants)
     }

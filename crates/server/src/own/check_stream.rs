@@ -34,11 +34,12 @@ use tracing::Instrument as _;
 
 use crate::audit::Items;
 use crate::checks::{Asked, partial_caveat_info, permissionship};
-use crate::deadline;
+use crate::deadline::FUEL;
 use crate::lookups::{Answers, carried};
 use crate::pin::{Pinned, Shared, When};
 use crate::refusal::Refusal;
 use crate::requests;
+use crate::single::is_long;
 use crate::telemetry;
 use crate::watch::Stopping;
 
@@ -46,8 +47,6 @@ use crate::watch::Stopping;
 const CHECKS_IN_FLIGHT_MAX: usize = 128;
 /// Edges visited before a check becomes a task: as many as an attempt takes.
 const FIRST_FUEL: u64 = ATTEMPT_MAX;
-/// Edges visited between two pauses: a tenth of a millisecond or so, since so many may take turns.
-const FUEL: u64 = 1_000;
 
 /// What comes next on a stream.
 enum Event {
@@ -97,12 +96,12 @@ pub(crate) fn check_stream(
     let chunks = async_stream::try_stream! {
         let mut ended = Ok(());
         while ended.is_ok() && (stream.is_open || !stream.running.is_empty()) {
-            if stream.spent >= deadline::FUEL {
+            if stream.spent >= FUEL {
                 stream.spent = 0;
                 if let Some(chunk) = stream.take_answers() {
                     yield chunk;
                 }
-                ended = when.deadline.pause().await.map_err(Status::from);
+                ended = when.deadline.breathe().await.map_err(Status::from);
                 continue;
             }
             let event = match stream.answers_count {
@@ -211,7 +210,11 @@ impl Stream {
             }
             Ok(Poll::Pending) => {
                 self.spent += FIRST_FUEL;
-                self.running.spawn(telemetry::carried(check));
+                let check = telemetry::carried(check);
+                match telemetry::place() {
+                    Some(place) => place.spawn_in(&mut self.running, check),
+                    None => drop(self.running.spawn(check)),
+                }
             }
             Err(_) => {
                 // It may panic again when it is taken apart.
@@ -304,15 +307,17 @@ async fn evaluated(
 ) -> Result<(Pinned, Answer), Refusal> {
     let pinned = shared.pin(consistency, when).await?;
     let snapshot = pinned.snapshot(&asked.resource.object_type)?;
-    let mut check = Check::open(snapshot, asked.question(), shared.question_limits())?;
+    let mut check = Check::open(snapshot, asked.question(), shared.light_limits())?;
     let evaluating = async {
-        match check.advance(FIRST_FUEL)? {
-            Progress::Done(answer) => Ok(answer),
-            Progress::More => {
-                when.deadline.pause().await?;
-                when.deadline.drive_by(FUEL, |fuel| check.advance(fuel)).await
-            }
+        match check.advance(FIRST_FUEL) {
+            Ok(Progress::Done(answer)) => return Ok(answer),
+            Err(error) if !is_long(&error) => return Err(error.into()),
+            Ok(Progress::More) | Err(_) => {}
         }
+        // It goes on elsewhere, and is asked anew there.
+        when.deadline.breathe().await?;
+        check = Check::open(snapshot, asked.question(), shared.question_limits())?;
+        when.deadline.drive_to(FUEL, |fuel| check.advance(fuel)).await?.map_err(Refusal::from)
     };
     let answered: Result<_, Refusal> = evaluating.instrument(telemetry::evaluation_span()).await;
     *cost = check.cost();

@@ -89,6 +89,11 @@ impl From<ControlError> for Refusal {
                 .because(Own::UnlockKeyWrong)
                 .with("namespace", path),
             ControlError::Metadata => invalid(Own::CustomMetadataInvalid),
+            ControlError::Reserved(error) => invalid(Own::CustomMetadataInvalid).with("key", error.key()),
+            ControlError::QuotaFromAbove { path, key } => Refusal::new(Code::PermissionDenied, text)
+                .because(Own::NotPermitted)
+                .with("namespace", path)
+                .with("key", key),
             ControlError::Remark => invalid(Own::RemarkTooLong),
             ControlError::EndsBefore => invalid(Own::LockExpirationInvalid),
             ControlError::NoSuchMember { subject } => invalid(Own::SubjectInvalid).with("subject", subject),

@@ -16,7 +16,7 @@ pub(crate) enum Reason {
     Own(Own),
 }
 
-/// Of namespaces, locks, tokens and grants. Each is explained in `docs/errors.md`.
+/// Of namespaces, locks, tokens, grants and quotas. Each is explained in `docs/errors.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Own {
     NotPermitted,
@@ -42,6 +42,7 @@ pub(crate) enum Own {
     AlreadyGranted,
     NotGranted,
     ControlPlaneUnreadable,
+    QuotaExceeded,
     AuditUnavailable,
 }
 
@@ -87,6 +88,7 @@ impl Own {
             Own::AlreadyGranted => "ALREADY_GRANTED",
             Own::NotGranted => "NOT_GRANTED",
             Own::ControlPlaneUnreadable => "CONTROL_PLANE_UNREADABLE",
+            Own::QuotaExceeded => "QUOTA_EXCEEDED",
             Own::AuditUnavailable => "AUDIT_UNAVAILABLE",
         }
     }

@@ -6,7 +6,7 @@
 //! * A call ends once: with its status, or, if its client leaves, as cancelled.
 //! * A failure that is ours is logged once, here, with what caused it; what a client did wrong is not.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use tracing::{Instrument as _, Span};
 use super::calls::{CODES, Row};
 use super::shard::Recorder;
 use crate::audit::Recording;
+use crate::lane::Place;
+use crate::quotas::{Counts, Held, Line, Over};
 
 tokio::task_local! {
     static CALL: Arc<Call>;
@@ -36,6 +38,11 @@ pub(crate) struct Call {
     /// Closures that were remembered.
     found: AtomicU64,
     cause: OnceLock<String>,
+    /// Its place at the meters of its namespace and caller, for as long as there is anything of the call.
+    held: OnceLock<Held>,
+    /// Where it goes on if it is long.
+    place: OnceLock<Place>,
+    is_long: AtomicBool,
     /// What is put on the audit trail of it, if anything is.
     recording: OnceLock<Recording>,
     span: Span,
@@ -107,6 +114,9 @@ impl Call {
             edges: AtomicU64::new(0),
             found: AtomicU64::new(0),
             cause: OnceLock::new(),
+            held: OnceLock::new(),
+            place: OnceLock::new(),
+            is_long: AtomicBool::new(false),
             recording: OnceLock::new(),
             span,
         })
@@ -150,8 +160,42 @@ impl Call {
         CALL.sync_scope(Arc::clone(self), || self.span.in_scope(part))
     }
 
+    /// Counts it at the meters of its namespace and caller, or says what is used up.
+    pub(crate) fn meter(&self, line: &Arc<Line>, counts: Counts) -> Result<(), Over> {
+        let held = line.begin(counts, self.began)?;
+        // A call is metered once.
+        let _ = self.held.set(held);
+        Ok(())
+    }
+
+    /// Says where it goes on if it is long.
+    pub(crate) fn may_move_to(&self, place: Place) {
+        let _ = self.place.set(place);
+    }
+
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.place.get()
+    }
+
+    /// It takes longer than a worker may be held up.
+    pub(crate) fn takes_long(&self) {
+        self.is_long.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does, as far as is known.
+    pub(crate) fn is_long(&self) -> bool {
+        self.is_long.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn held(&self) -> Option<&Held> {
+        self.held.get()
+    }
+
     pub(crate) fn charge(&self, edges: u64) {
         self.edges.fetch_add(edges, Ordering::Relaxed);
+        if let Some(held) = self.held.get() {
+            held.charge(edges);
+        }
     }
 
     /// It was a check that visited so many edges.

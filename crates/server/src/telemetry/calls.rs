@@ -69,7 +69,7 @@ impl Row {
     }
 
     /// Whether each of these calls is a watcher.
-    pub(super) fn is_watch(&self) -> bool {
+    pub(crate) fn is_watch(&self) -> bool {
         (self.service.as_str(), self.call.as_str()) == WATCH
     }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use idhini_audit::Ability;
 use idhini_changelog::EmbeddedStore;
 use idhini_model::Revision;
 use idhini_replica::{BATCH_BOUNDS, Batches, Namespace, NamespaceMemory};
@@ -17,7 +18,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::calls::CODES;
-use super::{Telemetry, histogram};
+use super::{Limited, Telemetry, histogram};
 use crate::seal::Stranger;
 
 /// What the process takes, as the system says.
@@ -41,6 +42,8 @@ pub(super) struct Page {
     pub(super) is_ready: bool,
     /// Once it is open.
     pub(super) stored: Option<Stored>,
+    /// Of the audit trail.
+    pub(super) sinks: Vec<(String, Ability)>,
 }
 
 /// What there is of what is stored.
@@ -135,6 +138,7 @@ impl Collector for Page {
             stored.namespace(&mut write)?;
             stored.memory(self.telemetry.searches_bytes.load(Ordering::Relaxed), &mut write)?;
         }
+        self.sinks(&mut write)?;
         self.process(&mut write)
     }
 }
@@ -188,6 +192,12 @@ impl Page {
             let labels = [("kind", stranger.name())];
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
         }
+        let help = "Calls refused since a quota was used up, or since the server had too much to do";
+        let mut family = write.family("idhini_limited", help, MetricType::Counter)?;
+        for by in Limited::all() {
+            let labels = [("limit", by.name())];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&shards.limited(by), None)?;
+        }
         Ok(())
     }
 
@@ -230,6 +240,19 @@ impl Page {
         write.gauge("idhini_tls_certificate_old", help, i64::from(counted.is_old))?;
         let help = "When the certificate that is shown ends, since 1970";
         write.gauge("idhini_tls_certificate_end_time_seconds", help, counted.ends_at)
+    }
+
+    fn sinks(&self, write: &mut Writing<'_>) -> fmt::Result {
+        if self.sinks.is_empty() {
+            return Ok(());
+        }
+        let help = "Whether a sink of the audit trail takes records";
+        let mut family = write.family("idhini_audit_sink_up", help, MetricType::Gauge)?;
+        for (sink, ability) in &self.sinks {
+            let is_able = i64::from(*ability == Ability::Able);
+            family.encode_family(&[("sink", sink.as_str())])?.encode_gauge(&is_able)?;
+        }
+        Ok(())
     }
 
     fn process(&self, write: &mut Writing<'_>) -> fmt::Result {

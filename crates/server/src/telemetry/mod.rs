@@ -17,6 +17,7 @@ mod shard;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ::http::HeaderMap;
 use idhini_engine::ClosureUse;
@@ -31,8 +32,10 @@ use self::histogram::Histogram;
 pub use self::http::{Monitoring, MonitoringListener, Profiled, Profiler, Served};
 pub use self::observer::LogObserver;
 pub(crate) use self::readiness::Readiness;
-pub(crate) use self::shard::Recorder;
+pub(crate) use self::shard::{Limited, Recorder};
 use self::shard::{Shard, Shards};
+use crate::lane::Place;
+use crate::quotas::Held;
 use crate::seal::Stranger;
 use crate::tls::TlsCounts;
 
@@ -107,6 +110,49 @@ impl Telemetry {
 /// The call that runs here visited so many edges more.
 pub(crate) fn charge(edges: u64) {
     call::with(|call| call.charge(edges));
+}
+
+/// The call that runs here looked at so many relationships to read them: its caller's quotas count that, what is told of
+/// questions does not.
+pub(crate) fn looked_at(edges: u64) {
+    call::with(|call| {
+        if let Some(held) = call.held() {
+            held.charge(edges);
+        }
+    });
+}
+
+/// The call that runs here has gone through a portion of an evaluation that is charged when it is over.
+pub(crate) fn prepay(edges: u64) {
+    call::with(|call| {
+        if let Some(held) = call.held() {
+            held.prepay(edges);
+        }
+    });
+}
+
+/// How long the call that runs here waits before it goes on, since its namespace or caller owes for what was visited.
+pub(crate) fn owed() -> Option<Duration> {
+    let mut owed = None;
+    call::with(|call| owed = call.held().and_then(Held::owed));
+    owed
+}
+
+/// The call that runs here takes longer than a worker may be held up.
+pub(crate) fn takes_long() {
+    call::with(Call::takes_long);
+}
+
+/// Where the call that runs here goes on if it is long.
+pub(crate) fn place() -> Option<Place> {
+    let mut place = None;
+    call::with(|call| place = call.place().cloned());
+    place
+}
+
+/// The call that runs here is refused by this.
+pub(crate) fn limited(by: Limited) {
+    call::with(|call| call.recorder().limited(by));
 }
 
 /// The call that runs here was a check that visited so many edges.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use idhini_engine::ClosureUse;
+use idhini_replica::control::QuotaKind;
 
 use super::calls::{CODES, SECONDS_BOUNDS};
 use super::histogram::{Distribution, Histogram};
@@ -25,6 +26,39 @@ pub(super) struct Shard {
     closures_found: AtomicU64,
     closures_computed: AtomicU64,
     strangers: [AtomicU64; Stranger::ALL.len()],
+    limited: [AtomicU64; Limited::COUNT],
+}
+
+/// What refused a call that might have been answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limited {
+    /// A quota of a namespace or of a caller.
+    Quota(QuotaKind),
+    /// The server has too much to do.
+    Overload,
+}
+
+impl Limited {
+    const COUNT: usize = QuotaKind::ALL.len() + 1;
+
+    pub(super) fn all() -> impl Iterator<Item = Limited> {
+        QuotaKind::ALL.into_iter().map(Limited::Quota).chain([Limited::Overload])
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Limited::Quota(kind) => kind as usize,
+            Limited::Overload => Limited::COUNT - 1,
+        }
+    }
+
+    /// As the metrics name it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Limited::Quota(kind) => kind.as_str(),
+            Limited::Overload => "overload",
+        }
+    }
 }
 
 /// Of one kind of call.
@@ -87,6 +121,12 @@ impl Recorder {
         }
     }
 
+    pub(super) fn limited(&self, by: Limited) {
+        if let Some(count) = self.shard.limited.get(by.index()) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn met_stranger(&self, stranger: Stranger) {
         if let Some(count) = self.shard.strangers.get(stranger as usize) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -103,6 +143,7 @@ impl Shard {
             closures_found: AtomicU64::new(0),
             closures_computed: AtomicU64::new(0),
             strangers: Default::default(),
+            limited: Default::default(),
         }
     }
 }
@@ -151,6 +192,11 @@ impl Shards {
         sum
     }
 
+    pub(super) fn limited(&self, by: Limited) -> u64 {
+        let refused = self.0.iter().filter_map(|shard| shard.limited.get(by.index()));
+        refused.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
     pub(super) fn strangers(&self, stranger: Stranger) -> u64 {
         let met = self.0.iter().filter_map(|shard| shard.strangers.get(stranger as usize));
         met.map(|count| count.load(Ordering::Relaxed)).sum()
@@ -175,6 +221,8 @@ mod tests {
             recorder.checked(edges);
             recorder.used(ClosureUse { found: edges, computed: 1 });
             recorder.met_stranger(Stranger::Migrated);
+            recorder.limited(Limited::Overload);
+            recorder.limited(Limited::Quota(QuotaKind::Watches));
         }
         let shards = telemetry.shards();
         let Counted { ended, under_way, seconds } = shards.counted(row);
@@ -183,5 +231,7 @@ mod tests {
         assert_eq!(shards.closures(), ClosureUse { found: 6, computed: 2 });
         assert_eq!(shards.strangers(Stranger::Migrated), 2);
         assert_eq!(shards.strangers(Stranger::OtherStore), 0);
+        let limited: Vec<u64> = Limited::all().map(|by| shards.limited(by)).collect();
+        assert_eq!(limited, [0, 0, 0, 0, 0, 2, 2]);
     }
 }

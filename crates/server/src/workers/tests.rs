@@ -17,7 +17,7 @@ fn workers(count: usize) -> Workers {
     let pipelines = (0..count).map(|index| {
         let meta = Meta::new(1, Place { index, of: count }, Recorder::new(&telemetry));
         let admission = Admission::new(None, &telemetry, offered.of_worker());
-        Arc::new(Pipeline::new(meta, admission, Routes::default()))
+        Arc::new(Pipeline::new(meta, admission, Routes::default(), None))
     });
     Workers::start(pipelines.collect()).unwrap()
 }

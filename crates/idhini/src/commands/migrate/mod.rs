@@ -196,10 +196,11 @@ async fn connect(asked: Asked<'_>, migrate: &Migrate) -> Result<Ends, Failure> {
     if is_same(&asked.connection.addr, &migrate.from) {
         return Err(MigrateError::Same { address: migrate.from.clone() }.into());
     }
-    let to = client::found(&Connection { token: to, ..asked.connection.clone() })?;
+    let to = client::means(&Connection { token: to, ..asked.connection.clone() })?;
     let from = Some(from.as_str()).filter(|key| !key.is_empty());
     let addressed = (asked.connection.addr.as_str(), &to.security);
     let destination = Server::reach(addressed, Some(&to.token), Patience::Endless).await?;
+    let destination = destination.about(&to.namespace);
     let security =
         Security { is_tls: migrate.from_tls, ca_file: migrate.from_ca_file.clone(), ..Security::default() };
     let source = Server::reach((&migrate.from, &security), from, Patience::Endless).await?;

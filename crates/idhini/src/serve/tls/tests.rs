@@ -2,6 +2,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use super::*;
+use crate::configuration::Transport;
 
 const DAY: i64 = 86_400;
 const BEGAN: i64 = 1_800_000_000;
@@ -66,8 +67,8 @@ impl World {
     fn begin(&self, transport: &Transport) -> Result<(), TlsFailure> {
         let clock = Arc::clone(&self.clock);
         let now: Clock = Arc::new(move || Timestamp::from_seconds(clock.load(Ordering::Relaxed)));
-        let address = "127.0.0.1:1".parse().unwrap();
-        *self.keeper.lock().unwrap() = Keeper::begin((transport, address), &self.telemetry, now)?;
+        let settings = Settings { transport: transport.clone(), ..Settings::default() };
+        *self.keeper.lock().unwrap() = Keeper::begin(&settings, &self.telemetry, now)?;
         Ok(())
     }
 
@@ -247,12 +248,15 @@ fn a_certificate_is_for_what_is_set_and_otherwise_for_where_it_is_shown() {
     let named =
         Transport { names: vec!["a.example".to_owned(), "10.0.0.1".to_owned()], ..Transport::default() };
     let of = |transport: &Transport, address: &str| -> Vec<String> {
-        names(transport, address.parse().unwrap()).iter().map(Name::to_string).collect()
+        let (transport, grpc_addr) = (transport.clone(), address.parse().unwrap());
+        let http_addr = Some(ListenAddress::At("10.4.5.6:1".parse().unwrap()));
+        let settings = Settings { transport, grpc_addr, http_addr, ..Settings::default() };
+        names(&settings).iter().map(Name::to_string).collect()
     };
     assert_eq!(of(&named, "0.0.0.0:1"), ["a.example", "10.0.0.1"]);
     let by_itself = of(&Transport::default(), "10.1.2.3:1");
     assert!(
-        ["localhost", "127.0.0.1", "::1", "10.1.2.3"]
+        ["localhost", "127.0.0.1", "::1", "10.1.2.3", "10.4.5.6"]
             .iter()
             .all(|name| by_itself.contains(&(*name).to_owned()))
     );

@@ -1,0 +1,335 @@
+//! Where is done what takes longer than a worker may be held up?
+//!
+//! A worker answers what is short and begins everything else. What goes beyond its first portion, or comes with a large
+//! request, moves to the *lane*: threads of their own that give way to the workers, on which tenants take turns. So a
+//! tenant at its worst takes no more from the others' short calls than a first portion at a time, and from their long ones
+//! no more than its share of the lane.
+//!
+//! # Invariants
+//! * No more runs on the lane at a time than it has threads. Who runs next is the tenant that has had least of it; within
+//!   a tenant its namespaces take turns, and within a namespace whoever came first is first.
+//! * A turn is one look at a task, which evaluates one portion at most; what waits for anything else holds no turn.
+//! * A tenant that comes back has no claim on what it did not use while it was away.
+//!
+//! Cost: nothing for what is short; two locks and two looks at the clock for a turn.
+
+mod moving;
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use idhini_changelog::LogId;
+use tokio::runtime::{self, Handle, Runtime};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+pub(crate) use self::moving::{Moving, MovingBody};
+
+/// Tenants whose use is remembered while nothing of theirs waits or runs.
+const REMEMBERED_MAX: usize = 1_024;
+
+/// Makes the thread that it is called on give way to others.
+pub type GiveWay = fn();
+
+/// The threads, and who waits for them.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    /// None in a lane that runs on somebody else's threads.
+    runtime: Option<Runtime>,
+    handle: Handle,
+    turns: Mutex<Turns>,
+}
+
+/// Whose work something is: the namespace, and the highest one that it is in, below `root`. That is the tenant: whoever
+/// makes more namespaces below has no more of the lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Tenancy {
+    pub(crate) tenant: LogId,
+    pub(crate) namespace: LogId,
+}
+
+/// A call's place on the lane, if it comes to that.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) tenancy: Tenancy,
+}
+
+impl Tenancy {
+    /// Of calls that are about no namespace, and of servers that have none.
+    pub(crate) fn of_nobody() -> Tenancy {
+        Tenancy { tenant: LogId(0), namespace: LogId(0) }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Turns {
+    free: usize,
+    /// Those of whom something waits or runs, and some others.
+    tenants: Vec<Tenant>,
+    next_ticket: u64,
+    /// What the tenant had that was let run last: a tenant that comes begins there.
+    now: Duration,
+}
+
+#[derive(Debug)]
+struct Tenant {
+    id: LogId,
+    /// What it had of the lane, counted from where it began.
+    had: Duration,
+    running: usize,
+    namespaces: VecDeque<(LogId, VecDeque<Waiter>)>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    ticket: u64,
+    waker: Waker,
+}
+
+/// A task of the lane.
+struct Turning<F> {
+    work: F,
+    place: Place,
+    waits: Waits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    Nowhere,
+    /// Until its ticket is called.
+    For(u64),
+}
+
+impl Turns {
+    fn tenant(&mut self, id: LogId) -> &mut Tenant {
+        let now = self.now;
+        let at = match self.tenants.iter().position(|tenant| tenant.id == id) {
+            Some(at) => at,
+            None => {
+                if self.tenants.len() >= REMEMBERED_MAX {
+                    self.tenants.retain(|tenant| !tenant.is_away());
+                }
+                self.tenants.push(Tenant { id, had: now, running: 0, namespaces: VecDeque::new() });
+                self.tenants.len() - 1
+            }
+        };
+        let tenant = &mut self.tenants[at];
+        if tenant.is_away() {
+            tenant.had = tenant.had.max(now);
+        }
+        tenant
+    }
+
+    /// A turn at once, if there is one and nobody waits for it; otherwise a ticket.
+    fn take(&mut self, tenancy: Tenancy, waker: &Waker) -> Option<u64> {
+        if self.free > 0 {
+            self.free -= 1;
+            let tenant = self.tenant(tenancy.tenant);
+            tenant.running += 1;
+            self.now = self.now.max(self.least_running());
+            return None;
+        }
+        self.next_ticket += 1;
+        let ticket = self.next_ticket;
+        let waiter = Waiter { ticket, waker: waker.clone() };
+        let namespaces = &mut self.tenant(tenancy.tenant).namespaces;
+        match namespaces.iter_mut().find(|(id, _)| *id == tenancy.namespace) {
+            Some((_, waiting)) => waiting.push_back(waiter),
+            None => namespaces.push_back((tenancy.namespace, VecDeque::from([waiter]))),
+        }
+        Some(ticket)
+    }
+
+    /// What the one had that had least, of those of whom something waits or runs.
+    fn least_running(&self) -> Duration {
+        self.tenants
+            .iter()
+            .filter(|tenant| !tenant.is_away())
+            .map(|tenant| tenant.had)
+            .min()
+            .unwrap_or_default()
+    }
+
+    /// Whether a ticket was called; if not, whom to wake then.
+    fn is_called(&mut self, tenancy: Tenancy, ticket: u64, waker: &Waker) -> bool {
+        match self.waiter(tenancy, ticket) {
+            Some(waiter) => {
+                waiter.waker.clone_from(waker);
+                false
+            }
+            None => true,
+        }
+    }
+
+    fn waiter(&mut self, tenancy: Tenancy, ticket: u64) -> Option<&mut Waiter> {
+        let tenant = self.tenants.iter_mut().find(|tenant| tenant.id == tenancy.tenant)?;
+        let (_, waiting) = tenant.namespaces.iter_mut().find(|(id, _)| *id == tenancy.namespace)?;
+        waiting.iter_mut().find(|waiter| waiter.ticket == ticket)
+    }
+
+    /// Somebody no longer waits. Returns whether the ticket was called before.
+    fn leave(&mut self, tenancy: Tenancy, ticket: u64) -> bool {
+        if self.waiter(tenancy, ticket).is_none() {
+            return true;
+        }
+        let tenant = self.tenant(tenancy.tenant);
+        for (_, waiting) in &mut tenant.namespaces {
+            waiting.retain(|waiter| waiter.ticket != ticket);
+        }
+        tenant.namespaces.retain(|(_, waiting)| !waiting.is_empty());
+        false
+    }
+
+    /// A turn is over that took so long; whom to wake.
+    fn give_back(&mut self, tenancy: Tenancy, took: Duration) -> Option<Waker> {
+        let tenant = self.tenant(tenancy.tenant);
+        tenant.running = tenant.running.saturating_sub(1);
+        tenant.had = tenant.had.saturating_add(took);
+        let waiting = self.tenants.iter_mut().filter(|tenant| !tenant.namespaces.is_empty());
+        let Some(next) = waiting.min_by_key(|tenant| tenant.had) else {
+            self.free += 1;
+            return None;
+        };
+        next.running += 1;
+        let called = next.call();
+        self.now = self.now.max(next.had);
+        called.map(|waiter| waiter.waker)
+    }
+}
+
+impl Tenant {
+    fn is_away(&self) -> bool {
+        self.running == 0 && self.namespaces.is_empty()
+    }
+
+    /// The first who waits, of the namespace whose turn it is.
+    fn call(&mut self) -> Option<Waiter> {
+        let (id, mut waiting) = self.namespaces.pop_front()?;
+        let called = waiting.pop_front();
+        if !waiting.is_empty() {
+            self.namespaces.push_back((id, waiting));
+        }
+        called
+    }
+}
+
+impl Lane {
+    /// With so many threads, each of which gives way.
+    pub(crate) fn start(threads: usize, give_way: GiveWay) -> io::Result<Arc<Lane>> {
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("lane")
+            .on_thread_start(give_way)
+            .enable_all()
+            .build()?;
+        let (handle, turns) = (runtime.handle().clone(), Turns { free: threads, ..Turns::default() });
+        Ok(Arc::new(Lane { runtime: Some(runtime), handle, turns: Mutex::new(turns) }))
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        // The last one to let go of it may be a task, which must not wait.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Place {
+    /// Does something on the lane.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.lane.handle.spawn(self.turning(work))
+    }
+
+    /// The same as one of a set.
+    pub(crate) fn spawn_in<T: Send + 'static>(
+        &self,
+        set: &mut JoinSet<T>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) {
+        set.spawn_on(self.turning(work), &self.lane.handle);
+    }
+
+    fn turning<F: Future + Send + 'static>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = F::Output> + Send + use<F> {
+        Turning { work: Box::pin(work), place: self.clone(), waits: Waits::Nowhere }
+    }
+}
+
+impl<F: Future + Unpin> Future for Turning<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Turning { work, place: Place { lane, tenancy }, waits } = self.get_mut();
+        {
+            let mut turns = lane.turns();
+            match *waits {
+                Waits::Nowhere => {
+                    if let Some(ticket) = turns.take(*tenancy, context.waker()) {
+                        *waits = Waits::For(ticket);
+                        return Poll::Pending;
+                    }
+                }
+                Waits::For(ticket) if !turns.is_called(*tenancy, ticket, context.waker()) => {
+                    return Poll::Pending;
+                }
+                Waits::For(_) => *waits = Waits::Nowhere,
+            }
+        }
+        // Given back also if the work panics.
+        let _turn = Turn { lane, tenancy: *tenancy, began: Instant::now() };
+        Pin::new(work).poll(context)
+    }
+}
+
+/// A turn that is taken.
+struct Turn<'l> {
+    lane: &'l Lane,
+    tenancy: Tenancy,
+    began: Instant,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let next = self.lane.turns().give_back(self.tenancy, self.began.elapsed());
+        if let Some(waker) = next {
+            waker.wake();
+        }
+    }
+}
+
+impl<F> Drop for Turning<F> {
+    fn drop(&mut self) {
+        let Waits::For(ticket) = self.waits else { return };
+        let Place { lane, tenancy } = &self.place;
+        let next = {
+            let mut turns = lane.turns();
+            match turns.leave(*tenancy, ticket) {
+                // It was called and did not come.
+                true => turns.give_back(*tenancy, Duration::ZERO),
+                false => None,
+            }
+        };
+        if let Some(waker) = next {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

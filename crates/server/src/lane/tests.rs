@@ -1,0 +1,130 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+fn tenancy(tenant: u64, namespace: u64) -> Tenancy {
+    Tenancy { tenant: LogId(tenant), namespace: LogId(namespace) }
+}
+
+/// Takes turns of a millisecond for as long as any waits; who had them, in order.
+fn order(
+    turns: &mut Turns,
+    waiting: &mut Vec<(Tenancy, u64)>,
+    first: Tenancy,
+    took: &[(u64, u64)],
+) -> Vec<u64> {
+    let (mut had, mut running) = (Vec::new(), first);
+    loop {
+        let milliseconds =
+            took.iter().find(|(id, _)| *id == running.namespace.0).map_or(1, |(_, took)| *took);
+        had.push(running.namespace.0);
+        turns.give_back(running, Duration::from_millis(milliseconds));
+        let called = waiting.iter().position(|(tenancy, ticket)| turns.waiter(*tenancy, *ticket).is_none());
+        let Some(called) = called else { return had };
+        running = waiting.remove(called).0;
+    }
+}
+
+fn crowd(turns: &mut Turns, who: &[(u64, u64)]) -> Vec<(Tenancy, u64)> {
+    let waker = Waker::noop();
+    who.iter()
+        .map(|(tenant, namespace)| {
+            let tenancy = tenancy(*tenant, *namespace);
+            (tenancy, turns.take(tenancy, waker).expect("no turn is free"))
+        })
+        .collect()
+}
+
+#[test]
+fn a_tenant_with_much_to_do_waits_for_one_with_little() {
+    let mut turns = Turns { free: 1, ..Turns::default() };
+    assert_eq!(turns.take(tenancy(1, 1), Waker::noop()), None);
+    let mut waiting = crowd(&mut turns, &[(1, 1), (1, 1), (1, 1), (1, 1), (2, 2), (1, 1), (2, 2)]);
+    let had = order(&mut turns, &mut waiting, tenancy(1, 1), &[]);
+    assert_eq!(had, [1, 2, 1, 2, 1, 1, 1, 1]);
+    assert_eq!(turns.free, 1);
+}
+
+#[test]
+fn whose_turns_take_longer_has_fewer_of_them() {
+    let mut turns = Turns { free: 1, ..Turns::default() };
+    assert_eq!(turns.take(tenancy(1, 1), Waker::noop()), None);
+    let mut waiting = crowd(&mut turns, &[(1, 1), (1, 1), (2, 2), (2, 2), (2, 2), (2, 2), (2, 2), (2, 2)]);
+    let had = order(&mut turns, &mut waiting, tenancy(1, 1), &[(1, 3), (2, 1)]);
+    assert_eq!(had, [1, 2, 2, 2, 1, 2, 2, 2, 1]);
+}
+
+#[test]
+fn more_namespaces_are_no_more_of_a_tenant_and_take_turns_within_it() {
+    let mut turns = Turns { free: 1, ..Turns::default() };
+    assert_eq!(turns.take(tenancy(1, 11), Waker::noop()), None);
+    let mut waiting = crowd(&mut turns, &[(1, 11), (1, 11), (1, 12), (1, 13), (2, 20), (2, 20)]);
+    let had = order(&mut turns, &mut waiting, tenancy(1, 11), &[]);
+    assert_eq!(had, [11, 20, 11, 20, 12, 13, 11]);
+}
+
+#[test]
+fn who_was_away_has_no_claim_on_what_was_not_used() {
+    let mut turns = Turns { free: 1, ..Turns::default() };
+    for _ in 0..100 {
+        assert_eq!(turns.take(tenancy(1, 1), Waker::noop()), None);
+        turns.give_back(tenancy(1, 1), Duration::from_millis(1));
+    }
+    assert_eq!(turns.take(tenancy(1, 1), Waker::noop()), None);
+    let mut waiting = crowd(&mut turns, &[(2, 2), (2, 2), (2, 2), (1, 1), (1, 1)]);
+    let had = order(&mut turns, &mut waiting, tenancy(1, 1), &[]);
+    assert_eq!(had, [1, 2, 2, 1, 2, 1]);
+}
+
+#[test]
+fn a_turn_that_nobody_comes_for_goes_on_to_the_next() {
+    let mut turns = Turns { free: 1, ..Turns::default() };
+    assert_eq!(turns.take(tenancy(1, 1), Waker::noop()), None);
+    let waiting = crowd(&mut turns, &[(2, 2), (3, 3), (4, 4)]);
+    assert!(!turns.leave(waiting[0].0, waiting[0].1));
+    turns.give_back(tenancy(1, 1), Duration::from_millis(1));
+    // Called, and left before it came.
+    assert!(turns.leave(waiting[1].0, waiting[1].1));
+    turns.give_back(waiting[1].0, Duration::ZERO);
+    assert!(turns.is_called(waiting[2].0, waiting[2].1, Waker::noop()));
+    turns.give_back(waiting[2].0, Duration::ZERO);
+    assert_eq!(turns.free, 1);
+    assert!(turns.tenants.iter().all(Tenant::is_away));
+}
+
+#[test]
+fn all_that_is_begun_ends_or_is_left_and_never_more_runs_than_there_are_threads() {
+    let lane = Lane::start(2, || ()).unwrap();
+    let running = Arc::new(AtomicUsize::new(0));
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut tasks = Vec::new();
+        for number in 0..200u64 {
+            let place = Place { lane: Arc::clone(&lane), tenancy: tenancy(number % 5, number % 7) };
+            let running = Arc::clone(&running);
+            tasks.push(place.spawn(async move {
+                for _ in 0..20 {
+                    assert!(running.fetch_add(1, Ordering::SeqCst) < 2);
+                    std::hint::black_box((0..500u64).sum::<u64>());
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                }
+                number
+            }));
+        }
+        for (number, task) in tasks.into_iter().enumerate() {
+            match number % 3 {
+                0 => task.abort(),
+                _ => assert_eq!(task.await.unwrap(), number as u64),
+            }
+        }
+        // What was left gave back what it had; ending takes a moment.
+        for _ in 0..1_000 {
+            if lane.turns().free == 2 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("a turn is lost: {:?}", lane.turns());
+    });
+}
