@@ -92,8 +92,9 @@ def with_hvac(t, client, http_address, address, key):
             "NAMESPACE_HAS_CHILDREN", "team_a/subteam_b")  # fmt: skip
     refused(t, "hvac: root", lambda: root.sys.delete_namespace("root"), exceptions.InvalidRequest, "NAMESPACE_IS_ROOT")
     refused(t, "hvac: not there", lambda: root.adapter.get("/v1/sys/namespaces/x"), exceptions.InvalidPath, "NAMESPACE_NOT_FOUND")
-    for name in ("a b", "a+b", "sys", "Root", "..", "a*", "é"):
-        refused(t, f"hvac: called {name}", lambda name=name: root.sys.create_namespace(name), exceptions.InvalidRequest)
+    for name in ("a b", "a+b", "sys", "Root", "a*", "é"):
+        make = lambda name=name: root.sys.create_namespace(name)  # noqa: E731
+        refused(t, f"hvac: called {name}", make, exceptions.InvalidRequest, "NAMESPACE_PATH_INVALID")
 
     # Tokens, sealed off.
     auth = team.auth.token.create(policies=["reader"], ttl="1h", display_name="ci")["auth"]

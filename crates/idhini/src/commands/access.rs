@@ -73,7 +73,7 @@ async fn show(asked: Asked<'_>, accessor: String) -> Result<(), Failure> {
     if asked.connection.json {
         return output::message(&answer);
     }
-    print(answer.token.ok_or(NO_TOKEN)?, asked);
+    print(&answer.token.ok_or(NO_TOKEN)?, asked);
     Ok(())
 }
 
@@ -84,7 +84,7 @@ async fn renew(asked: Asked<'_>, accessor: String) -> Result<(), Failure> {
     if asked.connection.json {
         return output::message(&answer);
     }
-    print(answer.token.ok_or(NO_TOKEN)?, asked);
+    print(&answer.token.ok_or(NO_TOKEN)?, asked);
     Ok(())
 }
 
@@ -127,7 +127,7 @@ fn once(secret: &str, token: &v1::Token, asked: Asked<'_>) -> Result<(), Failure
     Ok(())
 }
 
-fn print(token: v1::Token, asked: Asked<'_>) {
+fn print(token: &v1::Token, asked: Asked<'_>) {
     // Keys of the configuration have no names.
     let name = if token.accessor.is_empty() { "a key of the server" } else { &token.accessor };
     output::line_of("token", name, asked.style);

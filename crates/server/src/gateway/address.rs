@@ -46,7 +46,9 @@ pub(super) fn target(path: &str) -> Result<(NamespacePath, Target), Status> {
         if names.is_empty() {
             return Ok(NamespacePath::root());
         }
-        Ok(decoded_names(names)?.join("/").parse::<NamespacePath>().map_err(Refusal::from)?)
+        let path: NamespacePath = decoded_names(names)?.join("/").parse().map_err(Refusal::from)?;
+        // What is named is never another one, such as a token's home.
+        if path.is_root() { Err(unknown()) } else { Ok(path) }
     };
     if let Some(at) = names.iter().position(|name| OF_OPENBAO.contains(name)) {
         let (before, mut rest) = names.split_at(at);
@@ -176,6 +178,8 @@ mod tests {
             "/v1/",
             "/v1//permissions/check",
             "/v1/a//sys/namespaces",
+            "/v1/root/permissions/check",
+            "/v1/root/sys/namespaces",
             "/v1/root/a/permissions/check",
             "/v1/a%2Fb/permissions/check",
             "/v1/sys/namespaces/a%2fb",

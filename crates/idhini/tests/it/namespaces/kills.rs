@@ -94,6 +94,10 @@ impl Writer {
             self.held.keys().filter(|path| self.is_locked(path)).cloned().collect();
         let (top, all): (String, BTreeSet<String>) = (self.top.clone(), self.held.keys().cloned().collect());
         let is_open = |path: &str| !locked.contains(path);
+        // What is below a locked one is not unlocked.
+        let can_be_unlocked = |path: &str, held: &Held| {
+            held.lock.is_some() && path.rsplit_once('/').is_none_or(|(above, _)| is_open(above))
+        };
         let is_leaf = |path: &str| !all.iter().any(|other| other != path && is_in(other, path));
         let choice = match self.rng.below(10) {
             0..=2 if self.held.len() < HELD_MAX => {
@@ -109,10 +113,10 @@ impl Writer {
                 self.any(|path, held| is_open(path) && held.has_schema).map(|path| Flying::Row(path, row))
             }
             8 => self.any(|path, _| is_open(path) && path != top).map(Flying::Lock),
-            _ => self.any(|_, held| held.lock.is_some()).map(Flying::Unlock),
+            _ => self.any(can_be_unlocked).map(Flying::Unlock),
         };
         // Locked ones are opened before long, and there is always the top to make something in.
-        choice.or_else(|| self.any(|_, held| held.lock.is_some()).map(Flying::Unlock)).unwrap_or_else(|| {
+        choice.or_else(|| self.any(can_be_unlocked).map(Flying::Unlock)).unwrap_or_else(|| {
             self.names += 1;
             Flying::Create(format!("{top}/n{}", self.names))
         })

@@ -57,8 +57,18 @@ enum Act {
     WriteSchema,
 }
 
-/// What is done where, by whom; the empty path is the namespace that the sequence has to itself.
-type Step = (Who, Act, &'static str);
+/// Where something is done; below the namespace that the sequence has to itself, which is the empty path.
+#[derive(Debug, Clone, Copy)]
+enum Where {
+    At(&'static str),
+    /// One of those that are there.
+    There(usize),
+    /// One of those that have a lock.
+    Locked(usize),
+}
+
+/// What is done where, by whom.
+type Step = (Who, Act, Where);
 
 /// A tree to begin with, whose paths are made by the server's key, and what is done then.
 type Story = (Vec<&'static str>, Vec<Step>);
@@ -80,8 +90,12 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Act::ReadSchema),
         2 => Just(Act::WriteSchema),
     ];
-    let path = prop_oneof![8 => select(&PATHS[..]), 1 => Just("")];
-    (who, act, path)
+    let place = prop_oneof![
+        5 => select(&PATHS[..]).prop_map(Where::At),
+        4 => any::<usize>().prop_map(Where::There),
+        2 => any::<usize>().prop_map(Where::Locked),
+    ];
+    (who, act, place)
 }
 
 fn story() -> impl Strategy<Value = Story> {
@@ -133,6 +147,19 @@ fn parent(path: &str) -> Option<&str> {
 }
 
 impl Model {
+    /// Which path is meant.
+    fn place(&self, place: Where) -> String {
+        let of =
+            |nodes: Vec<&String>, at: usize| nodes.get(at % nodes.len().max(1)).map(|path| (*path).clone());
+        let locked = || self.nodes.iter().filter(|(_, node)| node.lock.is_some()).map(|(path, _)| path);
+        let found = match place {
+            Where::At(path) => Some(path.to_owned()),
+            Where::There(at) => of(self.nodes.keys().collect(), at),
+            Where::Locked(at) => of(locked().collect(), at),
+        };
+        found.unwrap_or_default()
+    }
+
     fn full(&self, path: &str) -> String {
         if path.is_empty() { self.top.clone() } else { format!("{}/{path}", self.top) }
     }
@@ -154,7 +181,7 @@ impl Model {
     }
 
     /// What is to be said; what that leads to has happened then. The key of a lock is put in by whoever heard it.
-    fn judge(&mut self, (who, act, path): Step) -> Said {
+    fn judge(&mut self, who: Who, act: Act, path: &str) -> Said {
         let (belongs, administrates) = match who {
             Who::Root | Who::Admin => (true, true),
             Who::Member => (true, false),
@@ -343,21 +370,24 @@ impl World {
             outsider: self.outsider.clone(),
         };
         let mut model = Model { nodes: BTreeMap::from([(String::new(), Node::default())]), top };
-        let begun = tree.iter().map(|path| (Who::Root, Act::Create, *path));
+        let begun = tree.iter().map(|path| (Who::Root, Act::Create, Where::At(path)));
         let all: Vec<Step> = begun.chain(steps.iter().copied()).collect();
         for (at, step) in all.iter().enumerate() {
+            let (who, act, path) = (step.0, step.1, model.place(step.2));
             // The top is another's business to make and delete.
-            if matches!(step, (_, Act::Create | Act::Delete, "")) {
+            if path.is_empty() && matches!(act, Act::Create | Act::Delete) {
                 continue;
             }
-            let said = cast.act(*step, &mut model).await.map_err(failed)?;
+            let said = cast.act((who, act, &path), &mut model).await.map_err(failed)?;
             let key = said.2;
             let said = (said.0, said.1);
-            let wanted = model.judge(*step);
+            let wanted = model.judge(who, act, &path);
             if said != wanted {
-                return Err(format!("step {at}, {step:?}: said {said:?}, wanted {wanted:?}; {model:?}"));
+                return Err(format!(
+                    "step {at}, {step:?} at `{path}`: said {said:?}, wanted {wanted:?}; {model:?}"
+                ));
             }
-            if let (Some(key), Some(node)) = (key, model.nodes.get_mut(step.2))
+            if let (Some(key), Some(node)) = (key, model.nodes.get_mut(&path))
                 && let Some((_, kept)) = &mut node.lock
             {
                 *kept = key;
@@ -381,7 +411,7 @@ impl Cast {
     /// What the server says; and the key of a lock that was made.
     async fn act(
         &self,
-        (who, act, path): Step,
+        (who, act, path): (Who, Act, &str),
         model: &mut Model,
     ) -> Result<(String, String, Option<String>), Status> {
         let caller = match who {

@@ -6,6 +6,9 @@ use tonic::Status;
 /// Seconds of each unit of time.
 const TIMES: [(char, u64); 4] = [('d', 24 * 60 * 60), ('h', 60 * 60), ('m', 60), ('s', 1)];
 
+/// Texts by name; one that is to be dropped has none.
+pub(super) type Metadata = Vec<(String, Option<String>)>;
+
 /// The fields of a body that nobody has asked for yet.
 pub(super) struct Fields(Map<String, Value>);
 
@@ -76,7 +79,7 @@ impl Fields {
     }
 
     /// Custom metadata: texts by name; one that is `null` is to be dropped.
-    pub(super) fn metadata(&mut self, name: &str) -> Result<Option<Vec<(String, Option<String>)>>, Status> {
+    pub(super) fn metadata(&mut self, name: &str) -> Result<Option<Metadata>, Status> {
         let wrong = || wrong(name, "is an object of texts");
         let all = match self.take(name) {
             None => return Ok(None),
@@ -141,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    fn fields(value: Value) -> Fields {
+    fn fields(value: &Value) -> Fields {
         Fields::new(value.as_object().unwrap().clone())
     }
 
@@ -157,7 +160,7 @@ mod tests {
         {
             assert_eq!(span(bad), None, "{bad}");
         }
-        let mut read = fields(json!({ "a": 60, "b": "0", "c": null, "d": -1, "e": 1.5, "f": [] }));
+        let mut read = fields(&json!({ "a": 60, "b": "0", "c": null, "d": -1, "e": 1.5, "f": [] }));
         assert_eq!(read.span("a").unwrap(), Some(60));
         assert!(["b", "c", "x"].iter().all(|name| read.span(name).unwrap().is_none()));
         assert!(["d", "e", "f"].iter().all(|name| read.span(name).is_err()));
@@ -165,17 +168,17 @@ mod tests {
 
     #[test]
     fn what_nobody_asked_for_is_refused_by_its_name() {
-        let mut read = fields(json!({ "custom_metadata": { "a": "b", "c": null }, "mode": null }));
+        let mut read = fields(&json!({ "custom_metadata": { "a": "b", "c": null }, "mode": null }));
         let metadata = read.metadata("custom_metadata").unwrap().unwrap();
         assert_eq!(metadata, [("a".to_owned(), Some("b".to_owned())), ("c".to_owned(), None)]);
         assert!(read.expect_no_more().is_ok());
-        let misspelt = fields(json!({ "custom_metdata": {} })).expect_no_more().unwrap_err();
+        let misspelt = fields(&json!({ "custom_metdata": {} })).expect_no_more().unwrap_err();
         assert!(misspelt.message().contains("`custom_metdata`"), "{misspelt:?}");
         for wrong in [json!([]), json!("a"), json!({ "a": 1 }), json!({ "a": ["b"] })] {
-            assert!(fields(json!({ "custom_metadata": wrong })).metadata("custom_metadata").is_err());
+            assert!(fields(&json!({ "custom_metadata": wrong })).metadata("custom_metadata").is_err());
         }
-        assert_eq!(fields(json!({ "p": "a, b,," })).texts("p").unwrap(), ["a", "b"]);
-        assert_eq!(fields(json!({ "p": ["a", "b"] })).texts("p").unwrap(), ["a", "b"]);
-        assert!(fields(json!({ "p": [1] })).texts("p").is_err());
+        assert_eq!(fields(&json!({ "p": "a, b,," })).texts("p").unwrap(), ["a", "b"]);
+        assert_eq!(fields(&json!({ "p": ["a", "b"] })).texts("p").unwrap(), ["a", "b"]);
+        assert!(fields(&json!({ "p": [1] })).texts("p").is_err());
     }
 }

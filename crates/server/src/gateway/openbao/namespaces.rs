@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 use super::super::ask::{Read, taken};
 use super::answer::{Answer, No};
-use super::body::Fields;
+use super::body::{Fields, Metadata};
 use super::{Of, Verb, text_of};
 
 const CREATE: &str = "/idhini.v1.NamespaceService/CreateNamespace";
@@ -27,8 +27,6 @@ const READ_LOCK: &str = "/idhini.v1.NamespaceService/ReadLock";
 const LISTED_MAX: usize = 100_000;
 /// What a change of a part is called.
 const MERGE_PATCH: &str = "application/merge-patch+json";
-
-type Metadata = Vec<(String, Option<String>)>;
 
 /// What is asked of a namespace, or of those in it.
 pub(super) async fn answer(of: &mut Of<'_>, path: String) -> Result<Answer, No> {
