@@ -91,6 +91,7 @@ pub struct Tls {
 struct Current {
     config: Arc<ServerConfig>,
     fingerprint: Fingerprint,
+    from: Timestamp,
     until: Timestamp,
 }
 
@@ -119,7 +120,7 @@ impl Tls {
         let ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Provider)?;
         let current = current(&options, &provider, &ticketer, material)?;
         let counts = Arc::clone(&telemetry.tls);
-        counts.took(current.until);
+        counts.took(current.from, current.until);
         Ok(Tls { options, provider, ticketer, current: RwLock::new(current), counts })
     }
 
@@ -130,7 +131,7 @@ impl Tls {
     pub fn replace(&self, material: &TlsMaterial) -> Result<(), TlsError> {
         let made = current(&self.options, &self.provider, &self.ticketer, material);
         let current = made.inspect_err(|_| self.counts.kept())?;
-        self.counts.took(current.until);
+        self.counts.took(current.from, current.until);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
         Ok(())
     }
@@ -262,10 +263,10 @@ fn current(
     ticketer: &Arc<dyn ProducesTickets>,
     material: &TlsMaterial,
 ) -> Result<Current, TlsError> {
-    let until = material.judge((options.clock)())?;
+    let CertificateFacts { from, until, .. } = material.judge((options.clock)())?;
     let fingerprint = material.fingerprint()?;
     let config = Arc::new(config(options, provider, ticketer, material)?);
-    Ok(Current { config, fingerprint, until })
+    Ok(Current { config, fingerprint, from, until })
 }
 
 fn config(

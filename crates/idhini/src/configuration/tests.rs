@@ -179,7 +179,7 @@ fn a_printed_file_says_the_same_again() {
         .map(|line| line.strip_prefix("# ").filter(|line| line.contains(" = ")).unwrap_or(line))
         .filter(|line| !line.ends_with("\"\"") && !line.contains('…') && !line.starts_with("relationships"))
         // To say its default is to insist on it.
-        .filter(|line| !line.starts_with("metrics-addr"))
+        .filter(|line| !line.starts_with("metrics-addr") && !line.starts_with("http-addr"))
         .map(|line| format!("{line}\n"))
         .collect();
     let all = read(&all, &[], &[]).unwrap();

@@ -30,7 +30,6 @@ mod reflection;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod root_token;
-#[cfg(target_os = "linux")]
 mod secured;
 mod serve_testing;
 mod short_way;

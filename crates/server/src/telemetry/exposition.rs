@@ -238,6 +238,8 @@ impl Page {
         write.counter("idhini_tls_reload_failures", help, counted.reload_failures)?;
         let help = "Whether the newest certificate cannot be used, so that the one before is shown";
         write.gauge("idhini_tls_certificate_old", help, i64::from(counted.is_old))?;
+        let help = "When the certificate that is shown began to count, since 1970";
+        write.gauge("idhini_tls_certificate_start_time_seconds", help, counted.begins_at)?;
         let help = "When the certificate that is shown ends, since 1970";
         write.gauge("idhini_tls_certificate_end_time_seconds", help, counted.ends_at)
     }

@@ -32,6 +32,7 @@ pub(crate) struct TlsCounts {
     reload_failures: AtomicU64,
     is_old: AtomicBool,
     /// Seconds since 1970.
+    begins_at: AtomicI64,
     ends_at: AtomicI64,
 }
 
@@ -43,6 +44,7 @@ pub(crate) struct TlsCounted {
     pub(crate) reloads: u64,
     pub(crate) reload_failures: u64,
     pub(crate) is_old: bool,
+    pub(crate) begins_at: i64,
     pub(crate) ends_at: i64,
 }
 
@@ -89,8 +91,9 @@ impl TlsCounts {
         self.failures[failure as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Something is shown that ends then.
-    pub(crate) fn took(&self, until: Timestamp) {
+    /// Something is shown that counts from then until then.
+    pub(crate) fn took(&self, from: Timestamp, until: Timestamp) {
+        self.begins_at.store(from.seconds(), Ordering::Relaxed);
         self.ends_at.store(until.seconds(), Ordering::Relaxed);
         self.is_old.store(false, Ordering::Relaxed);
         // The first is none that replaces another.
@@ -119,6 +122,7 @@ impl TlsCounts {
             reloads: self.reloads.load(Ordering::Relaxed),
             reload_failures: self.reload_failures.load(Ordering::Relaxed),
             is_old: self.is_old.load(Ordering::Relaxed),
+            begins_at: self.begins_at.load(Ordering::Relaxed),
             ends_at: self.ends_at.load(Ordering::Relaxed),
         })
     }

@@ -115,18 +115,18 @@ impl TlsMaterial {
         self.own().map(|own| Fingerprint::of(own))
     }
 
-    /// Whether the certificate counts now, and until when.
-    pub(super) fn judge(&self, now: Timestamp) -> Result<Timestamp, TlsError> {
+    /// What the certificate says, if it counts now.
+    pub(super) fn judge(&self, now: Timestamp) -> Result<CertificateFacts, TlsError> {
         let (part, source) = (TlsPart::Certificate, Error::InvalidCertificate(CertificateError::BadEncoding));
         let facts = certificate_facts(self.own()?).ok_or(TlsError::Unusable { part, source })?;
-        let CertificateFacts { from, until, .. } = facts;
+        let (from, until) = (facts.from, facts.until);
         if now > until {
             return Err(TlsError::Ended { until });
         }
         if now < from {
             return Err(TlsError::NotYet { from });
         }
-        Ok(until)
+        Ok(facts)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A client that nobody here wrote: `openssl s_client`.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use super::Authority;
@@ -54,6 +54,23 @@ fn it_verifies_the_server_speaks_1_3_and_is_answered_as_json() {
     let untrusting = ["-CAfile", &*stranger, "-verify_return_error"];
     let said = s_client(&seen.server.address, &untrusting, &asked(Some(KEY)));
     assert!(said.contains("unable to") && !said.contains("PERMISSIONSHIP"), "{said}");
+}
+
+#[test]
+fn http_has_the_same_tls_where_it_listens() {
+    let authority = Authority::new();
+    let seen = authority.serve(&["--http-addr", "127.0.0.1:0"]);
+    let (address, ca) = (seen.server.http_address(), authority.ca_file());
+    let asked = format!(
+        "LIST /v1/sys/namespaces HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Vault-Token: {KEY}\r\n\r\n"
+    );
+    let said = s_client(&address, &["-CAfile", &ca, "-verify_return_error"], &asked);
+    assert!(said.contains("TLSv1.3") && said.contains("HTTP/1.1 "), "{said}");
+    let plain = std::net::TcpStream::connect(&address).unwrap();
+    (&plain).write_all(asked.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = (&plain).read_to_end(&mut answer);
+    assert!(!String::from_utf8_lossy(&answer).contains("HTTP"), "{answer:?}");
 }
 
 #[test]
