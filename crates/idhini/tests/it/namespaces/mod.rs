@@ -1,5 +1,6 @@
 //! Namespaces of a running server: beside a plain model of their rules, under locks that fall on many callers, killed.
 
+mod isolation;
 mod kills;
 mod locking;
 mod rules;
