@@ -77,7 +77,7 @@ impl Refusal {
     pub(crate) fn unauthenticated() -> Refusal {
         Refusal::new(
             Code::Unauthenticated,
-            "no token: send the metadata `authorization: Bearer TOKEN` with the server's root token or one of its preshared keys",
+            "no token: send the metadata `authorization: Bearer TOKEN` with a token of this server or one of its keys",
         )
     }
 
@@ -91,7 +91,7 @@ impl Refusal {
     pub(crate) fn wrong_token() -> Refusal {
         Refusal::new(
             Code::PermissionDenied,
-            "the token is neither the server's root token nor one of its preshared keys",
+            "the token is none of this server's, nor one of its keys, or it has ended",
         )
     }
 

@@ -66,8 +66,10 @@ pub(crate) struct Connection {
     #[command(flatten)]
     pub(crate) security: Security,
     /// The namespace that is asked about, such as team_a/subteam_b; unless said, the client file's, else the token's home
+    // Commands may have a `namespace` of their own, which is not this one.
     #[arg(
-        long,
+        id = "asked_namespace",
+        long = "namespace",
         global = true,
         env = "IDHINI_NAMESPACE",
         default_value = "",
