@@ -143,7 +143,6 @@ fn observed<F: Future<Output = Result<(), Failure>>>(
     server: impl FnOnce(Arc<Telemetry>) -> F,
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .on_thread_start(give_way)
         .enable_all()
         .build()
         .map_err(|source| Failure::System { what: "threads", source })?;

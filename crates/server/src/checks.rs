@@ -1,7 +1,8 @@
 //! Check, bulk check and expand: one question or many, answered from one snapshot.
 
 use idhini_engine::{
-    Answer, Check, CheckBulk, EngineError, Expand, ExpandKind, ExpandTree, Limits, Permissionship, Question,
+    Answer, Check, CheckBulk, EngineError, Expand, ExpandKind, ExpandTree, Limits, Permissionship, Progress,
+    Question,
 };
 use idhini_model::{Context, ResourceRef, SubjectRef, Timestamp};
 use idhini_replica::control::Right;
@@ -15,9 +16,10 @@ use tracing::Instrument as _;
 use crate::admission::expect_right;
 use crate::audit::{self, answer_name};
 use crate::deadline::{Deadline, FUEL};
-use crate::pin::{Pinned, Shared, When};
+use crate::pin::{Pinned, Shared, When, light};
 use crate::refusal::Refusal;
 use crate::requests;
+use crate::single::is_long;
 use crate::telemetry;
 use crate::trace;
 
@@ -104,10 +106,19 @@ async fn answer(
     deadline: Deadline,
     spent: &mut u64,
 ) -> Result<Answered, Refusal> {
-    pinned.leave_worker(deadline).await?;
     let snapshot = pinned.snapshot(&asked.resource.object_type)?;
-    let mut check = Check::open(snapshot, asked.question(), limits)?;
-    let evaluating = deadline.drive_to(FUEL, |fuel| check.advance(fuel));
+    let mut check = Check::open(snapshot, asked.question(), light(limits))?;
+    let evaluating = async {
+        match check.advance(FUEL) {
+            Ok(Progress::Done(answer)) => return Ok(Ok(answer)),
+            Err(error) if !is_long(&error) => return Ok(Err(error)),
+            Ok(Progress::More) | Err(_) => {}
+        }
+        // It is asked anew where there is time for it.
+        deadline.pause().await?;
+        check = Check::open(snapshot, asked.question(), limits)?;
+        deadline.drive_to(FUEL, |fuel| check.advance(fuel)).await
+    };
     let answered = evaluating.instrument(telemetry::evaluation_span()).await;
     let cost = check.cost();
     telemetry::checked(cost);
@@ -209,11 +220,22 @@ async fn untraced(
             |a: &Asked| bulk_response(Err(Refusal::unknown_definition(&a.resource.object_type)), None);
         return Ok(asked.iter().map(unknown).collect());
     };
-    pinned.leave_worker(deadline).await?;
-    let questions = asked.iter().map(Asked::question).collect();
-    let bulk = CheckBulk::open(snapshot, questions, shared.question_limits());
-    let mut bulk = bulk.within(shared.limits.bulk_cost_max);
-    let answering = deadline.drive(|fuel| Ok::<_, EngineError>(bulk.advance(fuel)));
+    let open = |limits| {
+        let questions = asked.iter().map(Asked::question).collect();
+        CheckBulk::open(snapshot, questions, limits).within(shared.limits.bulk_cost_max)
+    };
+    let mut bulk = open(light(shared.question_limits()));
+    let answering = async {
+        if let Progress::Done(answers) = bulk.advance(FUEL)
+            && !answers.iter().any(|answer| answer.as_ref().is_err_and(is_long))
+        {
+            return Ok(answers);
+        }
+        // They are asked anew where there is time for it.
+        deadline.pause().await?;
+        bulk = open(shared.question_limits());
+        deadline.drive(|fuel| Ok::<_, EngineError>(bulk.advance(fuel))).await
+    };
     let answers = answering.instrument(telemetry::evaluation_span()).await;
     telemetry::charge(bulk.cost());
     telemetry::used(bulk.closures());

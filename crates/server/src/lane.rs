@@ -29,6 +29,8 @@ use tokio::time::Instant;
 
 pub(crate) use self::moving::{Moving, MovingBody};
 
+use crate::load::Load;
+
 /// Tenants whose use is remembered while nothing of theirs waits or runs.
 const REMEMBERED_MAX: usize = 1_024;
 
@@ -57,6 +59,10 @@ pub(crate) struct Tenancy {
 pub(crate) struct Place {
     pub(crate) lane: Arc<Lane>,
     pub(crate) tenancy: Tenancy,
+    /// Of the worker that the call came to.
+    pub(crate) load: Arc<Load>,
+    /// Whether it is no stream, and so counts in that load as under way.
+    pub(crate) is_counted: bool,
 }
 
 impl Tenancy {
@@ -275,7 +281,7 @@ impl<F: Future + Unpin> Future for Turning<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let Turning { work, place: Place { lane, tenancy }, waits } = self.get_mut();
+        let Turning { work, place: Place { lane, tenancy, .. }, waits } = self.get_mut();
         {
             let mut turns = lane.turns();
             match *waits {
@@ -316,7 +322,7 @@ impl Drop for Turn<'_> {
 impl<F> Drop for Turning<F> {
     fn drop(&mut self) {
         let Waits::For(ticket) = self.waits else { return };
-        let Place { lane, tenancy } = &self.place;
+        let Place { lane, tenancy, .. } = &self.place;
         let next = {
             let mut turns = lane.turns();
             match turns.leave(*tenancy, ticket) {

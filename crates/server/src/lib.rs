@@ -20,6 +20,7 @@ mod heads;
 mod inadmissible;
 mod lane;
 mod listen;
+mod load;
 mod lookups;
 mod meta;
 mod options;

@@ -133,7 +133,7 @@ impl Shared {
 
     /// What one question may spend where it must not take long; one that fails of that is asked elsewhere.
     pub(crate) fn light_limits(&self) -> idhini_engine::Limits {
-        idhini_engine::Limits { caveat_budget: LIGHT_CAVEAT, ..self.question_limits() }
+        light(self.question_limits())
     }
 
     /// The snapshot for the consistency asked; the default is the one that costs least.
@@ -243,6 +243,11 @@ impl Shared {
         let token = self.sealer.token(published.revision()).into();
         Pinned { published, instant, token }
     }
+}
+
+/// The same limits where nothing must take long.
+pub(crate) fn light(limits: idhini_engine::Limits) -> idhini_engine::Limits {
+    idhini_engine::Limits { caveat_budget: LIGHT_CAVEAT, ..limits }
 }
 
 impl Pinned {

@@ -27,6 +27,7 @@ use crate::admission::{Accepted, Admission, Cut, CutAnswers, Entry, Kind, Standi
 use crate::deadline::Deadline;
 use crate::gateway;
 use crate::lane::{Lane, Moving, MovingBody, Place, Tenancy};
+use crate::load::Load;
 use crate::meta::{Content, Meta, Reply, STATUS};
 use crate::refusal::Refusal;
 use crate::sent;
@@ -45,6 +46,7 @@ pub(crate) struct Pipeline {
     routes: Routes,
     /// Where it is done what takes long.
     lane: Option<Arc<Lane>>,
+    load: Arc<Load>,
 }
 
 /// A client's connection.
@@ -79,7 +81,19 @@ impl Connection {
 
 impl Pipeline {
     pub(crate) fn new(meta: Meta, admission: Admission, routes: Routes, lane: Option<Arc<Lane>>) -> Pipeline {
-        Pipeline { meta, admission, checks: Checks::default(), routes: routes.prepare(), lane }
+        Pipeline {
+            meta,
+            admission,
+            checks: Checks::default(),
+            routes: routes.prepare(),
+            lane,
+            load: Arc::default(),
+        }
+    }
+
+    /// How much the worker has to do.
+    pub(crate) fn load(&self) -> &Load {
+        &self.load
     }
 
     /// The moment; where there is no control plane nobody asks for it.
@@ -164,7 +178,17 @@ impl Pipeline {
         }
         if let Some(lane) = &self.lane {
             let tenancy = entry.pass.as_ref().map_or_else(Tenancy::of_nobody, |pass| pass.tenancy);
-            call.may_move_to(Place { lane: Arc::clone(lane), tenancy });
+            if kind.counts.is_some()
+                && let Some(wait) = self.load.refuses(tenancy.tenant)
+            {
+                return refused(Refusal::overloaded(wait));
+            }
+            let (lane, load) = (Arc::clone(lane), Arc::clone(&self.load));
+            let is_counted = !kind.takes_stream && !kind.answers_stream;
+            if is_counted {
+                load.began();
+            }
+            call.may_move_to(Place { lane, tenancy, load, is_counted });
         }
         let Some((taken, tenant)) = Checks::takes(&request).zip(entry.tenant.as_ref()) else {
             return self.by_service(request, (call, deadline), kind, entry).await;

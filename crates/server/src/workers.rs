@@ -29,6 +29,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::admission::Accepted;
 use crate::conversation::{Conversation, NewCalls};
+use crate::load::LOOK_INTERVAL;
 use crate::pipeline::{Connection, Pipeline};
 use crate::tls::{Handshakes, Tls};
 
@@ -159,7 +160,7 @@ async fn work(
             drop((open, here));
         });
     };
-    let mut rounds = rounds();
+    let (mut rounds, mut looks) = (every(TIDY_INTERVAL), every(LOOK_INTERVAL));
     let mut told = stage.clone();
     loop {
         tokio::select! {
@@ -169,6 +170,11 @@ async fn work(
                 None => break,
             },
             _ = rounds.tick() => pipeline.tidy(),
+            due = looks.tick() => {
+                // Whoever is ready is run behind all that was ready before: so long it takes now.
+                let delay = due.elapsed();
+                pipeline.load().felt(delay, LOOK_INTERVAL + delay);
+            }
         }
     }
     // What was handed over before.
@@ -187,8 +193,8 @@ async fn reached(told: &mut watch::Receiver<Stage>, stage: Stage) {
     let _ = told.wait_for(|told| *told >= stage).await;
 }
 
-fn rounds() -> Interval {
-    let mut rounds = tokio::time::interval(TIDY_INTERVAL);
+fn every(interval: Duration) -> Interval {
+    let mut rounds = tokio::time::interval(interval);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     rounds
 }

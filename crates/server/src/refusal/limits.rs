@@ -27,6 +27,16 @@ impl Refusal {
         self.with("retry_after_milliseconds", wait.as_millis())
     }
 
+    /// The server has more to do than it can.
+    pub(crate) fn overloaded(wait: Duration) -> Refusal {
+        telemetry::limited(Limited::Overload);
+        let text = format!(
+            "the server has more to do than it can, and answers those first who ask less; ask again in {} ms",
+            wait.as_millis()
+        );
+        Refusal::new(Code::ResourceExhausted, text).because(Own::Overloaded).retried_after(wait)
+    }
+
     pub(crate) fn over_quota(over: &Over) -> Refusal {
         telemetry::limited(Limited::Quota(over.kind));
         let Over { kind, whose, of, wait, .. } = over;

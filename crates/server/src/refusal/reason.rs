@@ -43,6 +43,7 @@ pub(crate) enum Own {
     NotGranted,
     ControlPlaneUnreadable,
     QuotaExceeded,
+    Overloaded,
     AuditUnavailable,
 }
 
@@ -89,6 +90,7 @@ impl Own {
             Own::NotGranted => "NOT_GRANTED",
             Own::ControlPlaneUnreadable => "CONTROL_PLANE_UNREADABLE",
             Own::QuotaExceeded => "QUOTA_EXCEEDED",
+            Own::Overloaded => "OVERLOADED",
             Own::AuditUnavailable => "AUDIT_UNAVAILABLE",
         }
     }

@@ -240,6 +240,12 @@ impl Call {
             counts.seconds.observe(took.as_secs_f64());
         }
         self.recorder.charge(edges);
+        if let Some(place) = self.place.get() {
+            place.load.used(place.tenancy.tenant, edges);
+            if place.is_counted {
+                place.load.ended();
+            }
+        }
         let Some(row) = telemetry.calls.row(self.row) else { return };
         let is_ours = matches!(code, Code::Internal | Code::Unavailable | Code::DataLoss | Code::Unknown);
         if !self.span.is_disabled() {

@@ -23,7 +23,8 @@ const TIMED: &str = "ISOLATION_TIMED";
 
 /// Two tenants of a server: whoever administrates one, and knows the other's name.
 struct Tenants {
-    server: Server,
+    /// Runs as long as these are there.
+    _server: Server,
     root: Caller,
     ann: Caller,
     bob: Caller,
@@ -46,7 +47,7 @@ impl Tenants {
         for document in 0..5 {
             ann.permissions().write_relationships(ann.request(touch(&[&secret(document)]))).await.unwrap();
         }
-        Tenants { server, root, ann, bob }
+        Tenants { _server: server, root, ann, bob }
     }
 }
 
@@ -178,7 +179,8 @@ fn stream_of(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_tenants_namespace_is_told_from_none_by_nothing() {
-    let Tenants { ann, bob, .. } = Tenants::new().await;
+    let tenants = Tenants::new().await;
+    let Tenants { ann, bob, .. } = &tenants;
     // Of the same length, so that the paths themselves differ in nothing.
     let (theirs, none) = (attempts(&bob.about("team_a")).await, attempts(&bob.about("team_x")).await);
     for ((name, theirs), (_, none)) in theirs.into_iter().zip(none) {
@@ -208,7 +210,8 @@ async fn another_tenants_namespace_is_told_from_none_by_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn revisions_cursors_and_places_of_one_tenant_are_none_of_another() {
-    let Tenants { ann, bob, .. } = Tenants::new().await;
+    let tenants = Tenants::new().await;
+    let Tenants { ann, bob, .. } = &tenants;
     let rows = read_all(&ann, read(None, None)).await.unwrap();
     let (at, cursor) = (rows[1].read_at.clone().unwrap(), rows[1].after_result_cursor.clone().unwrap());
     // The cursor goes on where it is from, and nowhere else.
@@ -253,7 +256,8 @@ async fn revisions_cursors_and_places_of_one_tenant_are_none_of_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watches_exports_and_counters_tell_of_nothing_but_their_own_namespace() {
-    let Tenants { ann, bob, server, .. } = Tenants::new().await;
+    let tenants = Tenants::new().await;
+    let Tenants { ann, bob, .. } = &tenants;
     let watch = v1::WatchRequest { optional_update_kinds: vec![1], ..Default::default() };
     let mut watching =
         WatchServiceClient::new(bob.channel.clone()).watch(bob.request(watch)).await.unwrap().into_inner();
@@ -297,12 +301,12 @@ async fn watches_exports_and_counters_tell_of_nothing_but_their_own_namespace() 
         counts.push(value.relationship_count);
     }
     assert_eq!(counts, [15, 1]);
-    drop(server);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_name_is_taken_for_another_that_looks_like_it() {
-    let Tenants { bob, root, .. } = Tenants::new().await;
+    let tenants = Tenants::new().await;
+    let Tenants { bob, root, .. } = &tenants;
     for name in [
         "TEAM_A",
         "Team_a",
@@ -343,7 +347,8 @@ async fn no_name_is_taken_for_another_that_looks_like_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_namespace_that_was_deleted_is_good_where_its_name_is_given_again() {
-    let Tenants { ann, root, .. } = Tenants::new().await;
+    let tenants = Tenants::new().await;
+    let Tenants { ann, root, .. } = &tenants;
     let rows = read_all(&ann, read(None, None)).await.unwrap();
     let (at, cursor) = (rows[1].read_at.clone().unwrap(), rows[1].after_result_cursor.clone().unwrap());
     let unlock = root.lock("team_a", own::LockMode::Writes).await.unwrap();
@@ -371,7 +376,8 @@ async fn nothing_of_a_namespace_that_was_deleted_is_good_where_its_name_is_given
 /// no noise explains, fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_of_a_refusal_tells_nothing() {
-    let Tenants { bob, .. } = Tenants::new().await;
+    let tenants = Tenants::new().await;
+    let Tenants { bob, .. } = &tenants;
     let pairs = number(TIMED, 1_500) as usize;
     let (theirs, none) = (bob.about("team_a"), bob.about("team_x"));
     let mut times: [Vec<Duration>; 2] = [Vec::with_capacity(pairs), Vec::with_capacity(pairs)];
