@@ -12,8 +12,10 @@ import sys
 import time
 
 ROUNDS = 5
-ECHO, OURS, BARE_ECHO, SPICEDB = (f"127.0.0.1:{port}" for port in (50271, 50272, 50273, 50274))
+ECHO, OURS, BARE_ECHO, SPICEDB, FENCED = (f"127.0.0.1:{port}" for port in (50271, 50272, 50273, 50274, 50275))
 KEY = "bench"
+# By address, what its clients bring.
+TOKENS = {ECHO: KEY, OURS: KEY}
 TOP = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", TOP / "target")).resolve()
 RELEASE = TARGET / "release"
@@ -66,7 +68,7 @@ def generate(folder, *share):
 
 def load(command, address, pid, *options, program=KIT_RELEASE / "load", folder=WORKLOAD):
     """One line of a load client; what was wrong is noted in `wrong_answers`."""
-    token = ["--token", KEY] if address in (OURS, ECHO) else []
+    token = ["--token", TOKENS[address]] if address in TOKENS else []
     line = run(program, command, "--addr", address, "--pid", pid, "--dir", folder, *token, *options)
     # Where nothing was answered, a cost each is infinite.
     result = json.loads(re.sub(r"\binf\b", "Infinity", line.splitlines()[-1]))
@@ -106,9 +108,27 @@ class Server:
         self.process.wait()
 
 
-def ours(data, *options):
-    server = Server([RELEASE / "idhini", "serve", "--data-dir", data, "--grpc-addr", OURS, "--preshared-key", KEY,
-                     *options], OURS)
+def fenced(data, trail, *options):
+    """A server whose clients have a token of a namespace with quotas, and which puts every decision on its audit trail."""
+    for folder in (data, trail):
+        shutil.rmtree(folder, ignore_errors=True)
+    server = ours(data, "--audit-dir", trail, *options, address=FENCED)
+    environment = {**os.environ, "IDHINI_ADDR": FENCED, "IDHINI_TOKEN": KEY}
+    quotas = {"idhini.quota.calls_per_second": 10**9, "idhini.quota.concurrent_calls": 10**6,
+              "idhini.quota.cost_per_second": 10**9, "idhini.token_quota.calls_per_second": 10**9,
+              "idhini.audit": "decisions"}
+    metadata = [part for key, value in quotas.items() for part in ("--metadata", f"{key}={value}")]
+    command = RELEASE / "idhini"
+    run(command, "namespace", "create", "team", env=environment)
+    run(command, "namespace", "create", "team/app", *metadata, env=environment)
+    TOKENS[FENCED] = run(command, "token", "create", "--home", "team/app", "--role", "schema_writer", "--role", "writer",
+                         "--role", "checker", env=environment).split()[0]
+    return server
+
+
+def ours(data, *options, address=OURS):
+    server = Server([RELEASE / "idhini", "serve", "--data-dir", data, "--grpc-addr", address, "--preshared-key", KEY,
+                     "--http-addr", "off", "--metrics-addr", "off", *options], f"ours-{address[-5:]}")
     server.wait_for(lambda: "listening" in pathlib.Path(server.log.name).read_text())
     return server
 

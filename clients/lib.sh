@@ -55,15 +55,16 @@ binary() { # [PATH]
     echo "${CARGO_TARGET_DIR:-$WORKSPACE/target}/debug/idhini"
 }
 
-# Starts a server that keeps nothing, on a free port; its address is left in ADDRESS.
+# Starts a server that keeps nothing, on free ports; its addresses are left in ADDRESS and HTTP_ADDRESS.
 serve() { # BINARY KEY
     local log=$WORK/serve-${#SERVERS[@]}.log
     : >"$log"
-    "$1" serve --ephemeral --grpc-addr 127.0.0.1:0 --preshared-key "$2" >"$log" 2>&1 &
+    "$1" serve --ephemeral --grpc-addr 127.0.0.1:0 --http-addr 127.0.0.1:0 --preshared-key "$2" >"$log" 2>&1 &
     SERVERS+=($!)
     for _ in $(seq $((STARTED_WITHIN_SECONDS * 10))); do
         ADDRESS=$(sed -n 's/^listening on \([0-9.:]*\).*/\1/p' "$log")
-        [ -z "$ADDRESS" ] || return 0
+        HTTP_ADDRESS=$(sed -n 's/^http on http:..\([0-9.:]*\)$/\1/p' "$log")
+        [ -z "$ADDRESS" ] || [ -z "$HTTP_ADDRESS" ] || return 0
         sleep 0.1
     done
     echo "the server did not start; its log:" >&2

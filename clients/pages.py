@@ -25,7 +25,8 @@ A page that has the line `<!-- server: empty -->` gets a server without a schema
 What an example finds: a folder of its own with `docs`, `examples` and `crates` of the project in it; `idhini` and the
 Python and Node of the clients; a server with the schema and the relationships of docs/start, whose data directory is
 ./idhini.data, whose key is `secret`, and which lets profiles be taken; IDHINI_ADDR and IDHINI_TOKEN for it.
-`127.0.0.1:50051` in an example means that server, wherever it listens, `127.0.0.1:9464` its metrics, and
+`127.0.0.1:50051` in an example means that server, wherever it listens, `127.0.0.1:8443` its HTTP, `127.0.0.1:9464` its
+metrics, and
 `idhini_root_…` its key. One shell runs all of a page's console blocks and scripts.
 
 Of what is printed, tokens, moments, durations, sizes and process ids are only compared for being there, whatever blanks
@@ -188,6 +189,7 @@ class Page:
     def serve(self):
         self.log = pathlib.Path(self.folder.name) / "server.log"
         arguments = ["--data-dir", "idhini.data", "--grpc-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"]
+        arguments += ["--http-addr", "127.0.0.1:0"]
         text = self.path.read_text()
         arguments += ["--profiling"] if ROOT_TOKEN in text else ["--profiling", "--preshared-key", KEY]
         if EMPTY not in text:
@@ -201,7 +203,9 @@ class Page:
             log = self.log.read_text()
             found = re.search(r"listening on (127\.0\.0\.1:\d+)", log)
             metrics = re.search(r"metrics on http://(127\.0\.0\.1:\d+)", log)
-            if found and metrics:
+            http = re.search(r"^http on http://(127\.0\.0\.1:\d+)", log, flags=re.M)
+            if found and metrics and http:
+                self.http = http[1]
                 self.environment["IDHINI_ADDR"], self.metrics = found[1], metrics[1]
                 if ROOT_TOKEN in text:
                     client_file = pathlib.Path(self.folder.name) / ".config" / "idhini" / "client.toml"
@@ -226,7 +230,7 @@ class Page:
 
     def block(self, block):
         text = "\n".join(block.lines).replace("127.0.0.1:50051", self.environment["IDHINI_ADDR"])
-        text = text.replace("127.0.0.1:9464", self.metrics).replace("idhini_root_…", self.key)
+        text = text.replace("127.0.0.1:9464", self.metrics).replace("127.0.0.1:8443", self.http).replace("idhini_root_…", self.key)
         if block.file:
             target = pathlib.Path(self.folder.name) / block.file
             target.parent.mkdir(parents=True, exist_ok=True)

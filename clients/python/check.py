@@ -1,6 +1,6 @@
 """The official Python client, held against a running server: every call, compared value by value.
 
-    check.py --addr 127.0.0.1:50051 --token KEY [--only SECTION]
+    check.py --addr 127.0.0.1:50051 --http 127.0.0.1:8443 --token KEY [--only SECTION]
 
 IDHINI_ADDR and IDHINI_TOKEN stand for the arguments. The server's namespace is written over. A line is one check, the
 last line counts them; the exit status is 1 if any failed.
@@ -15,6 +15,7 @@ from authzed.api.v1 import InsecureClient
 import around
 import errors
 import experimental
+import namespaces
 import permissions
 import schemas
 import watching
@@ -22,6 +23,7 @@ from harness import Checks
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--addr", default=os.environ.get("IDHINI_ADDR", "127.0.0.1:50051"))
+parser.add_argument("--http", default="127.0.0.1:8443")
 parser.add_argument("--token", default=os.environ.get("IDHINI_TOKEN", ""))
 parser.add_argument("--only", help="sections whose name has this in it")
 options = parser.parse_args()
@@ -52,6 +54,8 @@ for name, run, *arguments in [
     ("tokens", around.tokens, options.addr),
     ("headers and trailers", around.metadata),
     ("the past", around.past),
+    ("namespaces with hvac", namespaces.with_hvac, options.http, options.addr, options.token),
+    ("namespaces with grpcio", namespaces.with_grpcio, options.http, options.addr, options.token),
 ]:
     if options.only is None or options.only in name:
         checks.section(name, run, client, *arguments)

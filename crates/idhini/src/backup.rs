@@ -136,7 +136,7 @@ fn is_empty(disk: &dyn Disk) -> io::Result<bool> {
 
 /// Adds to a backup what a server has and it has not.
 async fn take(connection: &Connection, path: &Path, style: Style) -> Result<(), Failure> {
-    let server = Server::connect(connection).await?;
+    let server = Server::connect(connection).await?.about_all();
     let described = server.admin().describe(server.request(v1::DescribeRequest {})).await?.into_inner();
     let moment = Timestamp::new(described.now_seconds, i64::from(described.now_nanos))
         .map_err(|_| Failure::Answer { missing: "moment" })?;

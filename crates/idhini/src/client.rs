@@ -1,5 +1,7 @@
 //! A server, reached: its channel, and what every call to it carries.
 
+mod secure;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -10,11 +12,14 @@ use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServic
 use idhini_wire::authzed::api::v1::schema_service_client::SchemaServiceClient;
 use idhini_wire::authzed::api::v1::watch_service_client::WatchServiceClient;
 use idhini_wire::idhini::admin::v1::admin_service_client::AdminServiceClient;
+use idhini_wire::idhini::v1::access_service_client::AccessServiceClient;
+use idhini_wire::idhini::v1::namespace_service_client::NamespaceServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use crate::arguments::{Connection, Consistency};
+pub(crate) use self::secure::tls_error;
+use crate::arguments::{self, Connection, Consistency, Security};
 use crate::client_file::{ClientFile, ClientFileError};
 use crate::failure::Failure;
 
@@ -28,6 +33,8 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Request metadata that asks about a moment in the past.
 const AS_OF: &str = "idhini-as-of";
+/// Request metadata that names the namespace that is asked about.
+const NAMESPACE: &str = "x-idhini-namespace";
 
 /// How long a call may take before it answers anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,44 +51,76 @@ pub(crate) struct Server {
     channel: Channel,
     token: Option<MetadataValue<Ascii>>,
     as_of: Option<MetadataValue<Ascii>>,
+    namespace: Option<MetadataValue<Ascii>>,
+}
+
+/// What a server is asked with.
+pub(crate) struct Means {
+    /// Empty if there is none.
+    pub(crate) token: String,
+    /// Empty for the token's home.
+    pub(crate) namespace: String,
+    pub(crate) security: Security,
 }
 
 impl Server {
     pub(crate) async fn connect(connection: &Connection) -> Result<Server, Failure> {
-        Server::reach(&connection.addr, Some(&token(&connection.addr, &connection.token)?), Patience::Limited)
-            .await
+        let Means { token, namespace, security } = means(connection)?;
+        let server = Server::reach((&connection.addr, &security), Some(&token), Patience::Limited).await?;
+        Ok(server.about(&namespace))
     }
 
     pub(crate) async fn connect_patiently(connection: &Connection) -> Result<Server, Failure> {
-        Server::reach(&connection.addr, Some(&token(&connection.addr, &connection.token)?), Patience::Endless)
-            .await
+        let Means { token, namespace, security } = means(connection)?;
+        let server = Server::reach((&connection.addr, &security), Some(&token), Patience::Endless).await?;
+        Ok(server.about(&namespace))
     }
 
     /// Connects; with `None`, without a key.
     pub(crate) async fn reach(
-        address: &str,
+        (address, security): (&str, &Security),
         token: Option<&str>,
         patience: Patience,
     ) -> Result<Server, Failure> {
         let address = address.to_owned();
-        if !is_loopback(&address)? {
+        let is_tls = security.is_on();
+        if !is_loopback(&address)? && !is_tls {
             return Err(Failure::Plaintext { address });
         }
-        let bearer = token.map(|token| format!("Bearer {token}").parse());
+        let bearer = token
+            .filter(|token| !token.is_empty() || security.client_cert.is_none())
+            .map(|token| format!("Bearer {token}").parse());
         let bearer = bearer.transpose().map_err(|_| Failure::MalformedToken)?;
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        let scheme = if is_tls { "https" } else { "http" };
+        let endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
             .map_err(|_| Failure::Address { address: address.clone() })?
             .connect_timeout(CONNECT_MAX);
         let endpoint = match patience {
             Patience::Limited => endpoint.timeout(CALL_MAX),
             Patience::Endless => endpoint.http2_keep_alive_interval(KEEPALIVE).keep_alive_timeout(KEEPALIVE),
         };
-        let channel = endpoint.connect().await.map_err(|source| Failure::Connect { address, source })?;
-        // A server that is not there is what is to be said first.
-        if token == Some("") {
+        let connected = match is_tls {
+            true => secure::connect(&endpoint, security).await?,
+            false => endpoint.connect().await,
+        };
+        let channel = connected.map_err(|source| Failure::Connect { address, is_tls, source })?;
+        // A server that is not there is what is to be said first. A certificate may do instead of a token.
+        if token == Some("") && security.client_cert.is_none() {
             return Err(Failure::NoToken);
         }
-        Ok(Server { channel, token: bearer, as_of: None })
+        Ok(Server { channel, token: bearer, as_of: None, namespace: None })
+    }
+
+    /// The same server, asked about this namespace; the empty one is the token's home.
+    pub(crate) fn about(mut self, namespace: &str) -> Server {
+        // Paths are checked where they are read, and what is none is refused by the server.
+        self.namespace = Some(namespace).filter(|path| !path.is_empty()).and_then(|path| path.parse().ok());
+        self
+    }
+
+    /// The same server, asked about all namespaces together.
+    pub(crate) fn about_all(self) -> Server {
+        self.about("")
     }
 
     /// The same server, asked as of when the arguments say; and what the request says of it.
@@ -99,6 +138,9 @@ impl Server {
         if let Some(moment) = &self.as_of {
             request.metadata_mut().insert(AS_OF, moment.clone());
         }
+        if let Some(namespace) = &self.namespace {
+            request.metadata_mut().insert(NAMESPACE, namespace.clone());
+        }
         request
     }
 
@@ -108,6 +150,14 @@ impl Server {
 
     pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {
         AdminServiceClient::new(self.channel()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn namespaces(&self) -> NamespaceServiceClient<Channel> {
+        NamespaceServiceClient::new(self.channel()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn access(&self) -> AccessServiceClient<Channel> {
+        AccessServiceClient::new(self.channel()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn permissions(&self) -> PermissionsServiceClient<Channel> {
@@ -144,16 +194,37 @@ fn consistency(of: &Consistency) -> v1::Consistency {
     v1::Consistency { requirement: Some(requirement) }
 }
 
-/// The token that was given, or else that of the client file; empty if there is none.
-pub(crate) fn token(address: &str, given: &str) -> Result<String, Failure> {
-    if !given.is_empty() {
-        return Ok(given.to_owned());
+/// What was given; what was not, as the client file has it for this server: the namespace if the token is, and how to reach it.
+pub(crate) fn means(connection: &Connection) -> Result<Means, Failure> {
+    let Connection { addr, token, namespace, security, .. } = connection;
+    let mut means = Means { token: token.clone(), namespace: namespace.clone(), security: security.clone() };
+    // Nothing there could count: a file that cannot be used is no hindrance.
+    if !means.token.is_empty() && means.security.is_on() {
+        return Ok(means);
     }
-    match ClientFile::of_user().and_then(|file| file.token(address)) {
+    let found = match ClientFile::of_user().and_then(|file| file.entry(addr)) {
+        Ok(entry) => entry,
         // Who has no home has no tokens there.
-        Err(ClientFileError::Nowhere) => Ok(String::new()),
-        found => Ok(found?.unwrap_or_default()),
+        Err(ClientFileError::Nowhere) => None,
+        // Whoever brings a token may have nothing to do with the file.
+        Err(_) if !means.token.is_empty() => None,
+        Err(error) => return Err(error.into()),
+    };
+    let Some(entry) = found else { return Ok(means) };
+    // Whoever says which certificate to show wants to be known by it.
+    if means.token.is_empty() && means.security.client_cert.is_none() {
+        means.token = entry.token;
+        if means.namespace.is_empty() {
+            means.namespace = namespace_of(entry.namespace)?;
+        }
     }
+    means.security = means.security.or(entry.security);
+    Ok(means)
+}
+
+fn namespace_of(written: Option<String>) -> Result<String, Failure> {
+    let Some(text) = written else { return Ok(String::new()) };
+    arguments::path(&text).map_err(|why| Failure::ClientNamespace { why })
 }
 
 fn is_loopback(address: &str) -> Result<bool, Failure> {

@@ -14,8 +14,11 @@ use idhini_wire::google;
 use prost::Message as _;
 use tonic::{Code, Status};
 
+use crate::authority::AuthorityError;
+use crate::client::tls_error;
 use crate::client_file::ClientFileError;
 use crate::configuration::Mistakes;
+use crate::serve::TlsFailure;
 
 /// The request is malformed.
 pub(crate) const STATUS_MALFORMED: u8 = 3;
@@ -61,13 +64,26 @@ pub(crate) enum Failure {
     #[error("`{address}` is not an address such as 127.0.0.1:50051")]
     Address { address: String },
     /// The token would travel readable.
-    #[error(
-        "`{address}` is beyond this machine, and this version has no TLS: the token could be read on the way"
-    )]
+    #[error("`{address}` is beyond this machine, and without TLS the token could be read on the way")]
     Plaintext { address: String },
+    /// A file with certificates or a key is none.
+    #[error("`{}`: {what}", path.display())]
+    TlsFile { path: PathBuf, what: String },
+    /// An authority that certified others would be lost.
+    #[error("`{}` is there already", path.display())]
+    AuthorityThere { path: PathBuf },
+    /// An authority cannot certify.
+    #[error("the authority in `{}`: {source}", path.display())]
+    Authority { path: PathBuf, source: AuthorityError },
+    /// The server has nothing to speak TLS with.
+    #[error(transparent)]
+    Tls(#[from] TlsFailure),
     /// Nothing would be logged or traced.
     #[error("log lines and traces cannot be sent: {what}")]
     Telemetry { what: String },
+    /// Where HTTP would be served.
+    #[error("HTTP cannot be served: {0}")]
+    Http(ListenError),
     /// Where metrics would be served.
     #[error("metrics cannot be served: {0}")]
     Metrics(ListenError),
@@ -77,6 +93,9 @@ pub(crate) enum Failure {
     /// No token at all.
     #[error("the token has characters that no token has")]
     MalformedToken,
+    /// The client file names a namespace that cannot be one.
+    #[error("the namespace that the client file names for this server is none: {why}")]
+    ClientNamespace { why: String },
     /// The client file cannot be used.
     #[error("{0}")]
     ClientFile(#[from] ClientFileError),
@@ -96,7 +115,10 @@ pub(crate) enum Failure {
     NoData { path: PathBuf },
     /// The server is not there.
     #[error("cannot reach a server at {address}: {}", innermost(source))]
-    Connect { address: String, source: tonic::transport::Error },
+    Connect { address: String, is_tls: bool, source: tonic::transport::Error },
+    /// The server does not take what was shown to it.
+    #[error("the server ended the connection: {source}")]
+    ShutOut { source: rustls::Error },
     /// The server refused the call.
     #[error("{}", refused(.0))]
     Refused(#[from] Status),
@@ -252,6 +274,9 @@ impl Failure {
             Failure::Migrate(error) => error.status(),
             Failure::Repeated { .. } => STATUS_REFUSED,
             Failure::WatchEnded { .. } | Failure::Print(_) => STATUS_UNREACHABLE,
+            Failure::Refused(status) | Failure::RefusedLine { status, .. } if is_not_understood(status) => {
+                STATUS_UNREACHABLE
+            }
             Failure::Refused(status) | Failure::RefusedLine { status, .. } => match status.code() {
                 Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
                     STATUS_UNREACHABLE
@@ -261,9 +286,13 @@ impl Failure {
             Failure::NoToken
             | Failure::MalformedToken
             | Failure::ClientFile(_)
+            | Failure::ClientNamespace { .. }
             | Failure::Configuration(_)
             | Failure::NoData { .. }
             | Failure::Plaintext { .. }
+            | Failure::TlsFile { .. }
+            | Failure::AuthorityThere { .. }
+            | Failure::Authority { .. }
             | Failure::NoDirectory { .. }
             | Failure::NoAuditKey { .. }
             | Failure::AuditRead(_)
@@ -277,14 +306,16 @@ impl Failure {
             | Failure::AfterBackup { .. }
             | Failure::NotEmpty { .. }
             | Failure::RevisionOfMany { .. } => STATUS_MALFORMED,
-            Failure::Connect { .. } | Failure::Answer { .. } => STATUS_UNREACHABLE,
+            Failure::Connect { .. } | Failure::ShutOut { .. } | Failure::Answer { .. } => STATUS_UNREACHABLE,
             Failure::TokenNowhere { .. }
             | Failure::RootToken(_)
             | Failure::Bootstrap { .. }
             | Failure::Inadmissible { .. }
             | Failure::Twice { .. }
             | Failure::Listen(_)
+            | Failure::Tls(_)
             | Failure::Telemetry { .. }
+            | Failure::Http(_)
             | Failure::Metrics(_)
             | Failure::Open(_)
             | Failure::ControlPlane(_)
@@ -334,13 +365,29 @@ impl Failure {
             Failure::Bootstrap { .. } | Failure::Inadmissible { .. } | Failure::Twice { .. } => "correct the file and start again".to_owned(),
             Failure::Address { .. } => "set --addr or IDHINI_ADDR to HOST:PORT".to_owned(),
             Failure::Plaintext { .. } => {
-                "run the command on the server's machine, or through a tunnel such as ssh -L".to_owned()
+                "add --tls, or --from-tls for what is migrated; name the authority of the server's certificate, if this machine does not know it, with --ca-file or --from-ca-file"
+                    .to_owned()
             }
+            Failure::TlsFile { .. } => {
+                "name PEM files with --ca-file, or with --client-cert and --client-key, which go together".to_owned()
+            }
+            Failure::AuthorityThere { .. } => {
+                "choose another directory; whoever trusts this authority would trust nobody that a new one certifies"
+                    .to_owned()
+            }
+            Failure::Authority { source: AuthorityError::Ended { .. }, .. } => {
+                "make a new authority with `idhini ca init DIR`, and let everybody trust its ca.pem".to_owned()
+            }
+            Failure::Authority { .. } => "name a directory that `idhini ca init` made".to_owned(),
+            Failure::Tls(failure) => failure.remedy().to_owned(),
             Failure::NoToken => {
                 "set IDHINI_TOKEN to the server's root token or preshared key, or run this as who started it".to_owned()
             }
             Failure::MalformedToken => "set IDHINI_TOKEN to the key as it was given: printable ASCII".to_owned(),
             Failure::ClientFile(error) => error.remedy(),
+            Failure::ClientNamespace { .. } => {
+                "correct `namespace` in the client file, or name another one with --namespace".to_owned()
+            }
             Failure::Configuration(_) => "see each setting, and who said it, with `idhini config print`".to_owned(),
             Failure::TokenNowhere { source } => {
                 format!("{}; or give keys with IDHINI_PRESHARED_KEY", source.remedy())
@@ -352,9 +399,16 @@ impl Failure {
                 "run the release that made the directory, or a later one".to_owned()
             }
             Failure::RootToken(_) => "see whether the disk is full or may not be written".to_owned(),
-            Failure::Connect { .. } => {
-                "start one with `idhini serve`, or set --addr or IDHINI_ADDR".to_owned()
-            }
+            Failure::Connect { source, is_tls, .. } => match tls_error(source) {
+                Some(error) => untrusted_next_step(error).to_owned(),
+                None if *is_tls => {
+                    "start one with `idhini serve`, or set --addr or IDHINI_ADDR; if it speaks no TLS, leave --tls out"
+                        .to_owned()
+                }
+                None => "start one with `idhini serve`, or set --addr or IDHINI_ADDR; if it speaks TLS, add --tls"
+                    .to_owned(),
+            },
+            Failure::ShutOut { source } => untrusted_next_step(source).to_owned(),
             Failure::Refused(status) | Failure::RefusedLine { status, .. } => refused_next_step(status).to_owned(),
             Failure::Answer { .. } => "use the command line of the server's own version".to_owned(),
             Failure::Listen(ListenError::Bind { .. }) => {
@@ -365,9 +419,17 @@ impl Failure {
             Failure::Listen(ListenError::Threads(_)) => {
                 "start with fewer --worker-threads, or let the process have more threads and files".to_owned()
             }
+            Failure::Listen(ListenError::NeedsTls { .. }) => {
+                "set --tls-cert-file and --tls-key-file, or --tls-ca-dir".to_owned()
+            }
             Failure::Listen(_) => "leave --grpc-addr out, or choose a loopback address".to_owned(),
             Failure::Telemetry { .. } => "correct --otlp-endpoint, or leave it out".to_owned(),
-            Failure::Metrics(ListenError::NeedsTls { .. }) => {
+            Failure::Http(ListenError::NeedsTls { .. }) => {
+                "set --tls-cert-file and --tls-key-file, or --tls-ca-dir; or choose a loopback address with --http-addr"
+                    .to_owned()
+            }
+            Failure::Http(_) => "choose another port with --http-addr 127.0.0.1:PORT, or `off`".to_owned(),
+            Failure::Metrics(ListenError::LoopbackOnly { .. }) => {
                 "choose a loopback address with --metrics-addr, or `off`".to_owned()
             }
             Failure::Metrics(_) => "choose another port with --metrics-addr 127.0.0.1:PORT, or `off`".to_owned(),
@@ -439,12 +501,50 @@ fn innermost(error: &dyn std::error::Error) -> String {
     error.to_string()
 }
 
+/// What helps where two do not trust each other.
+fn untrusted_next_step(error: &rustls::Error) -> &'static str {
+    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
+    match error {
+        Error::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => {
+            "name the authority of the server's certificate with --ca-file, such as the ca.pem of `idhini ca init`"
+        }
+        Error::InvalidCertificate(
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
+        ) => "use an address that the certificate is for, or say which it is with --tls-pin NAME",
+        Error::InvalidCertificate(Certificate::ApplicationVerificationFailure) => {
+            "compare --tls-pin with what `openssl x509 -noout -fingerprint -sha256` says of the server's certificate"
+        }
+        Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
+            "let the server have a new certificate, and see whether this machine's clock is right"
+        }
+        Error::InvalidMessage(_) => "leave --tls out: whoever listens there speaks none",
+        Error::AlertReceived(Alert::ProtocolVersion) => "use a command line and a server of one version",
+        Error::AlertReceived(_) => {
+            "show a certificate that the server takes and that has not ended, with --client-cert and --client-key"
+        }
+        _ => "see whether the server's certificate is as it should be",
+    }
+}
+
 fn more_faults(more: usize) -> String {
     if more == 0 { String::new() } else { format!(", and {more} more") }
 }
 
+/// Whether no server said so: what came over the connection was no answer.
+fn is_not_understood(status: &Status) -> bool {
+    use std::error::Error as _;
+    status.source().is_some() && matches!(status.code(), Code::Internal | Code::Unknown | Code::Cancelled)
+}
+
 fn refused_next_step(status: &Status) -> &'static str {
-    match (status.code(), reason(status).as_deref()) {
+    if is_not_understood(status) {
+        return "see whether the server runs, and whether it speaks TLS (--tls); read what is stored before repeating a write";
+    }
+    let reason = reason(status);
+    if let Some(step) = reason.as_deref().and_then(own_next_step) {
+        return step;
+    }
+    match (status.code(), reason.as_deref()) {
         (Code::Unauthenticated | Code::PermissionDenied, _) => {
             "set IDHINI_TOKEN to the server's root token or preshared key"
         }
@@ -465,6 +565,41 @@ fn refused_next_step(status: &Status) -> &'static str {
         (Code::Unimplemented, _) => "ask a server that has this call",
         _ => "read the message; the server's documentation explains each reason",
     }
+}
+
+/// What helps where the reason is one of ours.
+fn own_next_step(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "NOT_PERMITTED" => {
+            "see what you may do with `idhini auth can-i`; whoever administers the namespace grants more with `idhini auth grant`"
+        }
+        "NAMESPACE_NOT_FOUND" => "see which there are with `idhini namespace tree`",
+        "NAMESPACE_PATH_INVALID" => "write names separated by single `/`, such as team_a/subteam_b",
+        "NAMESPACE_IS_ROOT" => "name a namespace below root",
+        "NAMESPACE_EXISTS" => "look at it with `idhini namespace show PATH`",
+        "NAMESPACE_HAS_CHILDREN" => "see them with `idhini namespace tree PATH`, and delete them first",
+        "NAMESPACE_BEING_DELETED" => "ask again to delete it, with `idhini namespace delete PATH`",
+        "NAMESPACE_LOCKED" => {
+            "see who locked it, and until when, with `idhini namespace status PATH`; whoever has the key opens it with `idhini namespace unlock PATH`"
+        }
+        "NAMESPACE_ALREADY_LOCKED" | "NAMESPACE_NOT_LOCKED" => {
+            "see what it is locked by with `idhini namespace status PATH`"
+        }
+        "UNLOCK_KEY_WRONG" => {
+            "set IDHINI_UNLOCK_KEY to the key that locking answered, or have an administrator unlock it without one"
+        }
+        "UNLOCK_KEY_THROTTLED" => {
+            "wait for as long as the message says, or have an administrator unlock it without a key"
+        }
+        "LOCK_EXPIRATION_INVALID" => "name a moment that is yet to come with --until, or a time with --for",
+        "TOKEN_NOT_FOUND" => "see which there are with `idhini token list`",
+        "TOKEN_LIFETIME_INVALID" => "name a time such as 90m or 30d, or leave it out",
+        "ROLE_UNKNOWN" | "RIGHT_UNKNOWN" | "SUBJECT_INVALID" => "write one of those that the message names",
+        "ALREADY_GRANTED" | "NOT_GRANTED" => "see what was granted with `idhini auth grants PATH`",
+        "CUSTOM_METADATA_INVALID" | "REMARK_TOO_LONG" => "write less",
+        "CONTROL_PLANE_UNREADABLE" => "see whether the server's disk can be read; then try again",
+        _ => return None,
+    })
 }
 
 fn refused(status: &Status) -> String {

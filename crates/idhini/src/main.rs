@@ -1,11 +1,12 @@
 //! `idhini`: the command line, and the only place where a clock and randomness are real.
 //!
-//! Exit status: 0 done (a check: has), 1 a check: no (a comparison or a test: something differs), 2 a check: conditional; 3
-//! the request is malformed, 4 the server refused it, 5 the server cannot be reached or was not understood, 6 the server
-//! cannot start; 130 interrupted a second time, 141 whoever read standard output has left.
+//! Exit status: 0 done (a check: has), 1 a check: no (a comparison or a test: something differs; a namespace: locked), 2 a
+//! check: conditional; 3 the request is malformed, 4 the server refused it, 5 the server cannot be reached or was not
+//! understood, 6 the server cannot start; 130 interrupted a second time, 141 whoever read standard output has left.
 
 mod arguments;
 mod audit;
+mod authority;
 mod backup;
 mod client;
 mod client_file;
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 
 use idhini::clock;
 
-use crate::arguments::{Arguments, Command, ConfigCommand};
+use crate::arguments::{Arguments, Command, ConfigCommand, TokenCommand};
 use crate::commands::Asked;
 use crate::configuration::{Configuration, Format, Server};
 use crate::failure::Failure;
@@ -70,7 +71,10 @@ fn run(arguments: Arguments, style: output::Style) -> Result<u8, Failure> {
             configuration::print(&Configuration::read(Server::Serve, &flags.0)?, format);
             Ok(0)
         }
-        Command::Token(command) => root_token::run(&command, arguments.connection.json, style).map(|()| 0),
+        Command::Ca(command) => commands::authority(&command, arguments.connection.json).map(|()| 0),
+        Command::Token(TokenCommand::Reset(of)) => {
+            root_token::reset(&of, arguments.connection.json, style).map(|()| 0)
+        }
         Command::Backup(backup) => backup::run(&arguments.connection, &backup, style).map(|()| 0),
         Command::Restore(restore) => backup::restore(&restore, arguments.connection.json, style).map(|()| 0),
         Command::Audit(command) => audit::run(&command, arguments.connection.json, style),

@@ -183,9 +183,12 @@ pub(crate) fn notice(text: &str, style: Style) {
 /// Prints a line that begins with a word that has a colour and a column of its own.
 pub(crate) fn line_of(word: &str, text: &str, style: Style) {
     let colour = match word {
-        "has" | "created" | "touch" | "same" | "passed" | "added" | "accepted" => GREEN,
-        "no" | "deleted" | "delete" | "differs" | "failed" | "removed" | "refused" => RED,
-        "conditional" | "replaced" | "schema" | "changed" | "unknown" | "open" => YELLOW,
+        "has" | "created" | "touch" | "same" | "passed" | "added" | "accepted" | "open" | "unlocked"
+        | "granted" => GREEN,
+        "no" | "deleted" | "delete" | "differs" | "failed" | "removed" | "refused" | "locked" | "revoked" => {
+            RED
+        }
+        "conditional" | "replaced" | "schema" | "changed" | "unknown" | "unended" | "deleting" => YELLOW,
         _ => DIM,
     };
     let (colour, plain) = if style.out { (colour, PLAIN) } else { ("", "") };
@@ -197,6 +200,12 @@ pub(crate) fn part(name: &str, text: &str, style: Style) {
     let colour = if name == "all" { BOLD } else { DIM };
     let (colour, plain) = if style.out { (colour, PLAIN) } else { ("", "") };
     taken(writeln!(std::io::stdout().lock(), "  {colour}{:<14}{plain}  {}", visible(name), visible(text)));
+}
+
+/// Prints what something is named, and in columns of their own what is known of it.
+pub(crate) fn named(name: &str, text: &str, style: Style) {
+    let (bold, plain) = if style.out { (BOLD, PLAIN) } else { ("", "") };
+    taken(writeln!(std::io::stdout().lock(), "{bold}{}{plain}  {}", visible(name), visible(text)));
 }
 
 /// Control characters become visible, line breaks and tabs stay.

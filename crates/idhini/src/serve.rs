@@ -2,6 +2,7 @@
 
 mod bootstrap;
 pub(crate) mod testing;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -14,20 +15,24 @@ use idhini_replica::control::{ControlPlane, ROOT, ROOT_LOG, SYS_LOG};
 use idhini_replica::{Clock, Identity, Node, NodeOptions, Parts, Report};
 use idhini_server::{
     Keys, ListenError, Listener, LogObserver, Monitoring, MonitoringListener, Offer, Options, Randomness,
-    SealOptions, Served, Telemetry, Tree,
+    SealOptions, Served, Telemetry, Tls, Tree,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::audit;
+use self::tls::Keeper;
+pub(crate) use self::tls::TlsFailure;
+use crate::arguments::Security;
+use crate::client_file::Place;
 use crate::clock::now;
 use crate::configuration::{
-    Configuration, METRICS_ADDRESS, MetricsAddress, Observing, ServeFlags, Server, Settings,
+    Configuration, HTTP_ADDRESS, ListenAddress, METRICS_ADDRESS, Observing, ServeFlags, Server, Settings,
 };
 use crate::entropy::{fill, random};
 use crate::failure::Failure;
 use crate::output::{self, Style};
 use crate::root_token;
 use crate::telemetry;
+use crate::{audit, authority};
 
 /// How long it takes until everything is looked after again.
 const ROUND: Duration = Duration::from_secs(5);
@@ -47,7 +52,10 @@ async fn serve(
 ) -> Result<(), Failure> {
     let settings = &configuration.settings;
     // Before the data is touched: a mistake in the address is no reason to wait for it.
-    let listener = Listener::bind(settings.grpc_addr).await?;
+    let keeper = Keeper::begin(settings, &telemetry, Arc::new(now))?;
+    let tls = keeper.as_ref().map(|keeper| Arc::clone(keeper.tls()));
+    let listener = Listener::bind(settings.grpc_addr, tls.clone()).await?;
+    let http = http(settings, tls).await?;
     let monitored = Arc::new(OnceLock::new());
     let metrics = monitoring(&settings.observing, &telemetry, &monitored).await?;
     let stored = stored(settings, &telemetry)?;
@@ -55,7 +63,9 @@ async fn serve(
     let auditing = audit::Running::begin(configuration).await?;
     let namespace = stored.node.namespace(ROOT_LOG).await?;
     bootstrap::load(&namespace, settings).await?;
-    let served = Served { namespace: Arc::clone(&namespace), log: stored.embedded.clone() };
+    let trail = auditing.as_ref().map(audit::Running::trail);
+    let (log, to) = (stored.embedded.clone(), trail.clone());
+    let served = Served { namespace: Arc::clone(&namespace), log, trail: to };
     // Nobody else sets it.
     let _ = monitored.set(served);
     let address = listener.address().to_string();
@@ -67,7 +77,6 @@ async fn serve(
     let (limits, drain_max) = (settings.limits, Duration::from_secs(settings.drain_seconds));
     let (seal, worker_threads) = (seal(&stored.identity), settings.workers());
     let randomness = Randomness::new(fill);
-    let trail = auditing.as_ref().map(audit::Running::trail);
     let options =
         Options { keys, limits, seal, telemetry, drain_max, worker_threads, give_way, randomness, trail };
     if let Err(error) = plane.finish_deletions(&stored.node).await {
@@ -77,6 +86,7 @@ async fn serve(
     }
     let stop = stopped()?;
     let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
+    let keeping = keeper.map(|keeper| tokio::spawn(keeper.keep()));
     output::said(&format!("listening on {address} ({})", stored.place));
     if let Some(address) = metrics {
         output::said(&format!("metrics on http://{address}/metrics"));
@@ -85,9 +95,20 @@ async fn serve(
         Some(auditing) => Some(auditing.started(namespace.head().revision()).await),
         None => None,
     };
+    let listener = match http {
+        Some(http) => {
+            let scheme = if settings.transport.is_secured() { "https" } else { "http" };
+            output::said(&format!("http on {scheme}://{}", http.address()));
+            listener.beside(http)
+        }
+        None => listener,
+    };
     let offer = Offer::Tree(Tree { node: Arc::clone(&stored.node), root: Arc::clone(&namespace), plane });
     let served = listener.serve(&offer, &options, stop).await;
     looking_after.abort();
+    if let Some(keeping) = keeping {
+        keeping.abort();
+    }
     if let Some(trail) = trail {
         audit::stopped(trail).await;
     }
@@ -151,9 +172,22 @@ fn keys(
         root_token::replace_at(address);
         return Ok((Keys::new(preshared.iter().map(String::as_str), &stored.identity.key), None));
     }
+    let security = reached(settings);
+    let place = Place { address, security: &security };
     match &stored.disk {
-        Some(disk) => Ok((root_token::of_directory(&**disk, address, style)?, None)),
-        None => root_token::of_run(address, style).map(|(keys, token)| (keys, Some(token))),
+        Some(disk) => Ok((root_token::of_directory(&**disk, place, style)?, None)),
+        None => root_token::of_run(place, style).map(|(keys, token)| (keys, Some(token))),
+    }
+}
+
+/// What the command line on this machine has to know of the server's TLS.
+fn reached(settings: &Settings) -> Security {
+    let own = settings.transport.ca_dir.as_ref().map(|directory| directory.join(authority::CERTIFICATE));
+    Security {
+        is_tls: settings.transport.is_secured(),
+        // Wherever that is run.
+        ca_file: own.map(|file| file.canonicalize().unwrap_or(file)),
+        ..Security::default()
     }
 }
 
@@ -175,8 +209,8 @@ async fn monitoring(
     telemetry: &Arc<Telemetry>,
     served: &Arc<OnceLock<Served>>,
 ) -> Result<Option<SocketAddr>, Failure> {
-    let wanted = observing.metrics_addr.unwrap_or(MetricsAddress::At(METRICS_ADDRESS));
-    let MetricsAddress::At(address) = wanted else { return Ok(None) };
+    let wanted = observing.metrics_addr.unwrap_or(ListenAddress::At(METRICS_ADDRESS));
+    let ListenAddress::At(address) = wanted else { return Ok(None) };
     let listener = match MonitoringListener::bind(address).await {
         Ok(listener) => listener,
         Err(error @ ListenError::Bind { .. }) if observing.metrics_addr.is_none() => {
@@ -196,6 +230,20 @@ async fn monitoring(
     };
     tokio::spawn(listener.serve(monitoring));
     Ok(Some(address))
+}
+
+/// Where HTTP is listened for; `None` if that is not wanted or the usual port is taken.
+async fn http(settings: &Settings, tls: Option<Arc<Tls>>) -> Result<Option<Listener>, Failure> {
+    let wanted = settings.http_addr.unwrap_or(ListenAddress::At(HTTP_ADDRESS));
+    let ListenAddress::At(address) = wanted else { return Ok(None) };
+    match Listener::bind(address, tls).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error @ ListenError::Bind { .. }) if settings.http_addr.is_none() => {
+            tracing::warn!("HTTP is not served: {error} Choose another port with --http-addr, or `off`");
+            Ok(None)
+        }
+        Err(error) => Err(Failure::Http(error)),
+    }
 }
 
 /// What is drawn at random for each process, beside what is set.

@@ -8,6 +8,8 @@
 //! it fails a last line `{"error": …}`; a stream without that line is whole only if the response ended properly, which
 //! HTTP tells. A call that takes a stream takes a message a line.
 //!
+//! What clients of OpenBao call is told apart by its path (`address.rs`) and becomes calls of `idhini.v1` (`openbao.rs`).
+//!
 //! # Invariants
 //! * No request holds more than one message at a time.
 //! * A refusal has the status, the reason and its metadata as gRPC has them: `google.rpc.Status` as JSON.
@@ -17,7 +19,7 @@
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::StreamExt as _;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Frame;
@@ -31,9 +33,13 @@ use crate::admission::Accepted;
 use crate::options::MESSAGE_BYTES_MAX;
 use crate::pipeline::Pipeline;
 
+mod address;
+mod ask;
+mod openbao;
 mod routes;
 
-use routes::Route;
+use self::address::Target;
+use self::routes::Route;
 
 /// Where the calls are.
 const PREFIX: &str = "/v1/";
@@ -54,7 +60,18 @@ pub(crate) async fn answer(
     request: Request<Body>,
 ) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
-    match translated(&mut parts, body) {
+    let target = address::target(parts.uri.path()).and_then(|(namespace, target)| {
+        address::settle(&mut parts.headers, &namespace)?;
+        Ok(target)
+    });
+    let translated = match target {
+        Ok(Target::OpenBao(names)) => {
+            return openbao::answer((pipeline, accepted), &names, parts, body).await;
+        }
+        Ok(Target::Contract(route)) => translated(&mut parts, route, body),
+        Err(refusal) => Err(refusal),
+    };
+    match translated {
         Ok((route, body)) => {
             let response = pipeline.call(accepted, Request::from_parts(parts, body)).await;
             answered(route, response.map(Body::new)).await
@@ -69,10 +86,9 @@ pub(crate) async fn answer(
 }
 
 /// The gRPC call that a JSON call stands for. Its body is read when the call is let in.
-fn translated(parts: &mut Parts, body: Body) -> Result<(Route, Body), Status> {
-    let path = parts.uri.path();
-    let route = routes::find(path)?;
+fn translated(parts: &mut Parts, route: Route, body: Body) -> Result<(Route, Body), Status> {
     if parts.method != Method::POST {
+        let path = parts.uri.path().escape_default();
         return Err(Status::unimplemented(format!("`{path}` takes POST only, with a message as JSON")));
     }
     let body = match route.takes_stream {
@@ -254,7 +270,21 @@ fn respond(status: StatusCode, body: Body) -> Response<Body> {
 }
 
 fn refused(status: &Status) -> Response<Body> {
-    respond(http_status(status.code()), Body::new(Full::new(Bytes::from(status_json(status)))))
+    let response = respond(http_status(status), Body::new(Full::new(Bytes::from(status_json(status)))));
+    later(response, status)
+}
+
+/// Says when to ask again, as HTTP does, if the refusal says so.
+fn later(mut response: Response<Body>, status: &Status) -> Response<Body> {
+    let told = google::rpc::Status::decode(status.details()).unwrap_or_default();
+    let info = told.details.iter().find(|any| any.type_url.ends_with("/google.rpc.RetryInfo"));
+    let delay = info.and_then(|any| google::rpc::RetryInfo::decode(any.value.as_slice()).ok()?.retry_delay);
+    if let Some(delay) = delay {
+        // Whole seconds, and none too soon.
+        let seconds = delay.seconds.saturating_add(i64::from(delay.nanos > 0));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// `google.rpc.Status` as JSON.
@@ -272,9 +302,14 @@ fn status_json(status: &Status) -> String {
     told.as_ref().and_then(json).or_else(|| json(&plain())).unwrap_or_else(|| "{}".to_owned())
 }
 
-/// As the published gateways answer.
-fn http_status(code: Code) -> StatusCode {
-    match code {
+/// As the published gateways answer; and as OpenBao does, of what the contract does not know.
+fn http_status(status: &Status) -> StatusCode {
+    match openbao::reason(status).as_deref() {
+        Some("NAMESPACE_LOCKED") => return StatusCode::SERVICE_UNAVAILABLE,
+        Some("NAMESPACE_HAS_CHILDREN" | "NAMESPACE_BEING_DELETED") => return StatusCode::CONFLICT,
+        _ => {}
+    }
+    match status.code() {
         Code::Ok => StatusCode::OK,
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use idhini_model::Timestamp;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, Status};
@@ -55,8 +56,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(pipeline: Arc<Pipeline>) -> Connection {
-        Connection { pipeline, accepted: Accepted::default() }
+    pub(crate) fn new(pipeline: Arc<Pipeline>, accepted: Accepted) -> Connection {
+        Connection { pipeline, accepted }
+    }
+
+    pub(crate) fn accepted(&self) -> &Accepted {
+        &self.accepted
     }
 
     /// Answers whatever comes.
@@ -89,6 +94,11 @@ impl Pipeline {
     /// How much the worker has to do.
     pub(crate) fn load(&self) -> &Load {
         &self.load
+    }
+
+    /// The moment; where there is no control plane nobody asks for it.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.admission.gate().map_or(Timestamp::from_seconds(0), |gate| gate.now())
     }
 
     /// Lets go of what is no longer needed.
@@ -240,7 +250,7 @@ impl Pipeline {
             call,
         );
         // What changes something is told by its writer whether it still may.
-        let is_read = !kind.is_change();
+        let is_read = !kind.tells_what_was_done();
         let answering = revocable(standing.clone().filter(|_| is_read), answering);
         let response = match deadline.within(answering).await {
             Ok(Ok(response)) => response,

@@ -77,14 +77,21 @@ impl Refusal {
     pub(crate) fn unauthenticated() -> Refusal {
         Refusal::new(
             Code::Unauthenticated,
-            "no token: send the metadata `authorization: Bearer TOKEN` with the server's root token or one of its preshared keys",
+            "no token: send the metadata `authorization: Bearer TOKEN` with a token of this server or one of its keys",
+        )
+    }
+
+    pub(crate) fn certificate_ended() -> Refusal {
+        Refusal::new(
+            Code::Unauthenticated,
+            "the certificate that this connection was opened with has ended: connect again with a newer one",
         )
     }
 
     pub(crate) fn wrong_token() -> Refusal {
         Refusal::new(
             Code::PermissionDenied,
-            "the token is neither the server's root token nor one of its preshared keys",
+            "the token is none of this server's, nor one of its keys, or it has ended",
         )
     }
 

@@ -1,20 +1,30 @@
 //! What can be said on the command line? Arguments are those of `zed` where `zed` has them.
 
+mod access;
 mod audit;
+mod authority;
 mod backup;
 mod migrate;
+mod namespace;
 mod questions;
 mod relationship;
 mod schema;
+mod security;
 
 use std::ffi::OsString;
 
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use idhini_replica::control::NamespacePath;
 
+pub(crate) use self::access::{AuthCommand, CanI, CreateToken, GrantArguments, RotateToken, TokenCommand};
 pub(crate) use self::audit::{AuditCommand, Query, Trail};
+pub(crate) use self::authority::{AuthorityCommand, InitAuthority, Issue};
 pub(crate) use self::backup::{Backup, BackupCommand, Debug, Restore, To};
 pub(crate) use self::migrate::Migrate;
+pub(crate) use self::namespace::{
+    CreateNamespace, LockMode, LockNamespace, NamespaceCommand, PatchNamespace, UnlockNamespace,
+};
 pub(crate) use self::questions::{
     AsOf, Check, Consistency, Expand, HistoryOf, LookupResources, LookupSubjects, PastCommand,
     PastRelationships, PastSchema, Question, Watch, WatchKind,
@@ -23,8 +33,8 @@ pub(crate) use self::relationship::{
     BulkExport, BulkImport, Format, ReadArguments, RelationshipArguments, RelationshipCommand, filter,
 };
 pub(crate) use self::schema::{ReadSchema, SchemaCommand};
+pub(crate) use self::security::Security;
 use crate::configuration::{ServeFlags, ServeTestingFlags};
-use crate::root_token::TokenCommand;
 
 /// Who may do what: an authorization server after Google's Zanzibar, and its command line.
 #[derive(Debug, Parser)]
@@ -53,6 +63,21 @@ pub(crate) struct Connection {
     /// users of the machine do not see it
     #[arg(long, global = true, env = "IDHINI_TOKEN", hide_env_values = true, default_value = "")]
     pub(crate) token: String,
+    #[command(flatten)]
+    pub(crate) security: Security,
+    /// The namespace that is asked about, such as team_a/subteam_b; unless said, the client file's, else the token's home
+    // Commands may have a `namespace` of their own, which is not this one.
+    #[arg(
+        id = "asked_namespace",
+        long = "namespace",
+        global = true,
+        env = "IDHINI_NAMESPACE",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "PATH",
+        value_parser = path
+    )]
+    pub(crate) namespace: String,
     /// Print the API's own messages as JSON, one a line, instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -70,6 +95,23 @@ impl Arguments {
         arguments.connection.is_token_flagged = source == Some(ValueSource::CommandLine);
         Ok(arguments)
     }
+}
+
+/// A namespace's path as it was said; none if it is empty.
+///
+/// # Errors
+/// Why it is none.
+pub(crate) fn path(text: &str) -> Result<String, String> {
+    let path: Result<NamespacePath, _> = text.parse();
+    path.map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// How long something is to last, such as 90m or 7d.
+///
+/// # Errors
+/// Why it is none.
+fn lasting(text: &str) -> Result<u64, String> {
+    crate::configuration::seconds(text).ok_or_else(|| "write a time such as 10s, 90m, 24h or 7d".to_owned())
 }
 
 /// Where to read on about the command that somebody meant: the one whose names stand among the arguments.
@@ -93,9 +135,18 @@ pub(crate) enum Command {
     /// Show how a server would be configured
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Make a new root token
+    /// Create, list, lock, unlock or delete namespaces: tenants, each sealed off
+    #[command(subcommand)]
+    Namespace(NamespaceCommand),
+    /// Create, list, renew, rotate or revoke tokens, or make a new root token
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Make an authority, and certify servers and clients by it
+    #[command(subcommand)]
+    Ca(AuthorityCommand),
+    /// Ask who may do what to Idhini itself; grant or take back roles
+    #[command(subcommand)]
+    Auth(AuthCommand),
     /// Write, read, compare, check or test a schema
     #[command(subcommand)]
     Schema(SchemaCommand),

@@ -173,7 +173,7 @@ fn told(record: &Value, is_open: bool, style: Style) {
     let text = |name: &str| record[name].as_str().unwrap_or_default();
     let (kind, outcome) = (text("kind"), text("outcome"));
     let word = match (is_open, outcome) {
-        (true, _) => "open",
+        (true, _) => "unended",
         (false, "") => kind,
         (false, outcome) => outcome,
     };

@@ -1,17 +1,22 @@
 //! Commands that ask a server, or look at schemas; a module a group.
 
+mod access;
+mod authority;
 mod bulk;
 mod history;
 mod lookups;
 mod migrate;
+mod namespace;
 mod questions;
 mod relationship;
 mod schema;
+mod told;
 mod version;
 mod watch;
 
 use clap::CommandFactory as _;
 
+pub(crate) use self::authority::run as authority;
 pub(crate) use self::migrate::MigrateError;
 use crate::arguments::{
     Arguments, AsOf, Command, Connection, PastCommand, PastRelationships, PastSchema, Question,
@@ -35,6 +40,9 @@ pub(crate) fn run(asked: Asked<'_>, command: Command) -> Result<u8, Failure> {
         .map_err(|source| Failure::System { what: "a runtime", source })?;
     runtime.block_on(async {
         match command {
+            Command::Namespace(command) => namespace::run(asked, command).await,
+            Command::Token(command) => access::tokens(asked, command).await.map(|()| 0),
+            Command::Auth(command) => access::auth(asked, command).await,
             Command::Schema(command) => schema::run(asked, command).await,
             Command::Relationship(command) => relationships(asked, command).await.map(|()| 0),
             Command::Question(question) | Command::Permission(question) => ask(asked, question).await,
@@ -51,7 +59,7 @@ pub(crate) fn run(asked: Asked<'_>, command: Command) -> Result<u8, Failure> {
             Command::Serve(_)
             | Command::ServeTesting(_)
             | Command::Config(_)
-            | Command::Token(_)
+            | Command::Ca(_)
             | Command::Backup(_)
             | Command::Restore(_)
             | Command::Audit(_)
@@ -96,6 +104,11 @@ async fn ask_of_past(asked: Asked<'_>, AsOf { time, mut command }: AsOf) -> Resu
             bulk::export(asked, &of).await.map(|()| 0)
         }
     }
+}
+
+/// What stands before one of so many children in a tree, and before what is below it.
+fn branch(at: usize, of: usize) -> (&'static str, &'static str) {
+    if at + 1 == of { ("└─ ", "   ") } else { ("├─ ", "│  ") }
 }
 
 fn completion(shell: clap_complete::Shell) {

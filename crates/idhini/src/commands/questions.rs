@@ -5,7 +5,7 @@ use idhini_wire::authzed::api::v1::algebraic_subject_set::Operation;
 use idhini_wire::authzed::api::v1::permission_relationship_tree::TreeType;
 use idhini_wire::context_message;
 
-use super::Asked;
+use super::{Asked, branch};
 use crate::arguments::{Check, Expand};
 use crate::client::Server;
 use crate::failure::Failure;
@@ -95,10 +95,6 @@ fn below(tree: &v1::PermissionRelationshipTree, indent: &str, depth: usize) {
         }
         None => {}
     }
-}
-
-fn branch(at: usize, of: usize) -> (&'static str, &'static str) {
-    if at + 1 == of { ("└─ ", "   ") } else { ("├─ ", "│  ") }
 }
 
 fn subject_text(subject: &v1::SubjectReference) -> String {

@@ -6,7 +6,9 @@ use super::loopback;
 
 /// Where metrics are served unless it is said.
 pub(crate) const METRICS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
-/// Serves no metrics.
+/// Where everything over HTTP is served unless it is said.
+pub(crate) const HTTP_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
+/// Listens nowhere.
 const OFF: &str = "off";
 
 /// What is said about it.
@@ -18,7 +20,7 @@ pub(crate) struct Observing {
     /// The part of the traces begun here that is kept.
     pub(crate) otlp_sampling: f64,
     /// None if nothing was said: then a port that is taken is no failure.
-    pub(crate) metrics_addr: Option<MetricsAddress>,
+    pub(crate) metrics_addr: Option<ListenAddress>,
     pub(crate) profiling: bool,
 }
 
@@ -40,9 +42,9 @@ pub(crate) enum LogLevel {
     Trace,
 }
 
-/// Where metrics are served.
+/// Where else than at its own address a server listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MetricsAddress {
+pub(crate) enum ListenAddress {
     Off,
     At(SocketAddr),
 }
@@ -85,17 +87,25 @@ pub(super) fn named<T: Copy>(all: &[(&str, T)], text: &str) -> Result<T, String>
     found.ok_or_else(|| format!("there is no `{text}`"))
 }
 
-pub(super) fn show_metrics_address(address: Option<MetricsAddress>) -> String {
-    match address.unwrap_or(MetricsAddress::At(METRICS_ADDRESS)) {
-        MetricsAddress::Off => OFF.to_owned(),
-        MetricsAddress::At(address) => address.to_string(),
+pub(super) fn show_address(address: Option<ListenAddress>, unless_said: SocketAddr) -> String {
+    match address.unwrap_or(ListenAddress::At(unless_said)) {
+        ListenAddress::Off => OFF.to_owned(),
+        ListenAddress::At(address) => address.to_string(),
     }
+}
+
+/// An address that need not be a loopback one.
+///
+/// # Errors
+/// If it is none.
+pub(super) fn any_address(text: &str) -> Result<ListenAddress, String> {
+    if text == OFF { Ok(ListenAddress::Off) } else { super::address(text).map(ListenAddress::At) }
 }
 
 /// # Errors
 /// If it is none.
-pub(super) fn metrics_address(text: &str) -> Result<MetricsAddress, String> {
-    if text == OFF { Ok(MetricsAddress::Off) } else { loopback(text).map(MetricsAddress::At) }
+pub(super) fn address(text: &str) -> Result<ListenAddress, String> {
+    if text == OFF { Ok(ListenAddress::Off) } else { loopback(text).map(ListenAddress::At) }
 }
 
 /// # Errors

@@ -44,7 +44,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 }
 
 /// Seconds, such as 90m or 7d.
-pub(super) fn seconds(text: &str) -> Option<u64> {
+pub(crate) fn seconds(text: &str) -> Option<u64> {
     let (digits, unit) = TIMES.iter().find_map(|(unit, s)| Some((text.strip_suffix(*unit)?, *s)))?;
     count(digits)?.checked_mul(unit).filter(|seconds| *seconds <= SECONDS_MAX)
 }

@@ -17,7 +17,7 @@ use crate::output::{self, Style};
 
 /// Of the namespaces of a running server.
 pub(super) async fn of_server(connection: &Connection, style: Style) -> Result<(), Failure> {
-    let server = Server::connect(connection).await?;
+    let server = Server::connect(connection).await?.about_all();
     let described = server.admin().describe(server.request(v1::DescribeRequest {})).await?.into_inner();
     let mut all = Vec::new();
     for log in described.logs {

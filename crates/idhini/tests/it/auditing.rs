@@ -383,11 +383,11 @@ async fn a_sink_that_hangs_stops_changes_until_it_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_of_the_trail_stops_changes_and_nothing_else() {
     let place = Place::new();
-    // Made before, so that its file can be named.
+    // Made before, so that its file can be named. With `-D` the process that we start becomes the server.
     place.serve().stop();
     let file = place.file();
     let mut command = Command::new("strace");
-    command.args(["-f", "-qqq", "-o", "/dev/null", "-e", "trace=pwrite64", "-P"]).arg(&file);
+    command.args(["-D", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=pwrite64", "-P"]).arg(&file);
     command.args(["-e", "inject=pwrite64:error=ENOSPC:when=16+"]);
     let serve = binary();
     command.arg(serve.get_program()).args(["serve", "--grpc-addr", "127.0.0.1:0", "--preshared-key", KEY]);

@@ -24,6 +24,20 @@ fn every_error_reason_is_explained_and_none_is_made_up() {
 }
 
 #[test]
+fn every_reason_of_our_own_is_explained_and_none_is_made_up() {
+    let page = file("docs/errors.md");
+    let table = page.split_once("\n## Reasons of Idhini's own\n").unwrap().1;
+    let rows = table.split_once("\n## ").unwrap().0.lines().filter_map(|line| line.strip_prefix("| `"));
+    let explained: BTreeSet<&str> =
+        rows.filter_map(|row| row.split_once('`')).map(|(name, _)| name).collect();
+    let source = file("crates/server/src/refusal/reason.rs");
+    let named = source.lines().filter_map(|line| line.trim().strip_prefix("Own::")?.split_once("=> \""));
+    let sent: BTreeSet<&str> = named.filter_map(|(_, name)| name.strip_suffix("\",")).collect();
+    assert!(sent.len() > 20, "{sent:?}");
+    assert_eq!(explained, sent);
+}
+
+#[test]
 fn an_error_reason_that_is_sent_has_its_status_and_metadata_on_the_page() {
     let page = file("docs/errors.md");
     let not_sent = page.split_once("\n## Not sent by this server\n").unwrap().1;

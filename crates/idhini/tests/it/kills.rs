@@ -6,7 +6,7 @@
 //! plainest judge of their requests, entry by entry, and what is read against what that leads to. The seed chooses the
 //! requests and the moments; the machine chooses what they meet.
 
-mod model;
+pub mod model;
 mod reconnects;
 mod replay;
 mod writers;

@@ -15,10 +15,12 @@ mod errors;
 mod experimental;
 mod eyes;
 mod gateway;
+mod http;
 mod kills;
 #[cfg(target_os = "linux")]
 mod leaving;
 mod library;
+mod namespaces;
 mod own;
 mod pages;
 mod paging;
@@ -28,6 +30,7 @@ mod reflection;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod root_token;
+mod secured;
 mod serve_testing;
 mod short_way;
 #[cfg(target_os = "linux")]

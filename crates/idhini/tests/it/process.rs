@@ -82,6 +82,7 @@ pub fn binary() -> Command {
     command.env("IDHINI_CLIENT_FILE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("nowhere/client.toml"));
     // Many servers run side by side; tests of metrics say where.
     command.env("IDHINI_METRICS_ADDR", "off");
+    command.env("IDHINI_HTTP_ADDR", "off");
     command
 }
 
@@ -198,6 +199,13 @@ impl Server {
     pub fn metrics_address(&self) -> String {
         let line = self.said.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         line.strip_prefix("metrics on http://").unwrap().strip_suffix("/metrics").unwrap().to_owned()
+    }
+
+    /// Where it listens for HTTP, if it was started with a place for that.
+    pub fn http_address(&self) -> String {
+        let line = self.said.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        let address = line.strip_prefix("http on http").unwrap();
+        address.trim_start_matches('s').strip_prefix("://").unwrap().to_owned()
     }
 
     /// Asks the server to stop.

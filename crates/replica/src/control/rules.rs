@@ -127,8 +127,8 @@ impl Rules<'_> {
         }
     }
 
-    /// The namespace at a path, for one who has this right there. Looks at the same things whether or not it is there.
-    fn seat(&self, path: &NamespacePath, right: Right) -> Judged<(NamespaceId, NamespaceRecord)> {
+    /// What is at a path, or nearest above it, and what is exactly there. Looks at the same things whether or not anything is.
+    fn places(&self, path: &NamespacePath) -> Judged<(NamespaceId, Option<NamespaceId>)> {
         let mut nearest = None;
         let mut exact = None;
         for at in std::iter::once(path.clone()).chain(path.ancestors()) {
@@ -138,7 +138,12 @@ impl Rules<'_> {
             }
             nearest = nearest.or(id);
         }
-        let Some(nearest) = nearest else { return Err(ControlError::NotPermitted) };
+        Ok((nearest.ok_or(ControlError::NotPermitted)?, exact))
+    }
+
+    /// The namespace at a path, for one who has this right there.
+    fn seat(&self, path: &NamespacePath, right: Right) -> Judged<(NamespaceId, NamespaceRecord)> {
+        let (nearest, exact) = self.places(path)?;
         if !self.may(right, &nearest)? {
             return Err(ControlError::NotPermitted);
         }
@@ -146,6 +151,15 @@ impl Rules<'_> {
         let id = exact.ok_or_else(none)?;
         let record = self.namespace(&id)?.ok_or_else(none)?;
         Ok((id, record))
+    }
+
+    /// The same, for one who hears first of a lock if they belong there: one of any mode refuses changes.
+    fn unlocked_seat(&self, path: &NamespacePath, right: Right) -> Judged<(NamespaceId, NamespaceRecord)> {
+        if !self.may(Right::Belong, &self.places(path)?.0)? {
+            return Err(ControlError::NotPermitted);
+        }
+        self.expect_unlocked(std::iter::once(path.clone()).chain(path.ancestors()))?;
+        self.seat(path, right)
     }
 
     /// The same of one that is not about to go.
@@ -157,10 +171,9 @@ impl Rules<'_> {
         Ok((id, record))
     }
 
-    /// The same of one that is not locked either, itself or from above: a lock of any mode refuses changes.
+    /// The same of one that is not locked either, itself or from above.
     fn open(&self, path: &NamespacePath, right: Right) -> Judged<(NamespaceId, NamespaceRecord)> {
-        let found = self.seat(path, right)?;
-        self.expect_unlocked(std::iter::once(path.clone()).chain(path.ancestors()))?;
+        let found = self.unlocked_seat(path, right)?;
         if found.1.is_deleting {
             return Err(ControlError::BeingDeleted { path: path.clone() });
         }
@@ -293,8 +306,7 @@ impl Rules<'_> {
         if path.is_root() {
             return Err(ControlError::Root { what: "deleted" });
         }
-        let (id, mut record) = self.seat(path, Right::Administer)?;
-        self.expect_unlocked(std::iter::once(path.clone()).chain(path.ancestors()))?;
+        let (id, mut record) = self.unlocked_seat(path, Right::Administer)?;
         if let Some(child) = self.read(&children(&id), 1).into_iter().next() {
             let child = self.namespace(&NamespaceId(child.resource.object_id))?;
             let child = child.map_or_else(|| path.clone(), |child| child.path);

@@ -62,6 +62,12 @@ impl Kind {
     pub(crate) fn is_change(self) -> bool {
         matches!(self.access, Access::Namespace { is_change: true, .. })
     }
+
+    /// Whether its answer says what was done, so that it is given also when that ended its caller's own right to ask: a
+    /// token that revokes itself hears that it did.
+    pub(crate) fn tells_what_was_done(self) -> bool {
+        self.is_change() || self.access == Access::Own
+    }
 }
 
 /// What ends a misuse: it is done also while quotas are used up, and so is raising them.

@@ -60,13 +60,19 @@ pub(super) struct Route {
     pub(super) answers_stream: bool,
 }
 
-/// The call of a path.
-pub(super) fn find(path: &str) -> Result<Route, Status> {
+/// The call of a path below `/v1/`.
+pub(super) fn find(path: &str) -> Option<Route> {
     static ROUTES: OnceLock<HashMap<String, Route>> = OnceLock::new();
     let routes = ROUTES.get_or_init(|| described().unwrap_or_default());
-    routes.get(path).cloned().ok_or_else(|| {
-        Status::not_found(format!("no call is at `{path}`; they are at /v1/…, such as /v1/permissions/check"))
-    })
+    routes.get(path).cloned()
+}
+
+/// What is said of a path without a call.
+pub(super) fn unknown(path: &str) -> Status {
+    Status::not_found(format!(
+        "no call is at `{}`; they are at /v1/…, such as /v1/permissions/check",
+        path.escape_default()
+    ))
 }
 
 /// Every path with what its call takes and answers; none if the descriptors are of another contract.
@@ -84,7 +90,7 @@ fn described() -> Option<HashMap<String, Route>> {
             takes_stream: method.client_streaming(),
             answers_stream: method.server_streaming(),
         };
-        routes.insert(format!("/v1/{path}"), route);
+        routes.insert(path.to_owned(), route);
     }
     Some(routes)
 }
@@ -94,6 +100,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn no_path_is_the_end_of_another() {
+        for (path, ..) in PATHS {
+            let end = format!("/{path}");
+            assert!(!PATHS.iter().any(|(other, ..)| other.ends_with(&end)), "{path}");
+        }
+    }
 
     #[test]
     fn every_call_of_the_contract_has_one_path() {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use idhini_audit::Ability;
 use idhini_changelog::EmbeddedStore;
 use idhini_model::Revision;
 use idhini_replica::{BATCH_BOUNDS, Batches, Namespace, NamespaceMemory};
@@ -41,6 +42,8 @@ pub(super) struct Page {
     pub(super) is_ready: bool,
     /// Once it is open.
     pub(super) stored: Option<Stored>,
+    /// Of the audit trail.
+    pub(super) sinks: Vec<(String, Ability)>,
 }
 
 /// What there is of what is stored.
@@ -129,11 +132,13 @@ impl Collector for Page {
         self.calls(&mut write)?;
         self.questions(&mut write)?;
         self.syncs(&mut write)?;
+        self.tls(&mut write)?;
         if let Some(stored) = &self.stored {
             stored.log(&mut write)?;
             stored.namespace(&mut write)?;
             stored.memory(self.telemetry.searches_bytes.load(Ordering::Relaxed), &mut write)?;
         }
+        self.sinks(&mut write)?;
         self.process(&mut write)
     }
 }
@@ -214,6 +219,42 @@ impl Page {
         write.counter("idhini_log_written_bytes", "Bytes of entries appended", bytes)?;
         let failures = telemetry.write_failures.load(Ordering::Relaxed);
         write.counter("idhini_log_write_failures", "Groups of entries that could not be written", failures)
+    }
+
+    /// Nothing where there is none, so that nobody is alarmed by an end that is never.
+    fn tls(&self, write: &mut Writing<'_>) -> fmt::Result {
+        let Some(counted) = self.telemetry.tls.counted() else { return Ok(()) };
+        write.counter("idhini_tls_handshakes", "TLS handshakes that were done", counted.handshakes)?;
+        let help = "TLS handshakes that came to nothing";
+        let mut family = write.family("idhini_tls_handshake_failures", help, MetricType::Counter)?;
+        for (reason, count) in counted.failures {
+            family
+                .encode_family(&[("reason", reason)])?
+                .encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+        }
+        let help = "How often another certificate took the place of the one before";
+        write.counter("idhini_tls_reloads", help, counted.reloads)?;
+        let help = "How often there was another certificate that could not be used";
+        write.counter("idhini_tls_reload_failures", help, counted.reload_failures)?;
+        let help = "Whether the newest certificate cannot be used, so that the one before is shown";
+        write.gauge("idhini_tls_certificate_old", help, i64::from(counted.is_old))?;
+        let help = "When the certificate that is shown began to count, since 1970";
+        write.gauge("idhini_tls_certificate_start_time_seconds", help, counted.begins_at)?;
+        let help = "When the certificate that is shown ends, since 1970";
+        write.gauge("idhini_tls_certificate_end_time_seconds", help, counted.ends_at)
+    }
+
+    fn sinks(&self, write: &mut Writing<'_>) -> fmt::Result {
+        if self.sinks.is_empty() {
+            return Ok(());
+        }
+        let help = "Whether a sink of the audit trail takes records";
+        let mut family = write.family("idhini_audit_sink_up", help, MetricType::Gauge)?;
+        for (sink, ability) in &self.sinks {
+            let is_able = i64::from(*ability == Ability::Able);
+            family.encode_family(&[("sink", sink.as_str())])?.encode_gauge(&is_able)?;
+        }
+        Ok(())
     }
 
     fn process(&self, write: &mut Writing<'_>) -> fmt::Result {

@@ -15,6 +15,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use http::{StatusCode, Uri, header};
+use idhini_audit::Trail;
 use idhini_changelog::{BoxFuture, EmbeddedStore};
 use idhini_replica::{Namespace, NamespaceMemory};
 use tokio::net::TcpListener;
@@ -65,6 +66,8 @@ pub struct Served {
     pub namespace: Arc<Namespace>,
     /// The log's files, if there are any.
     pub log: Option<Arc<EmbeddedStore>>,
+    /// The audit trail, if there is one.
+    pub trail: Option<Trail>,
 }
 
 struct Shown {
@@ -78,7 +81,7 @@ impl MonitoringListener {
     /// Binds a loopback address; port 0 takes a free one.
     ///
     /// # Errors
-    /// [`ListenError::NeedsTls`], [`ListenError::Bind`].
+    /// [`ListenError::LoopbackOnly`], [`ListenError::Bind`].
     pub async fn bind(address: SocketAddr) -> Result<MonitoringListener, ListenError> {
         let (listener, address) = bind_loopback(address).await?;
         Ok(MonitoringListener { listener, address })
@@ -119,14 +122,16 @@ async fn metrics(State(shown): State<Arc<Shown>>) -> Response {
     let Monitoring { telemetry, served, process, .. } = &shown.of;
     let stored = match served.get() {
         None => None,
-        Some(Served { namespace, log }) => Some(Stored {
+        Some(Served { namespace, log, .. }) => Some(Stored {
             namespace: Facts::of(namespace).await,
             log: log.as_deref().map(LogFacts::of),
             memory: shown.memory(namespace).await,
         }),
     };
     let is_ready = shown.readiness().await.is_ok();
-    let page = Page { telemetry: Arc::clone(telemetry), process: process(), is_ready, stored };
+    let trail = served.get().and_then(|served| served.trail.as_ref());
+    let sinks = trail.map(|trail| trail.abilities()).unwrap_or_default();
+    let page = Page { telemetry: Arc::clone(telemetry), process: process(), is_ready, stored, sinks };
     match text_of(page) {
         Ok(page) => of_type(StatusCode::OK, METRICS_TYPE, Body::from(page)),
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n".to_owned()),

@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("idhini-schema", &["idhini-caveat", "idhini-model"]),
     ("idhini-graph", &["idhini-caveat", "idhini-model", "idhini-schema"]),
     ("idhini-engine", &["idhini-caveat", "idhini-graph", "idhini-model", "idhini-schema"]),
+    ("idhini-audit", &["idhini-model"]),
     ("idhini-wire", &["idhini-model"]),
     ("idhini-changelog", &["idhini-model"]),
     (
@@ -26,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "idhini-server",
         &[
+            "idhini-audit",
             "idhini-caveat",
             "idhini-changelog",
             "idhini-engine",
@@ -39,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "idhini",
         &[
+            "idhini-audit",
             "idhini-changelog",
             "idhini-engine",
             "idhini-graph",

@@ -3,6 +3,7 @@ mod bulk;
 mod following;
 mod migrating;
 mod misuse;
+mod namespaces;
 mod readers;
 mod schemas;
 mod terminal;
