@@ -9,6 +9,7 @@
 //! * No more runs on the lane at a time than it has threads. Who runs next is the tenant that has had least of it; within
 //!   a tenant its namespaces take turns, and within a namespace whoever came first is first.
 //! * A turn is one look at a task, which evaluates one portion at most; what waits for anything else holds no turn.
+//! * Of a tenant of whose work too much waits for too long, more is refused, and of no other.
 //! * A tenant that comes back has no claim on what it did not use while it was away.
 //!
 //! Cost: nothing for what is short; two locks and two looks at the clock for a turn.
@@ -30,9 +31,17 @@ use tokio::time::Instant;
 pub(crate) use self::moving::{Moving, MovingBody};
 
 use crate::load::Load;
+use crate::refusal::Refusal;
 
 /// Tenants whose use is remembered while nothing of theirs waits or runs.
 const REMEMBERED_MAX: usize = 1_024;
+
+/// How long whoever waits for a turn may do so, and for how long they may wait longer before more of the same tenant's is
+/// refused.
+const WAIT_MAX: Duration = Duration::from_millis(500);
+const CROWDED_MAX: Duration = Duration::from_secs(1);
+/// When to ask again.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// Makes the thread that it is called on give way to others.
 pub type GiveWay = fn();
@@ -88,6 +97,8 @@ struct Tenant {
     /// What it had of the lane, counted from where it began.
     had: Duration,
     running: usize,
+    /// Since when those who were called had waited too long.
+    crowded_since: Option<Instant>,
     namespaces: VecDeque<(LogId, VecDeque<Waiter>)>,
 }
 
@@ -95,6 +106,7 @@ struct Tenant {
 struct Waiter {
     ticket: u64,
     waker: Waker,
+    since: Instant,
 }
 
 /// A task of the lane.
@@ -120,7 +132,8 @@ impl Turns {
                 if self.tenants.len() >= REMEMBERED_MAX {
                     self.tenants.retain(|tenant| !tenant.is_away());
                 }
-                self.tenants.push(Tenant { id, had: now, running: 0, namespaces: VecDeque::new() });
+                let (crowded_since, namespaces) = (None, VecDeque::new());
+                self.tenants.push(Tenant { id, had: now, running: 0, crowded_since, namespaces });
                 self.tenants.len() - 1
             }
         };
@@ -132,7 +145,7 @@ impl Turns {
     }
 
     /// A turn at once, if there is one and nobody waits for it; otherwise a ticket.
-    fn take(&mut self, tenancy: Tenancy, waker: &Waker) -> Option<u64> {
+    fn take(&mut self, tenancy: Tenancy, waker: &Waker, since: Instant) -> Option<u64> {
         if self.free > 0 {
             self.free -= 1;
             let tenant = self.tenant(tenancy.tenant);
@@ -142,13 +155,19 @@ impl Turns {
         }
         self.next_ticket += 1;
         let ticket = self.next_ticket;
-        let waiter = Waiter { ticket, waker: waker.clone() };
+        let waiter = Waiter { ticket, waker: waker.clone(), since };
         let namespaces = &mut self.tenant(tenancy.tenant).namespaces;
         match namespaces.iter_mut().find(|(id, _)| *id == tenancy.namespace) {
             Some((_, waiting)) => waiting.push_back(waiter),
             None => namespaces.push_back((tenancy.namespace, VecDeque::from([waiter]))),
         }
         Some(ticket)
+    }
+
+    fn refuses(&self, tenant: LogId, at: Instant) -> Option<Duration> {
+        let tenant = self.tenants.iter().find(|other| other.id == tenant)?;
+        let since = tenant.crowded_since.filter(|_| !tenant.namespaces.is_empty())?;
+        (at.saturating_duration_since(since) > CROWDED_MAX).then_some(RETRY_WAIT)
     }
 
     /// What the one had that had least, of those of whom something waits or runs.
@@ -192,7 +211,7 @@ impl Turns {
     }
 
     /// A turn is over that took so long; whom to wake.
-    fn give_back(&mut self, tenancy: Tenancy, took: Duration) -> Option<Waker> {
+    fn give_back(&mut self, tenancy: Tenancy, took: Duration, at: Instant) -> Option<Waker> {
         let tenant = self.tenant(tenancy.tenant);
         tenant.running = tenant.running.saturating_sub(1);
         tenant.had = tenant.had.saturating_add(took);
@@ -202,7 +221,7 @@ impl Turns {
             return None;
         };
         next.running += 1;
-        let called = next.call();
+        let called = next.call(at);
         self.now = self.now.max(next.had);
         called.map(|waiter| waiter.waker)
     }
@@ -214,11 +233,16 @@ impl Tenant {
     }
 
     /// The first who waits, of the namespace whose turn it is.
-    fn call(&mut self) -> Option<Waiter> {
+    fn call(&mut self, at: Instant) -> Option<Waiter> {
         let (id, mut waiting) = self.namespaces.pop_front()?;
         let called = waiting.pop_front();
         if !waiting.is_empty() {
             self.namespaces.push_back((id, waiting));
+        }
+        let waited = called.as_ref().map(|waiter| at.saturating_duration_since(waiter.since))?;
+        match waited > WAIT_MAX && !self.namespaces.is_empty() {
+            true => drop(self.crowded_since.get_or_insert(at)),
+            false => self.crowded_since = None,
         }
         called
     }
@@ -237,6 +261,11 @@ impl Lane {
         Ok(Arc::new(Lane { runtime: Some(runtime), handle, turns: Mutex::new(turns) }))
     }
 
+    /// Whether so much of a tenant's waits here that more is refused, and when it may be asked again.
+    fn refuses(&self, tenant: LogId) -> Option<Duration> {
+        self.turns().refuses(tenant, Instant::now())
+    }
+
     fn turns(&self) -> MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -252,6 +281,11 @@ impl Drop for Lane {
 }
 
 impl Place {
+    /// The refusal of whoever has too much waiting here already.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.lane.refuses(self.tenancy.tenant).map(Refusal::overloaded)
+    }
+
     /// Does something on the lane.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
@@ -286,7 +320,7 @@ impl<F: Future + Unpin> Future for Turning<F> {
             let mut turns = lane.turns();
             match *waits {
                 Waits::Nowhere => {
-                    if let Some(ticket) = turns.take(*tenancy, context.waker()) {
+                    if let Some(ticket) = turns.take(*tenancy, context.waker(), Instant::now()) {
                         *waits = Waits::For(ticket);
                         return Poll::Pending;
                     }
@@ -312,7 +346,9 @@ struct Turn<'l> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let next = self.lane.turns().give_back(self.tenancy, self.began.elapsed());
+        let ended = Instant::now();
+        let took = ended.saturating_duration_since(self.began);
+        let next = self.lane.turns().give_back(self.tenancy, took, ended);
         if let Some(waker) = next {
             waker.wake();
         }
@@ -327,7 +363,7 @@ impl<F> Drop for Turning<F> {
             let mut turns = lane.turns();
             match turns.leave(*tenancy, ticket) {
                 // It was called and did not come.
-                true => turns.give_back(*tenancy, Duration::ZERO),
+                true => turns.give_back(*tenancy, Duration::ZERO, Instant::now()),
                 false => None,
             }
         };

@@ -29,6 +29,7 @@ use crate::gateway;
 use crate::lane::{Lane, Moving, MovingBody, Place, Tenancy};
 use crate::load::Load;
 use crate::meta::{Content, Meta, Reply, STATUS};
+use crate::quotas::Counts;
 use crate::refusal::Refusal;
 use crate::sent;
 use crate::single::{self, Checks, Rest};
@@ -228,6 +229,13 @@ impl Pipeline {
         };
         if body.is_longer() || (kind.takes_stream && !kind.answers_stream) {
             call.takes_long();
+        }
+        // A stream that takes and answers is made of short ones.
+        if (call.is_long() || (kind.answers_stream && !kind.takes_stream))
+            && kind.counts == Some(Counts::Call)
+            && let Some(refusal) = call.place().and_then(Place::refusal)
+        {
+            return refused(refusal);
         }
         let mut request = Request::from_parts(parts, body);
         let standing = self.standing(&entry, kind);

@@ -38,7 +38,7 @@ use crate::admission::{Standing, revocable};
 use crate::checks::{Asked, partial_caveat_info, permissionship};
 use crate::deadline::{Deadline, FUEL};
 use crate::heads::Head;
-use crate::lane::Moving;
+use crate::lane::{Moving, Place};
 use crate::meta::Content;
 use crate::pin::{AS_OF, Shared};
 use crate::refusal::Refusal;
@@ -136,14 +136,18 @@ impl Checks {
         let answered = match begin(&head, &asked, now, shared.light_limits(), call) {
             Begun::NotPlain => None,
             Begun::Done(answered) => Some(answered),
-            Begun::Long => {
-                let (own, asked) = (Arc::clone(call), std::mem::replace(&mut asked, empty()));
-                let answering = async move { on_lane(&head, &asked, (now, limits), &own, deadline).await };
-                call.takes_long();
-                // Its state is no part of every check's.
-                let moved = Box::pin(revocable(standing(), Moving::new(answering, call)));
-                Some(deadline.within(moved).await.and_then(|stood| stood?))
-            }
+            Begun::Long => Some(match call.place().and_then(Place::refusal) {
+                Some(refusal) => Err(refusal),
+                None => {
+                    let (own, asked) = (Arc::clone(call), std::mem::replace(&mut asked, empty()));
+                    let answering =
+                        async move { on_lane(&head, &asked, (now, limits), &own, deadline).await };
+                    call.takes_long();
+                    // Its state is no part of every check's.
+                    let moved = Box::pin(revocable(standing(), Moving::new(answering, call)));
+                    deadline.within(moved).await.and_then(|stood| stood?)
+                }
+            }),
         };
         asked.context = Context::default();
         self.put_back(asked);

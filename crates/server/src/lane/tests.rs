@@ -18,7 +18,7 @@ fn order(
         let milliseconds =
             took.iter().find(|(id, _)| *id == running.namespace.0).map_or(1, |(_, took)| *took);
         had.push(running.namespace.0);
-        turns.give_back(running, Duration::from_millis(milliseconds));
+        turns.give_back(running, Duration::from_millis(milliseconds), Instant::now());
         let called = waiting.iter().position(|(tenancy, ticket)| turns.waiter(*tenancy, *ticket).is_none());
         let Some(called) = called else { return had };
         running = waiting.remove(called).0;
@@ -30,7 +30,7 @@ fn crowd(turns: &mut Turns, who: &[(u64, u64)]) -> Vec<(Tenancy, u64)> {
     who.iter()
         .map(|(tenant, namespace)| {
             let tenancy = tenancy(*tenant, *namespace);
-            (tenancy, turns.take(tenancy, waker).expect("no turn is free"))
+            (tenancy, turns.take(tenancy, waker, Instant::now()).expect("no turn is free"))
         })
         .collect()
 }
@@ -38,7 +38,7 @@ fn crowd(turns: &mut Turns, who: &[(u64, u64)]) -> Vec<(Tenancy, u64)> {
 #[test]
 fn a_tenant_with_much_to_do_waits_for_one_with_little() {
     let mut turns = Turns { free: 1, ..Turns::default() };
-    assert_eq!(turns.take(tenancy(1, 1), Waker::noop()), None);
+    assert_eq!(turns.take(tenancy(1, 1), Waker::noop(), Instant::now()), None);
     let mut waiting = crowd(&mut turns, &[(1, 1), (1, 1), (1, 1), (1, 1), (2, 2), (1, 1), (2, 2)]);
     let had = order(&mut turns, &mut waiting, tenancy(1, 1), &[]);
     assert_eq!(had, [1, 2, 1, 2, 1, 1, 1, 1]);
@@ -48,7 +48,7 @@ fn a_tenant_with_much_to_do_waits_for_one_with_little() {
 #[test]
 fn whose_turns_take_longer_has_fewer_of_them() {
     let mut turns = Turns { free: 1, ..Turns::default() };
-    assert_eq!(turns.take(tenancy(1, 1), Waker::noop()), None);
+    assert_eq!(turns.take(tenancy(1, 1), Waker::noop(), Instant::now()), None);
     let mut waiting = crowd(&mut turns, &[(1, 1), (1, 1), (2, 2), (2, 2), (2, 2), (2, 2), (2, 2), (2, 2)]);
     let had = order(&mut turns, &mut waiting, tenancy(1, 1), &[(1, 3), (2, 1)]);
     assert_eq!(had, [1, 2, 2, 2, 1, 2, 2, 2, 1]);
@@ -57,7 +57,7 @@ fn whose_turns_take_longer_has_fewer_of_them() {
 #[test]
 fn more_namespaces_are_no_more_of_a_tenant_and_take_turns_within_it() {
     let mut turns = Turns { free: 1, ..Turns::default() };
-    assert_eq!(turns.take(tenancy(1, 11), Waker::noop()), None);
+    assert_eq!(turns.take(tenancy(1, 11), Waker::noop(), Instant::now()), None);
     let mut waiting = crowd(&mut turns, &[(1, 11), (1, 11), (1, 12), (1, 13), (2, 20), (2, 20)]);
     let had = order(&mut turns, &mut waiting, tenancy(1, 11), &[]);
     assert_eq!(had, [11, 20, 11, 20, 12, 13, 11]);
@@ -67,10 +67,10 @@ fn more_namespaces_are_no_more_of_a_tenant_and_take_turns_within_it() {
 fn who_was_away_has_no_claim_on_what_was_not_used() {
     let mut turns = Turns { free: 1, ..Turns::default() };
     for _ in 0..100 {
-        assert_eq!(turns.take(tenancy(1, 1), Waker::noop()), None);
-        turns.give_back(tenancy(1, 1), Duration::from_millis(1));
+        assert_eq!(turns.take(tenancy(1, 1), Waker::noop(), Instant::now()), None);
+        turns.give_back(tenancy(1, 1), Duration::from_millis(1), Instant::now());
     }
-    assert_eq!(turns.take(tenancy(1, 1), Waker::noop()), None);
+    assert_eq!(turns.take(tenancy(1, 1), Waker::noop(), Instant::now()), None);
     let mut waiting = crowd(&mut turns, &[(2, 2), (2, 2), (2, 2), (1, 1), (1, 1)]);
     let had = order(&mut turns, &mut waiting, tenancy(1, 1), &[]);
     assert_eq!(had, [1, 2, 1, 2, 1, 2]);
@@ -79,17 +79,46 @@ fn who_was_away_has_no_claim_on_what_was_not_used() {
 #[test]
 fn a_turn_that_nobody_comes_for_goes_on_to_the_next() {
     let mut turns = Turns { free: 1, ..Turns::default() };
-    assert_eq!(turns.take(tenancy(1, 1), Waker::noop()), None);
+    assert_eq!(turns.take(tenancy(1, 1), Waker::noop(), Instant::now()), None);
     let waiting = crowd(&mut turns, &[(2, 2), (3, 3), (4, 4)]);
     assert!(!turns.leave(waiting[0].0, waiting[0].1));
-    turns.give_back(tenancy(1, 1), Duration::from_millis(1));
+    turns.give_back(tenancy(1, 1), Duration::from_millis(1), Instant::now());
     // Called, and left before it came.
     assert!(turns.leave(waiting[1].0, waiting[1].1));
-    turns.give_back(waiting[1].0, Duration::ZERO);
+    turns.give_back(waiting[1].0, Duration::ZERO, Instant::now());
     assert!(turns.is_called(waiting[2].0, waiting[2].1, Waker::noop()));
-    turns.give_back(waiting[2].0, Duration::ZERO);
+    turns.give_back(waiting[2].0, Duration::ZERO, Instant::now());
     assert_eq!(turns.free, 1);
     assert!(turns.tenants.iter().all(Tenant::is_away));
+}
+
+#[test]
+fn of_a_tenant_whose_work_waits_too_long_more_is_refused_and_of_no_other() {
+    let (mut turns, began) = (Turns { free: 1, ..Turns::default() }, Instant::now());
+    let (greedy, other) = (tenancy(1, 1), tenancy(2, 2));
+    assert_eq!(turns.take(greedy, Waker::noop(), began), None);
+    for _ in 0..100 {
+        assert!(turns.take(greedy, Waker::noop(), began).is_some());
+    }
+    // Turns of 50 ms: after half a second whoever is called has waited too long, and a second later that is too much.
+    let mut refused_after = None;
+    for turn in 1..=60 {
+        let at = began + Duration::from_millis(50 * turn);
+        turns.give_back(greedy, Duration::from_millis(50), at);
+        assert!(turns.take(greedy, Waker::noop(), began).is_some());
+        assert_eq!(turns.refuses(other.tenant, at), None);
+        if turns.refuses(greedy.tenant, at).is_some() {
+            refused_after = refused_after.or(Some(turn * 50));
+        }
+    }
+    assert_eq!(refused_after, Some(1_600));
+    // It ends with the crowd.
+    let mut at = began + Duration::from_secs(4);
+    while turns.free == 0 {
+        turns.give_back(greedy, Duration::from_millis(1), at);
+        at += Duration::from_millis(1);
+    }
+    assert_eq!(turns.refuses(greedy.tenant, at), None);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::audit::answer_name;
 use crate::checks::{Asked, bulk_response, item_text, permissionship};
 use crate::deadline::{Deadline, FUEL};
 use crate::heads::Head;
-use crate::lane::Moving;
+use crate::lane::{Moving, Place};
 use crate::meta::Content;
 use crate::pin::Shared;
 use crate::refusal::Refusal;
@@ -71,10 +71,14 @@ impl Checks {
             true => self.begin_bulk(shared, &plain, call),
             false => BegunBulk::Long,
         };
+        let crowded = || call.place().and_then(Place::refusal);
         let answered = match begun {
             BegunBulk::NotPlain => None,
             BegunBulk::Done(frame) => Some(Ok(frame)),
             BegunBulk::Long => {
+                if let Some(refusal) = crowded() {
+                    return Ok(Status::from(refusal).into_http().map(Content::Messages));
+                }
                 drop(plain);
                 let (bytes, shared, own) = (read.read.clone(), shared.clone(), Arc::clone(call));
                 let answering = async move { on_lane(&bytes, &shared, &own, deadline).await };
