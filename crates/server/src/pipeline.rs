@@ -24,6 +24,7 @@ use tonic::{Code, Status};
 use tower::Service as _;
 
 use crate::admission::{Accepted, Admission, Cut, CutAnswers, Entry, Kind, Standing, revocable};
+use crate::audit::Audited;
 use crate::deadline::Deadline;
 use crate::gateway;
 use crate::lane::{Lane, Moving, MovingBody, Place, Tenancy};
@@ -232,6 +233,7 @@ impl Pipeline {
         let mut request = Request::from_parts(parts, body);
         let standing = self.standing(&entry, kind);
         entry.put_into(request.extensions_mut(), standing.clone());
+        request.extensions_mut().insert(Audited(call.recording().cloned()));
         // The state of a service's call is large, and would be part of every check's.
         let mut routes = self.routes.clone();
         let answering = match standing.clone().filter(|_| kind.takes_stream && !kind.answers_stream) {
