@@ -1,5 +1,7 @@
 //! A server, reached: its channel, and what every call to it carries.
 
+mod secure;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -16,7 +18,8 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use crate::arguments::{self, Connection, Consistency};
+pub(crate) use self::secure::tls_error;
+use crate::arguments::{self, Connection, Consistency, Security};
 use crate::client_file::{ClientFile, ClientFileError};
 use crate::failure::Failure;
 
@@ -57,45 +60,52 @@ pub(crate) struct Means {
     pub(crate) token: String,
     /// Empty for the token's home.
     pub(crate) namespace: String,
+    pub(crate) security: Security,
 }
 
 impl Server {
     pub(crate) async fn connect(connection: &Connection) -> Result<Server, Failure> {
-        let means = means(&connection.addr, &connection.token, &connection.namespace)?;
-        Ok(Server::reach(&connection.addr, Some(&means.token), Patience::Limited)
-            .await?
-            .about(&means.namespace))
+        let Means { token, namespace, security } = means(connection)?;
+        let server = Server::reach((&connection.addr, &security), Some(&token), Patience::Limited).await?;
+        Ok(server.about(&namespace))
     }
 
     pub(crate) async fn connect_patiently(connection: &Connection) -> Result<Server, Failure> {
-        let means = means(&connection.addr, &connection.token, &connection.namespace)?;
-        Ok(Server::reach(&connection.addr, Some(&means.token), Patience::Endless)
-            .await?
-            .about(&means.namespace))
+        let Means { token, namespace, security } = means(connection)?;
+        let server = Server::reach((&connection.addr, &security), Some(&token), Patience::Endless).await?;
+        Ok(server.about(&namespace))
     }
 
     /// Connects; with `None`, without a key.
     pub(crate) async fn reach(
-        address: &str,
+        (address, security): (&str, &Security),
         token: Option<&str>,
         patience: Patience,
     ) -> Result<Server, Failure> {
         let address = address.to_owned();
-        if !is_loopback(&address)? {
+        let is_tls = security.is_on();
+        if !is_loopback(&address)? && !is_tls {
             return Err(Failure::Plaintext { address });
         }
-        let bearer = token.map(|token| format!("Bearer {token}").parse());
+        let bearer = token
+            .filter(|token| !token.is_empty() || security.client_cert.is_none())
+            .map(|token| format!("Bearer {token}").parse());
         let bearer = bearer.transpose().map_err(|_| Failure::MalformedToken)?;
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        let scheme = if is_tls { "https" } else { "http" };
+        let endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
             .map_err(|_| Failure::Address { address: address.clone() })?
             .connect_timeout(CONNECT_MAX);
         let endpoint = match patience {
             Patience::Limited => endpoint.timeout(CALL_MAX),
             Patience::Endless => endpoint.http2_keep_alive_interval(KEEPALIVE).keep_alive_timeout(KEEPALIVE),
         };
-        let channel = endpoint.connect().await.map_err(|source| Failure::Connect { address, source })?;
-        // A server that is not there is what is to be said first.
-        if token == Some("") {
+        let connected = match is_tls {
+            true => secure::connect(&endpoint, security).await?,
+            false => endpoint.connect().await,
+        };
+        let channel = connected.map_err(|source| Failure::Connect { address, is_tls, source })?;
+        // A server that is not there is what is to be said first. A certificate may do instead of a token.
+        if token == Some("") && security.client_cert.is_none() {
             return Err(Failure::NoToken);
         }
         Ok(Server { channel, token: bearer, as_of: None, namespace: None })
@@ -184,24 +194,31 @@ fn consistency(of: &Consistency) -> v1::Consistency {
     v1::Consistency { requirement: Some(requirement) }
 }
 
-/// The token that was given, or else that of the client file; and the namespace that was named, or else that of the file if
-/// the token is.
-pub(crate) fn means(address: &str, token: &str, namespace: &str) -> Result<Means, Failure> {
-    let mut means = Means { token: token.to_owned(), namespace: namespace.to_owned() };
-    if !means.token.is_empty() {
+/// What was given; what was not, as the client file has it for this server: the namespace if the token is, and how to reach it.
+pub(crate) fn means(connection: &Connection) -> Result<Means, Failure> {
+    let Connection { addr, token, namespace, security, .. } = connection;
+    let mut means = Means { token: token.clone(), namespace: namespace.clone(), security: security.clone() };
+    // Nothing there could count: a file that cannot be used is no hindrance.
+    if !means.token.is_empty() && means.security.is_on() {
         return Ok(means);
     }
-    let found = match ClientFile::of_user().and_then(|file| file.entry(address)) {
+    let found = match ClientFile::of_user().and_then(|file| file.entry(addr)) {
+        Ok(entry) => entry,
         // Who has no home has no tokens there.
         Err(ClientFileError::Nowhere) => None,
-        found => found?,
+        // Whoever brings a token may have nothing to do with the file.
+        Err(_) if !means.token.is_empty() => None,
+        Err(error) => return Err(error.into()),
     };
-    if let Some(entry) = found {
+    let Some(entry) = found else { return Ok(means) };
+    // Whoever says which certificate to show wants to be known by it.
+    if means.token.is_empty() && means.security.client_cert.is_none() {
         means.token = entry.token;
         if means.namespace.is_empty() {
             means.namespace = namespace_of(entry.namespace)?;
         }
     }
+    means.security = means.security.or(entry.security);
     Ok(means)
 }
 

@@ -5,8 +5,13 @@
 //! address = "127.0.0.1:50051"
 //! token = "idhini_root_…"
 //! namespace = "team_a"
+//! tls = true
+//! ca-file = "/etc/idhini/ca/ca.pem"
 //! ```
 //! The namespace is what is asked about unless something else is said; people write it, servers never do.
+//!
+//! How a server is reached over TLS is said as on the command line: `tls`, `ca-file`, `client-cert`, `client-key`,
+//! `tls-pin`. A server writes the first two; people may write the others.
 //!
 //! A server is known by its token, not by its address: when another listens there, the entry stays and loses its address,
 //! and gets one again at the server's next start.
@@ -22,8 +27,11 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use idhini_server::PinError;
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
+
+use crate::arguments::Security;
 
 /// The variable that names the file.
 const VARIABLE: &str = "IDHINI_CLIENT_FILE";
@@ -52,6 +60,27 @@ pub(crate) struct Entry {
     pub(crate) is_ephemeral: bool,
     /// What is asked about with it unless something else is said.
     pub(crate) namespace: Option<String>,
+    pub(crate) security: Security,
+}
+
+/// Where a server listens, and how it is reached there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) security: &'a Security,
+}
+
+impl Entry {
+    /// The server is here now; answers whether that is new. What only a person says of it stays while it speaks TLS.
+    pub(crate) fn put(&mut self, place: Place<'_>) -> bool {
+        let before = (self.address.clone(), self.security.clone());
+        self.address = Some(place.address.to_owned());
+        self.security = match place.security.is_on() {
+            true => place.security.clone().or(std::mem::take(&mut self.security)),
+            false => Security::default(),
+        };
+        before != (self.address.clone(), self.security.clone())
+    }
 }
 
 /// Why the file is not used.
@@ -121,14 +150,6 @@ impl ClientFile {
         let names = names(address);
         let is_there = |entry: &Entry| entry.address.as_ref().is_some_and(|address| names.contains(address));
         Ok(self.read()?.into_iter().find(is_there))
-    }
-
-    /// The token of the server at an address.
-    ///
-    /// # Errors
-    /// If there is a file and it cannot be used.
-    pub(crate) fn token(&self, address: &str) -> Result<Option<String>, ClientFileError> {
-        Ok(self.entry(address)?.map(|entry| entry.token))
     }
 
     /// All entries; none if there is no file.
@@ -228,6 +249,12 @@ fn names(address: &str) -> Vec<String> {
     if let Some(port) = address.strip_prefix("localhost:") {
         names.extend([format!("127.0.0.1:{port}"), format!("[::1]:{port}")]);
     }
+    // Whoever listens everywhere listens here.
+    for (local, everywhere) in [("127.0.0.1:", "0.0.0.0"), ("[::1]:", "[::]"), ("localhost:", "0.0.0.0")] {
+        if let Some(port) = address.strip_prefix(local) {
+            names.push(format!("{everywhere}:{port}"));
+        }
+    }
     names
 }
 
@@ -250,12 +277,27 @@ fn parse(text: &str) -> Result<Vec<Entry>, String> {
                 let value = server.as_table().and_then(|table| table.get(name));
                 value.and_then(|value| value.get_ref().as_str()).map(str::to_owned)
             };
-            let ephemeral = server.as_table().and_then(|table| table.get("ephemeral"));
+            let switch = |name: &str| {
+                let value = server.as_table().and_then(|table| table.get(name));
+                value.and_then(|value| value.get_ref().as_bool()) == Some(true)
+            };
+            let path = |name: &str| text(name).map(PathBuf::from);
+            let pins = text("tls-pin").unwrap_or_default();
+            let pins = pins.split(',').map(str::trim).filter(|pin| !pin.is_empty()).map(str::parse);
             entries.push(Entry {
                 address: text("address"),
                 token: text("token").ok_or("a server has no token")?,
-                is_ephemeral: ephemeral.and_then(|value| value.get_ref().as_bool()) == Some(true),
+                is_ephemeral: switch("ephemeral"),
                 namespace: text("namespace"),
+                security: Security {
+                    is_tls: switch("tls"),
+                    ca_file: path("ca-file"),
+                    client_cert: path("client-cert"),
+                    client_key: path("client-key"),
+                    tls_pin: pins
+                        .collect::<Result<_, PinError>>()
+                        .map_err(|error| format!("a `tls-pin` is none: {error}"))?,
+                },
             });
         }
     }
@@ -264,7 +306,7 @@ fn parse(text: &str) -> Result<Vec<Entry>, String> {
 
 fn text(entries: &[Entry]) -> String {
     let mut text = COMMENT.to_owned();
-    for Entry { address, token, is_ephemeral, namespace } in entries {
+    for Entry { address, token, is_ephemeral, namespace, security } in entries {
         text.push_str("\n[[server]]\n");
         // A JSON string is a TOML string; addresses and tokens have no control characters.
         if let Some(address) = address {
@@ -276,6 +318,19 @@ fn text(entries: &[Entry]) -> String {
         }
         if let Some(namespace) = namespace {
             text.push_str(&format!("namespace = {}\n", Value::from(namespace.as_str())));
+        }
+        if security.is_tls {
+            text.push_str("tls = true\n");
+        }
+        let Security { ca_file, client_cert, client_key, tls_pin, .. } = security;
+        for (name, path) in [("ca-file", ca_file), ("client-cert", client_cert), ("client-key", client_key)] {
+            if let Some(path) = path {
+                text.push_str(&format!("{name} = {}\n", Value::from(path.to_string_lossy())));
+            }
+        }
+        if !tls_pin.is_empty() {
+            let pins: Vec<String> = tls_pin.iter().map(ToString::to_string).collect();
+            text.push_str(&format!("tls-pin = {}\n", Value::from(pins.join(","))));
         }
     }
     text

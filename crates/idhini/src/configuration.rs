@@ -19,6 +19,7 @@ mod mistake;
 mod observing;
 mod print;
 mod table;
+mod transport;
 mod values;
 
 use std::ffi::OsString;
@@ -39,6 +40,7 @@ pub(crate) use self::observing::{
 };
 pub(crate) use self::print::{Format, print};
 use self::table::Setting;
+pub(crate) use self::transport::{Transport, Version};
 pub(crate) use self::values::seconds;
 
 /// Where a server listens, and where its clients look for it.
@@ -50,6 +52,7 @@ const DRAIN_SECONDS: u64 = 10;
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) grpc_addr: SocketAddr,
+    pub(crate) transport: Transport,
     /// None if nothing was said: then a port that is taken is no failure.
     pub(crate) http_addr: Option<ListenAddress>,
     pub(crate) preshared_keys: PresharedKeys,
@@ -73,6 +76,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             grpc_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
+            transport: Transport::default(),
             http_addr: None,
             preshared_keys: PresharedKeys::default(),
             drain_seconds: DRAIN_SECONDS,
@@ -176,7 +180,7 @@ impl Configuration {
             }
         }
         let configuration = Configuration { settings, origins };
-        mistakes.extend(contradictions::find(&configuration));
+        mistakes.extend(contradictions::find(server, &configuration));
         if mistakes.is_empty() { Ok(configuration) } else { Err(Mistakes(mistakes)) }
     }
 
@@ -209,14 +213,20 @@ impl Origin {
 /// An address to listen on.
 ///
 /// # Errors
-/// Why it is none: beyond loopback everything would be readable on the way.
+/// If it is none.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("`{text}` is an invalid address"))
+}
+
+/// An address to listen on where there is neither TLS nor authentication.
+///
+/// # Errors
+/// Why it is none: beyond loopback everything would be readable, and for everybody.
 fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text.parse().map_err(|_| format!("`{text}` is an invalid address"))?;
+    let address = address(text)?;
     match address.ip().is_loopback() {
         true => Ok(address),
-        false => Err(format!(
-            "{address} is not a loopback address, and serving beyond loopback needs TLS, which this version has not"
-        )),
+        false => Err(format!("{address} is not a loopback address, and this is served on loopback only")),
     }
 }
 

@@ -14,8 +14,11 @@ use idhini_wire::google;
 use prost::Message as _;
 use tonic::{Code, Status};
 
+use crate::authority::AuthorityError;
+use crate::client::tls_error;
 use crate::client_file::ClientFileError;
 use crate::configuration::Mistakes;
+use crate::serve::TlsFailure;
 
 /// The request is malformed.
 pub(crate) const STATUS_MALFORMED: u8 = 3;
@@ -61,10 +64,20 @@ pub(crate) enum Failure {
     #[error("`{address}` is not an address such as 127.0.0.1:50051")]
     Address { address: String },
     /// The token would travel readable.
-    #[error(
-        "`{address}` is beyond this machine, and this version has no TLS: the token could be read on the way"
-    )]
+    #[error("`{address}` is beyond this machine, and without TLS the token could be read on the way")]
     Plaintext { address: String },
+    /// A file with certificates or a key is none.
+    #[error("`{}`: {what}", path.display())]
+    TlsFile { path: PathBuf, what: String },
+    /// An authority that certified others would be lost.
+    #[error("`{}` is there already", path.display())]
+    AuthorityThere { path: PathBuf },
+    /// An authority cannot certify.
+    #[error("the authority in `{}`: {source}", path.display())]
+    Authority { path: PathBuf, source: AuthorityError },
+    /// The server has nothing to speak TLS with.
+    #[error(transparent)]
+    Tls(#[from] TlsFailure),
     /// Nothing would be logged or traced.
     #[error("log lines and traces cannot be sent: {what}")]
     Telemetry { what: String },
@@ -102,7 +115,10 @@ pub(crate) enum Failure {
     NoData { path: PathBuf },
     /// The server is not there.
     #[error("cannot reach a server at {address}: {}", innermost(source))]
-    Connect { address: String, source: tonic::transport::Error },
+    Connect { address: String, is_tls: bool, source: tonic::transport::Error },
+    /// The server does not take what was shown to it.
+    #[error("the server ended the connection: {source}")]
+    ShutOut { source: rustls::Error },
     /// The server refused the call.
     #[error("{}", refused(.0))]
     Refused(#[from] Status),
@@ -258,6 +274,9 @@ impl Failure {
             Failure::Migrate(error) => error.status(),
             Failure::Repeated { .. } => STATUS_REFUSED,
             Failure::WatchEnded { .. } | Failure::Print(_) => STATUS_UNREACHABLE,
+            Failure::Refused(status) | Failure::RefusedLine { status, .. } if is_not_understood(status) => {
+                STATUS_UNREACHABLE
+            }
             Failure::Refused(status) | Failure::RefusedLine { status, .. } => match status.code() {
                 Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
                     STATUS_UNREACHABLE
@@ -271,6 +290,9 @@ impl Failure {
             | Failure::Configuration(_)
             | Failure::NoData { .. }
             | Failure::Plaintext { .. }
+            | Failure::TlsFile { .. }
+            | Failure::AuthorityThere { .. }
+            | Failure::Authority { .. }
             | Failure::NoDirectory { .. }
             | Failure::NoAuditKey { .. }
             | Failure::AuditRead(_)
@@ -284,13 +306,14 @@ impl Failure {
             | Failure::AfterBackup { .. }
             | Failure::NotEmpty { .. }
             | Failure::RevisionOfMany { .. } => STATUS_MALFORMED,
-            Failure::Connect { .. } | Failure::Answer { .. } => STATUS_UNREACHABLE,
+            Failure::Connect { .. } | Failure::ShutOut { .. } | Failure::Answer { .. } => STATUS_UNREACHABLE,
             Failure::TokenNowhere { .. }
             | Failure::RootToken(_)
             | Failure::Bootstrap { .. }
             | Failure::Inadmissible { .. }
             | Failure::Twice { .. }
             | Failure::Listen(_)
+            | Failure::Tls(_)
             | Failure::Telemetry { .. }
             | Failure::Http(_)
             | Failure::Metrics(_)
@@ -342,8 +365,21 @@ impl Failure {
             Failure::Bootstrap { .. } | Failure::Inadmissible { .. } | Failure::Twice { .. } => "correct the file and start again".to_owned(),
             Failure::Address { .. } => "set --addr or IDHINI_ADDR to HOST:PORT".to_owned(),
             Failure::Plaintext { .. } => {
-                "run the command on the server's machine, or through a tunnel such as ssh -L".to_owned()
+                "add --tls, or --from-tls for what is migrated; name the authority of the server's certificate, if this machine does not know it, with --ca-file or --from-ca-file"
+                    .to_owned()
             }
+            Failure::TlsFile { .. } => {
+                "name PEM files with --ca-file, or with --client-cert and --client-key, which go together".to_owned()
+            }
+            Failure::AuthorityThere { .. } => {
+                "choose another directory; whoever trusts this authority would trust nobody that a new one certifies"
+                    .to_owned()
+            }
+            Failure::Authority { source: AuthorityError::Ended { .. }, .. } => {
+                "make a new authority with `idhini ca init DIR`, and let everybody trust its ca.pem".to_owned()
+            }
+            Failure::Authority { .. } => "name a directory that `idhini ca init` made".to_owned(),
+            Failure::Tls(failure) => failure.remedy().to_owned(),
             Failure::NoToken => {
                 "set IDHINI_TOKEN to the server's root token or preshared key, or run this as who started it".to_owned()
             }
@@ -363,9 +399,16 @@ impl Failure {
                 "run the release that made the directory, or a later one".to_owned()
             }
             Failure::RootToken(_) => "see whether the disk is full or may not be written".to_owned(),
-            Failure::Connect { .. } => {
-                "start one with `idhini serve`, or set --addr or IDHINI_ADDR".to_owned()
-            }
+            Failure::Connect { source, is_tls, .. } => match tls_error(source) {
+                Some(error) => untrusted_next_step(error).to_owned(),
+                None if *is_tls => {
+                    "start one with `idhini serve`, or set --addr or IDHINI_ADDR; if it speaks no TLS, leave --tls out"
+                        .to_owned()
+                }
+                None => "start one with `idhini serve`, or set --addr or IDHINI_ADDR; if it speaks TLS, add --tls"
+                    .to_owned(),
+            },
+            Failure::ShutOut { source } => untrusted_next_step(source).to_owned(),
             Failure::Refused(status) | Failure::RefusedLine { status, .. } => refused_next_step(status).to_owned(),
             Failure::Answer { .. } => "use the command line of the server's own version".to_owned(),
             Failure::Listen(ListenError::Bind { .. }) => {
@@ -376,13 +419,17 @@ impl Failure {
             Failure::Listen(ListenError::Threads(_)) => {
                 "start with fewer --worker-threads, or let the process have more threads and files".to_owned()
             }
+            Failure::Listen(ListenError::NeedsTls { .. }) => {
+                "set --tls-cert-file and --tls-key-file, or --tls-ca-dir".to_owned()
+            }
             Failure::Listen(_) => "leave --grpc-addr out, or choose a loopback address".to_owned(),
             Failure::Telemetry { .. } => "correct --otlp-endpoint, or leave it out".to_owned(),
             Failure::Http(ListenError::NeedsTls { .. }) => {
-                "choose a loopback address with --http-addr, or `off`".to_owned()
+                "set --tls-cert-file and --tls-key-file, or --tls-ca-dir; or choose a loopback address with --http-addr"
+                    .to_owned()
             }
             Failure::Http(_) => "choose another port with --http-addr 127.0.0.1:PORT, or `off`".to_owned(),
-            Failure::Metrics(ListenError::NeedsTls { .. }) => {
+            Failure::Metrics(ListenError::LoopbackOnly { .. }) => {
                 "choose a loopback address with --metrics-addr, or `off`".to_owned()
             }
             Failure::Metrics(_) => "choose another port with --metrics-addr 127.0.0.1:PORT, or `off`".to_owned(),
@@ -454,11 +501,45 @@ fn innermost(error: &dyn std::error::Error) -> String {
     error.to_string()
 }
 
+/// What helps where two do not trust each other.
+fn untrusted_next_step(error: &rustls::Error) -> &'static str {
+    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
+    match error {
+        Error::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => {
+            "name the authority of the server's certificate with --ca-file, such as the ca.pem of `idhini ca init`"
+        }
+        Error::InvalidCertificate(
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
+        ) => "use an address that the certificate is for, or say which it is with --tls-pin NAME",
+        Error::InvalidCertificate(Certificate::ApplicationVerificationFailure) => {
+            "compare --tls-pin with what `openssl x509 -noout -fingerprint -sha256` says of the server's certificate"
+        }
+        Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
+            "let the server have a new certificate, and see whether this machine's clock is right"
+        }
+        Error::InvalidMessage(_) => "leave --tls out: whoever listens there speaks none",
+        Error::AlertReceived(Alert::ProtocolVersion) => "use a command line and a server of one version",
+        Error::AlertReceived(_) => {
+            "show a certificate that the server takes and that has not ended, with --client-cert and --client-key"
+        }
+        _ => "see whether the server's certificate is as it should be",
+    }
+}
+
 fn more_faults(more: usize) -> String {
     if more == 0 { String::new() } else { format!(", and {more} more") }
 }
 
+/// Whether no server said so: what came over the connection was no answer.
+fn is_not_understood(status: &Status) -> bool {
+    use std::error::Error as _;
+    status.source().is_some() && matches!(status.code(), Code::Internal | Code::Unknown | Code::Cancelled)
+}
+
 fn refused_next_step(status: &Status) -> &'static str {
+    if is_not_understood(status) {
+        return "see whether the server runs, and whether it speaks TLS (--tls); read what is stored before repeating a write";
+    }
     let reason = reason(status);
     if let Some(step) = reason.as_deref().and_then(own_next_step) {
         return step;

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod audit;
+mod authority;
 mod backup;
 mod client;
 mod client_file;
@@ -70,6 +71,7 @@ fn run(arguments: Arguments, style: output::Style) -> Result<u8, Failure> {
             configuration::print(&Configuration::read(Server::Serve, &flags.0)?, format);
             Ok(0)
         }
+        Command::Ca(command) => commands::authority(&command, arguments.connection.json).map(|()| 0),
         Command::Token(TokenCommand::Reset(of)) => {
             root_token::reset(&of, arguments.connection.json, style).map(|()| 0)
         }

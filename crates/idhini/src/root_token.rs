@@ -15,7 +15,8 @@ use idhini_replica::{Identity, RootToken, RootTokenError};
 use idhini_server::Keys;
 use serde_json::json;
 
-use crate::client_file::{ClientFile, ClientFileError, Entry, vacate};
+use crate::arguments::Security;
+use crate::client_file::{ClientFile, ClientFileError, Entry, Place, vacate};
 use crate::entropy::random;
 use crate::failure::Failure;
 use crate::output::{self, Style};
@@ -35,27 +36,27 @@ pub(crate) struct Reset {
 }
 
 /// The keys of a server that has a data directory.
-pub(crate) fn of_directory(disk: &dyn Disk, address: &str, style: Style) -> Result<Keys, Failure> {
+pub(crate) fn of_directory(disk: &dyn Disk, place: Place<'_>, style: Style) -> Result<Keys, Failure> {
     let keys = |token: RootToken| Keys::default().or_root_token(token.hash);
     if let Some(token) = RootToken::read(disk)? {
         let found = ClientFile::of_user().and_then(|file| {
             // Most starts find everything in order, and need no lock.
-            if file.read()?.is_empty() { Ok(()) } else { file.change(|all| moved(all, token, address)) }
+            if file.read()?.is_empty() { Ok(()) } else { file.change(|all| moved(all, token, place)) }
         });
         warn(found);
         return Ok(keys(token));
     }
     let text = draw()?;
-    introduce(&text, address, false, style)?;
+    introduce(&text, place, false, style)?;
     let token = RootToken::of(&text);
     token.write(disk)?;
     Ok(keys(token))
 }
 
 /// The keys of a server that keeps nothing, and the token, which is to be [`forget`]-ed with it.
-pub(crate) fn of_run(address: &str, style: Style) -> Result<(Keys, String), Failure> {
+pub(crate) fn of_run(place: Place<'_>, style: Style) -> Result<(Keys, String), Failure> {
     let token = draw()?;
-    introduce(&token, address, true, style)?;
+    introduce(&token, place, true, style)?;
     Ok((Keys::default().or_root_token(RootToken::of(&token).hash), token))
 }
 
@@ -73,7 +74,7 @@ pub(crate) fn forget(token: &str) {
 /// A server with keys of its own took an address: whoever was there before is there no more.
 pub(crate) fn replace_at(address: &str) {
     let vacated = ClientFile::of_user().and_then(|file| {
-        if file.token(address)?.is_none() { Ok(()) } else { file.change(|entries| vacate(entries, address)) }
+        if file.entry(address)?.is_none() { Ok(()) } else { file.change(|entries| vacate(entries, address)) }
     });
     warn(vacated);
 }
@@ -103,6 +104,7 @@ pub(crate) fn reset(Reset { data_dir }: &Reset, is_json: bool, style: Style) -> 
                     token: token.clone(),
                     is_ephemeral: false,
                     namespace: None,
+                    security: Security::default(),
                 }),
             }
             true
@@ -120,15 +122,16 @@ pub(crate) fn reset(Reset { data_dir }: &Reset, is_json: bool, style: Style) -> 
 }
 
 /// Writes a new token to the client file and shows it.
-fn introduce(token: &str, address: &str, is_ephemeral: bool, style: Style) -> Result<(), Failure> {
+fn introduce(token: &str, place: Place<'_>, is_ephemeral: bool, style: Style) -> Result<(), Failure> {
     let kept = ClientFile::of_user().and_then(|file| {
         file.change(|entries| {
-            vacate(entries, address);
+            vacate(entries, place.address);
             entries.push(Entry {
-                address: Some(address.to_owned()),
+                address: Some(place.address.to_owned()),
                 token: token.to_owned(),
                 is_ephemeral,
                 namespace: None,
+                security: place.security.clone(),
             });
             true
         })?;
@@ -156,17 +159,16 @@ fn introduce(token: &str, address: &str, is_ephemeral: bool, style: Style) -> Re
 }
 
 /// A server that has been there before listens here.
-fn moved(entries: &mut Vec<Entry>, token: RootToken, address: &str) -> bool {
-    let place = |entries: &[Entry]| entries.iter().position(|entry| RootToken::of(&entry.token) == token);
-    if place(entries).is_some_and(|at| entries[at].address.as_deref() == Some(address)) {
-        return false;
+fn moved(entries: &mut Vec<Entry>, token: RootToken, place: Place<'_>) -> bool {
+    let found = |entries: &[Entry]| entries.iter().position(|entry| RootToken::of(&entry.token) == token);
+    if let Some(at) = found(entries)
+        && entries[at].address.as_deref() == Some(place.address)
+    {
+        return entries[at].put(place);
     }
-    let vacated = vacate(entries, address);
-    match place(entries) {
-        Some(at) => {
-            entries[at].address = Some(address.to_owned());
-            true
-        }
+    let vacated = vacate(entries, place.address);
+    match found(entries) {
+        Some(at) => entries[at].put(place),
         None => vacated,
     }
 }

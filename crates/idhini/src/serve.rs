@@ -2,6 +2,7 @@
 
 mod bootstrap;
 pub(crate) mod testing;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -14,11 +15,14 @@ use idhini_replica::control::{ControlPlane, ROOT, ROOT_LOG, SYS_LOG};
 use idhini_replica::{Clock, Identity, Node, NodeOptions, Parts, Report};
 use idhini_server::{
     Keys, ListenError, Listener, LogObserver, Monitoring, MonitoringListener, Offer, Options, Randomness,
-    SealOptions, Served, Telemetry, Tree,
+    SealOptions, Served, Telemetry, Tls, Tree,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::audit;
+use self::tls::Keeper;
+pub(crate) use self::tls::TlsFailure;
+use crate::arguments::Security;
+use crate::client_file::Place;
 use crate::clock::now;
 use crate::configuration::{
     Configuration, HTTP_ADDRESS, ListenAddress, METRICS_ADDRESS, Observing, ServeFlags, Server, Settings,
@@ -28,6 +32,7 @@ use crate::failure::Failure;
 use crate::output::{self, Style};
 use crate::root_token;
 use crate::telemetry;
+use crate::{audit, authority};
 
 /// How long it takes until everything is looked after again.
 const ROUND: Duration = Duration::from_secs(5);
@@ -47,8 +52,10 @@ async fn serve(
 ) -> Result<(), Failure> {
     let settings = &configuration.settings;
     // Before the data is touched: a mistake in the address is no reason to wait for it.
-    let listener = Listener::bind(settings.grpc_addr).await?;
-    let http = http(settings).await?;
+    let keeper = Keeper::begin(settings, &telemetry, Arc::new(now))?;
+    let tls = keeper.as_ref().map(|keeper| Arc::clone(keeper.tls()));
+    let listener = Listener::bind(settings.grpc_addr, tls.clone()).await?;
+    let http = http(settings, tls).await?;
     let monitored = Arc::new(OnceLock::new());
     let metrics = monitoring(&settings.observing, &telemetry, &monitored).await?;
     let stored = stored(settings, &telemetry)?;
@@ -79,6 +86,7 @@ async fn serve(
     }
     let stop = stopped()?;
     let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
+    let keeping = keeper.map(|keeper| tokio::spawn(keeper.keep()));
     output::said(&format!("listening on {address} ({})", stored.place));
     if let Some(address) = metrics {
         output::said(&format!("metrics on http://{address}/metrics"));
@@ -89,7 +97,8 @@ async fn serve(
     };
     let listener = match http {
         Some(http) => {
-            output::said(&format!("http on http://{}", http.address()));
+            let scheme = if settings.transport.is_secured() { "https" } else { "http" };
+            output::said(&format!("http on {scheme}://{}", http.address()));
             listener.beside(http)
         }
         None => listener,
@@ -97,6 +106,9 @@ async fn serve(
     let offer = Offer::Tree(Tree { node: Arc::clone(&stored.node), root: Arc::clone(&namespace), plane });
     let served = listener.serve(&offer, &options, stop).await;
     looking_after.abort();
+    if let Some(keeping) = keeping {
+        keeping.abort();
+    }
     if let Some(trail) = trail {
         audit::stopped(trail).await;
     }
@@ -161,9 +173,22 @@ fn keys(
         root_token::replace_at(address);
         return Ok((Keys::new(preshared.iter().map(String::as_str), &stored.identity.key), None));
     }
+    let security = reached(settings);
+    let place = Place { address, security: &security };
     match &stored.disk {
-        Some(disk) => Ok((root_token::of_directory(&**disk, address, style)?, None)),
-        None => root_token::of_run(address, style).map(|(keys, token)| (keys, Some(token))),
+        Some(disk) => Ok((root_token::of_directory(&**disk, place, style)?, None)),
+        None => root_token::of_run(place, style).map(|(keys, token)| (keys, Some(token))),
+    }
+}
+
+/// What the command line on this machine has to know of the server's TLS.
+fn reached(settings: &Settings) -> Security {
+    let own = settings.transport.ca_dir.as_ref().map(|directory| directory.join(authority::CERTIFICATE));
+    Security {
+        is_tls: settings.transport.is_secured(),
+        // Wherever that is run.
+        ca_file: own.map(|file| file.canonicalize().unwrap_or(file)),
+        ..Security::default()
     }
 }
 
@@ -209,10 +234,10 @@ async fn monitoring(
 }
 
 /// Where HTTP is listened for; `None` if that is not wanted or the usual port is taken.
-async fn http(settings: &Settings) -> Result<Option<Listener>, Failure> {
+async fn http(settings: &Settings, tls: Option<Arc<Tls>>) -> Result<Option<Listener>, Failure> {
     let wanted = settings.http_addr.unwrap_or(ListenAddress::At(HTTP_ADDRESS));
     let ListenAddress::At(address) = wanted else { return Ok(None) };
-    match Listener::bind(address).await {
+    match Listener::bind(address, tls).await {
         Ok(listener) => Ok(Some(listener)),
         Err(error @ ListenError::Bind { .. }) if settings.http_addr.is_none() => {
             tracing::warn!("HTTP is not served: {error} Choose another port with --http-addr, or `off`");

@@ -10,6 +10,7 @@
 //!   anew. What is under way is ended when it is not given again (`standing.rs`).
 //! * Who does not belong to a namespace hears the same whether or not there is one, and the same is looked at. Who belongs
 //!   hears of the lock first, whatever they may.
+//! * A certificate that has ended is good for nothing, also on a connection that it opened.
 //! * Comparing keys takes a time that does not depend on where they differ.
 //!
 //! Cost: three look-ups of headers and two comparisons for a call that has a pass; some ten microseconds without.
@@ -17,6 +18,7 @@
 mod access;
 mod standing;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::AUTHORIZATION;
@@ -41,6 +43,7 @@ use crate::quotas::{Limits, Line, Meters};
 use crate::refusal::Refusal;
 use crate::telemetry::{Call, Telemetry};
 use crate::tenants::{Tenant, Tenants, WeakTenant};
+use crate::tls::Peer;
 
 /// Names the namespace that a call is about.
 pub(crate) const NAMESPACE: HeaderName = HeaderName::from_static("x-idhini-namespace");
@@ -77,7 +80,7 @@ pub(crate) struct Credentials {
     namespace: Option<HeaderValue>,
     vault_namespace: Option<HeaderValue>,
     /// Of the connection's certificate.
-    peer: Option<SubjectRef>,
+    peer: Option<Arc<Peer>>,
     /// Where the connection comes from.
     address: Option<Arc<str>>,
 }
@@ -117,8 +120,9 @@ pub(crate) struct Pass {
 /// What a connection was opened with and let in with before. It is gone with the connection.
 #[derive(Default)]
 pub(crate) struct Accepted {
-    peer: Option<SubjectRef>,
+    /// Where it comes from.
     address: Option<Arc<str>>,
+    peer: Option<Arc<Peer>>,
     kept: Mutex<Vec<Kept>>,
 }
 
@@ -245,7 +249,7 @@ impl Admission {
         }
         let credentials = Credentials::of(headers, accepted);
         let token = bearer_of(credentials.authorization.as_ref()).ok();
-        let certificate = credentials.peer.as_ref().map(|peer| peer.object_id.as_str().into());
+        let certificate = credentials.peer.as_ref().map(|peer| peer.subject.object_id.as_str().into());
         let actor = Arc::new(Actor { accessor: None, certificate, address: credentials.address.clone() });
         let namespace = credentials.asked().ok().flatten().map(|path| audit::namespace_name(&path).into());
         let caller = Caller { at: gate.plane.now(), actor: &actor, namespace };
@@ -275,6 +279,17 @@ impl Entry {
 }
 
 impl Accepted {
+    /// A connection from there, opened with a certificate or without one.
+    pub(crate) fn new(address: Option<SocketAddr>, peer: Option<Peer>) -> Accepted {
+        let address = address.map(|address| address.to_string().into());
+        Accepted { address, peer: peer.map(Arc::new), kept: Mutex::default() }
+    }
+
+    /// Where it comes from.
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.address.as_deref()
+    }
+
     fn keep(&self, new: Kept) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|kept| kept.pass.credentials != new.pass.credentials);
@@ -410,7 +425,7 @@ impl Gate {
         let lock_until = lock.as_ref().and_then(|lock| lock.lock.expires_at);
         let line = self.meters.line(limits, &caller, version);
         let accessor = credentials.authorization.as_ref().map(|_| caller.to_string().into());
-        let certificate = credentials.peer.as_ref().map(|peer| peer.object_id.as_str().into());
+        let certificate = credentials.peer.as_ref().map(|peer| peer.subject.object_id.as_str().into());
         let actor = Arc::new(Actor { accessor, certificate, address: credentials.address.clone() });
         Ok(Pass {
             caller,
@@ -436,10 +451,13 @@ impl Gate {
         credentials: &Credentials,
         now: Timestamp,
     ) -> Result<(SubjectRef, NamespaceId, Option<Timestamp>), Refusal> {
-        let token = match (bearer_of(credentials.authorization.as_ref()), &credentials.peer) {
-            (Ok(token), _) => token,
-            (Err(_), Some(peer)) => return Ok((peer.clone(), NamespaceId::root(), None)),
-            (Err(refusal), None) => return Err(refusal),
+        let token = match (&credentials.authorization, &credentials.peer) {
+            (None, Some(peer)) if peer.until > now => {
+                return Ok((peer.subject.clone(), NamespaceId::root(), Some(peer.until)));
+            }
+            (None, Some(_)) => return Err(Refusal::certificate_ended()),
+            // Whoever brings something is judged by it.
+            (brought, _) => bearer_of(brought.as_ref())?,
         };
         let hash = blake3::hash(token.as_bytes());
         if let Some(subject) = self.keys.subject(&hash) {

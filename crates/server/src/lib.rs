@@ -4,7 +4,7 @@
 //!
 //! # Invariants
 //! * An error is never a denial, a denial never an error, and nothing defaults to allow.
-//! * Every listener is on loopback; anything else is refused before it is bound.
+//! * Beyond loopback there is TLS and nobody is answered whom nobody knows; anything else is refused before it is bound.
 //! * Only this crate names status codes.
 
 mod admin;
@@ -39,6 +39,7 @@ mod service;
 mod single;
 mod telemetry;
 mod tenants;
+mod tls;
 mod trace;
 mod watch;
 mod workers;
@@ -56,3 +57,7 @@ pub use telemetry::{
     Continue, LogObserver, Monitoring, MonitoringListener, Process, Profiled, Profiler, Served, Telemetry,
 };
 pub use tenants::{NewNode, NewStore, Offer, STORES_MAX, Tree};
+pub use tls::{
+    CertificateFacts, ClientAuth, Fingerprint, Pin, PinError, Tls, TlsError, TlsMaterial, TlsOptions,
+    TlsPart, certificate_facts,
+};

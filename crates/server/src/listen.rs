@@ -1,7 +1,7 @@
 //! Where does the server listen, and when does it stop?
 //!
 //! # Invariants
-//! * An address beyond loopback is refused: this version has no TLS.
+//! * An address beyond loopback is refused without TLS, and where whoever comes is given something.
 //! * A namespace is served to nobody without a key, a token's store to nobody without that token.
 //! * Calls under way when the server is told to stop are finished, within `drain_max`; watches are ended.
 
@@ -39,6 +39,7 @@ use crate::quotas::Meters;
 use crate::service::{Permissions, Schemas, Watches};
 use crate::telemetry::{Recorder, Telemetry};
 use crate::tenants::{Offer, Offered};
+use crate::tls::Tls;
 use crate::watch::Stopping;
 use crate::workers::Workers;
 
@@ -63,6 +64,7 @@ const SERVICES: [&str; 9] = [
 pub struct Listener {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Arc<Tls>>,
     /// Another one, with the same calls.
     beside: Option<Box<Listener>>,
 }
@@ -73,9 +75,23 @@ pub struct Listener {
 pub enum ListenError {
     /// Beyond loopback everything would be readable on the way.
     #[error(
-        "{address} is not a loopback address, and serving beyond loopback needs a TLS certificate and its key, which this version cannot load yet; listen on 127.0.0.1 or [::1]"
+        "{address} is not a loopback address, and serving beyond loopback needs TLS, so that nobody can read on the way"
     )]
     NeedsTls {
+        /// As asked.
+        address: SocketAddr,
+    },
+    /// Beyond loopback whoever comes would be served.
+    #[error(
+        "{address} is not a loopback address, and serving beyond loopback needs authentication: here any token is taken"
+    )]
+    NeedsAuthentication {
+        /// As asked.
+        address: SocketAddr,
+    },
+    /// What is served here knows neither TLS nor tokens.
+    #[error("{address} is not a loopback address, and nothing else is possible here")]
+    LoopbackOnly {
         /// As asked.
         address: SocketAddr,
     },
@@ -96,13 +112,16 @@ pub enum ListenError {
 }
 
 impl Listener {
-    /// Binds a loopback address; port 0 takes a free one.
+    /// Binds an address, for TLS or for plaintext; port 0 takes a free one.
     ///
     /// # Errors
     /// [`ListenError::NeedsTls`], [`ListenError::Bind`].
-    pub async fn bind(address: SocketAddr) -> Result<Listener, ListenError> {
-        let (listener, address) = bind_loopback(address).await?;
-        Ok(Listener { listener, address, beside: None })
+    pub async fn bind(address: SocketAddr, tls: Option<Arc<Tls>>) -> Result<Listener, ListenError> {
+        if !address.ip().is_loopback() && tls.is_none() {
+            return Err(ListenError::NeedsTls { address });
+        }
+        let (listener, address) = bind(address).await?;
+        Ok(Listener { listener, address, tls, beside: None })
     }
 
     /// Where clients connect to.
@@ -128,6 +147,11 @@ impl Listener {
         options: &Options,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ListenError> {
+        let mut listened = std::iter::once(&self).chain(self.beside.as_deref()).map(|one| one.address);
+        let beyond = listened.find(|address| !address.ip().is_loopback());
+        if let (Offer::StorePerToken { .. }, Some(address)) = (offer, beyond) {
+            return Err(ListenError::NeedsAuthentication { address });
+        }
         let (tree, admin) = match offer {
             Offer::Tree(tree) => {
                 (Some(tree), Some(Admin::new((Arc::clone(&tree.node), Arc::clone(&tree.root)), options)))
@@ -192,11 +216,11 @@ impl Listener {
 }
 
 /// Hands what connects to the workers, for as long as it is polled; then the address is free.
-async fn accept(Listener { listener, .. }: Listener, workers: &Workers) {
+async fn accept(Listener { listener, tls, .. }: Listener, workers: &Workers) {
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => {
-                if let Err(error) = workers.take(socket) {
+            Ok((socket, from)) => {
+                if let Err(error) = workers.take(socket, from, tls.clone()) {
                     tracing::debug!(%error, "a connection cannot be used");
                 }
             }
@@ -276,8 +300,12 @@ impl Services {
 /// A loopback address and where it is; anything else is refused.
 pub(crate) async fn bind_loopback(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
     if !address.ip().is_loopback() {
-        return Err(ListenError::NeedsTls { address });
+        return Err(ListenError::LoopbackOnly { address });
     }
+    bind(address).await
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
     let bound = |source| ListenError::Bind { address, source };
     let listener = TcpListener::bind(address).await.map_err(bound)?;
     let address = listener.local_addr().map_err(bound)?;

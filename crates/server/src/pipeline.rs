@@ -54,8 +54,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(pipeline: Arc<Pipeline>) -> Connection {
-        Connection { pipeline, accepted: Accepted::default() }
+    pub(crate) fn new(pipeline: Arc<Pipeline>, accepted: Accepted) -> Connection {
+        Connection { pipeline, accepted }
+    }
+
+    pub(crate) fn accepted(&self) -> &Accepted {
+        &self.accepted
     }
 
     /// Answers whatever comes.

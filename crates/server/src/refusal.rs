@@ -81,6 +81,13 @@ impl Refusal {
         )
     }
 
+    pub(crate) fn certificate_ended() -> Refusal {
+        Refusal::new(
+            Code::Unauthenticated,
+            "the certificate that this connection was opened with has ended: connect again with a newer one",
+        )
+    }
+
     pub(crate) fn wrong_token() -> Refusal {
         Refusal::new(
             Code::PermissionDenied,

@@ -9,10 +9,10 @@
 //! * A worker never blocks: evaluation pauses after each portion, and what may take long is done aside.
 //! * When they are told to stop, workers finish the calls under way; when their time is over, nothing.
 //!
-//! Cost: handing over a connection wakes a thread; calls cost nothing.
+//! Cost: handing over a connection wakes a thread, and one with TLS has its handshake there; calls cost nothing.
 
 use std::io;
-use std::net::TcpStream as Socket;
+use std::net::{SocketAddr, TcpStream as Socket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -21,13 +21,16 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
+use crate::admission::Accepted;
 use crate::conversation::{Conversation, NewCalls};
 use crate::pipeline::{Connection, Pipeline};
+use crate::tls::{Handshakes, Tls};
 
 /// Calls under way on one connection.
 const STREAMS_MAX: u32 = 1_000;
@@ -46,8 +49,16 @@ pub(crate) struct Workers {
 
 /// One of them, from outside.
 struct Worker {
-    sockets: mpsc::UnboundedSender<(Socket, Open)>,
+    sockets: mpsc::UnboundedSender<Handed>,
     open: Arc<AtomicUsize>,
+}
+
+/// A connection on its way to a worker.
+struct Handed {
+    socket: Socket,
+    from: SocketAddr,
+    tls: Option<Arc<Tls>>,
+    open: Open,
 }
 
 /// A connection counts for as long as this is there.
@@ -77,8 +88,8 @@ impl Workers {
         Ok(started)
     }
 
-    /// Hands a connection to the worker with the fewest.
-    pub(crate) fn take(&self, socket: TcpStream) -> io::Result<()> {
+    /// Hands a connection from there to the worker with the fewest.
+    pub(crate) fn take(&self, socket: TcpStream, from: SocketAddr, tls: Option<Arc<Tls>>) -> io::Result<()> {
         // One whose thread has ended takes nothing.
         let alive = self.workers.iter().filter(|worker| !worker.sockets.is_closed());
         let fewest = alive.min_by_key(|worker| worker.open.load(Ordering::Relaxed));
@@ -88,7 +99,7 @@ impl Workers {
         worker.open.fetch_add(1, Ordering::Relaxed);
         let open = Open(Arc::clone(&worker.open));
         // A worker that is gone has no connections; the client sees that it is closed.
-        let _ = worker.sockets.send((socket.into_std()?, open));
+        let _ = worker.sockets.send(Handed { socket: socket.into_std()?, from, tls, open });
         Ok(())
     }
 
@@ -115,7 +126,7 @@ impl Drop for Open {
 fn run(
     runtime: &Runtime,
     pipeline: Arc<Pipeline>,
-    handed: mpsc::UnboundedReceiver<(Socket, Open)>,
+    handed: mpsc::UnboundedReceiver<Handed>,
     stage: watch::Receiver<Stage>,
 ) {
     // What is still under way when its time is over goes with the runtime.
@@ -124,16 +135,26 @@ fn run(
 
 async fn work(
     pipeline: Arc<Pipeline>,
-    mut handed: mpsc::UnboundedReceiver<(Socket, Open)>,
+    mut handed: mpsc::UnboundedReceiver<Handed>,
     mut stage: watch::Receiver<Stage>,
 ) {
     let (here, mut all_gone) = mpsc::channel::<()>(1);
-    let begin = |(socket, open): (Socket, Open)| {
+    let handshakes = Arc::new(Handshakes::new());
+    let begin = |Handed { socket, from, tls, open }: Handed| {
         let (pipeline, draining, here) = (Arc::clone(&pipeline), stage.clone(), here.clone());
+        let handshakes = Arc::clone(&handshakes);
         tokio::spawn(async move {
             // Of a socket that cannot be watched there is nothing to be heard.
-            if let Ok(socket) = TcpStream::from_std(socket) {
-                converse(socket, pipeline, draining).await;
+            match (TcpStream::from_std(socket), tls) {
+                (Ok(socket), None) => {
+                    let accepted = Accepted::new(Some(from), None);
+                    converse(socket, Connection::new(pipeline, accepted), draining).await;
+                }
+                // Its state is no part of every connection's.
+                (Ok(socket), Some(tls)) => {
+                    Box::pin(secured(socket, from, &tls, &handshakes, pipeline, draining)).await;
+                }
+                (Err(_), _) => {}
             }
             drop((open, here));
         });
@@ -185,10 +206,34 @@ fn protocol(calls: NewCalls) -> Builder<NewCalls> {
     protocol
 }
 
+/// Shakes hands first; once draining, with nobody.
+async fn secured(
+    socket: TcpStream,
+    from: SocketAddr,
+    tls: &Tls,
+    handshakes: &Handshakes,
+    pipeline: Arc<Pipeline>,
+    mut stage: watch::Receiver<Stage>,
+) {
+    let shaken = tokio::select! {
+        biased;
+        shaken = tls.accept(socket, handshakes) => shaken,
+        () = reached(&mut stage, Stage::Draining) => None,
+    };
+    if let Some((stream, peer)) = shaken {
+        converse(stream, Connection::new(pipeline, Accepted::new(Some(from), peer)), stage).await;
+    }
+}
+
 /// Answers what comes over one connection until it is closed; once draining, no new calls.
-async fn converse(socket: TcpStream, pipeline: Arc<Pipeline>, mut stage: watch::Receiver<Stage>) {
-    let connection = Arc::new(Connection::new(pipeline));
-    let service = service_fn(move |request| Arc::clone(&connection).answer(request));
+async fn converse(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    connection: Connection,
+    mut stage: watch::Receiver<Stage>,
+) {
+    let connection = Arc::new(connection);
+    let answering = Arc::clone(&connection);
+    let service = service_fn(move |request| Arc::clone(&answering).answer(request));
     let calls = NewCalls::default();
     let protocol = protocol(calls.clone());
     let mut conversation = Conversation::new(protocol.serve_connection(TokioIo::new(socket), service), calls);
@@ -201,7 +246,7 @@ async fn converse(socket: TcpStream, pipeline: Arc<Pipeline>, mut stage: watch::
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke off");
+        tracing::debug!(%error, from = ?connection.accepted().address(), "a connection broke off");
     }
 }
 

@@ -1,5 +1,7 @@
 //! What can be said to `migrate`?
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// From where, and until when.
@@ -11,6 +13,12 @@ pub(crate) struct Migrate {
     /// Where the SpiceDB listens
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) from: String,
+    /// Speak TLS to the SpiceDB; --tls is for the server to fill
+    #[arg(long)]
+    pub(crate) from_tls: bool,
+    /// The authorities that certify the SpiceDB, as PEM, instead of those of this machine
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from_ca_file: Option<PathBuf>,
     /// The SpiceDB's preshared key, if not given as --token; better set as SPICEDB_TOKEN, where other users of the
     /// machine do not see it
     #[arg(long, env = "SPICEDB_TOKEN", hide_env_values = true, value_name = "KEY")]

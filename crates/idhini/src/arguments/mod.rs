@@ -2,12 +2,14 @@
 
 mod access;
 mod audit;
+mod authority;
 mod backup;
 mod migrate;
 mod namespace;
 mod questions;
 mod relationship;
 mod schema;
+mod security;
 
 use std::ffi::OsString;
 
@@ -17,6 +19,7 @@ use idhini_replica::control::NamespacePath;
 
 pub(crate) use self::access::{AuthCommand, CanI, CreateToken, GrantArguments, RotateToken, TokenCommand};
 pub(crate) use self::audit::{AuditCommand, Query, Trail};
+pub(crate) use self::authority::{AuthorityCommand, InitAuthority, Issue};
 pub(crate) use self::backup::{Backup, BackupCommand, Debug, Restore, To};
 pub(crate) use self::migrate::Migrate;
 pub(crate) use self::namespace::{
@@ -30,6 +33,7 @@ pub(crate) use self::relationship::{
     BulkExport, BulkImport, Format, ReadArguments, RelationshipArguments, RelationshipCommand, filter,
 };
 pub(crate) use self::schema::{ReadSchema, SchemaCommand};
+pub(crate) use self::security::Security;
 use crate::configuration::{ServeFlags, ServeTestingFlags};
 
 /// Who may do what: an authorization server after Google's Zanzibar, and its command line.
@@ -59,6 +63,8 @@ pub(crate) struct Connection {
     /// users of the machine do not see it
     #[arg(long, global = true, env = "IDHINI_TOKEN", hide_env_values = true, default_value = "")]
     pub(crate) token: String,
+    #[command(flatten)]
+    pub(crate) security: Security,
     /// The namespace that is asked about, such as team_a/subteam_b; unless said, the client file's, else the token's home
     // Commands may have a `namespace` of their own, which is not this one.
     #[arg(
@@ -135,6 +141,9 @@ pub(crate) enum Command {
     /// Create, list, renew, rotate or revoke tokens, or make a new root token
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Make an authority, and certify servers and clients by it
+    #[command(subcommand)]
+    Ca(AuthorityCommand),
     /// Ask who may do what to Idhini itself; grant or take back roles
     #[command(subcommand)]
     Auth(AuthCommand),

@@ -24,7 +24,17 @@ impl Drop for Folder {
 }
 
 fn entry(address: &str, token: &str) -> Entry {
-    Entry { address: Some(address.to_owned()), token: token.to_owned(), is_ephemeral: false, namespace: None }
+    Entry {
+        address: Some(address.to_owned()),
+        token: token.to_owned(),
+        is_ephemeral: false,
+        namespace: None,
+        security: Security::default(),
+    }
+}
+
+fn token(file: &ClientFile, address: &str) -> Option<String> {
+    file.entry(address).unwrap().map(|entry| entry.token)
 }
 
 fn add(file: &ClientFile, entry: Entry) -> Result<(), ClientFileError> {
@@ -38,13 +48,13 @@ fn add(file: &ClientFile, entry: Entry) -> Result<(), ClientFileError> {
 fn servers_stand_side_by_side_and_are_found_by_address() {
     let folder = Folder::new();
     let file = folder.file();
-    assert_eq!(file.token("127.0.0.1:1").unwrap(), None);
+    assert_eq!(token(&file, "127.0.0.1:1"), None);
     add(&file, entry("127.0.0.1:1", "one")).unwrap();
     add(&file, entry("[::1]:2", "t\"w\\o")).unwrap();
-    add(&file, Entry { address: None, token: "three".to_owned(), is_ephemeral: true, namespace: None })
-        .unwrap();
+    let third = Entry { address: None, is_ephemeral: true, ..entry("", "three") };
+    add(&file, third).unwrap();
     let found = ["127.0.0.1:1", "[::1]:2", "localhost:1", "localhost:2", "127.0.0.1:2", "localhost:3"]
-        .map(|address| file.token(address).unwrap());
+        .map(|address| token(&file, address));
     let expected = [Some("one"), Some("t\"w\\o"), Some("one"), Some("t\"w\\o"), None, None];
     assert_eq!(found, expected.map(|token| token.map(str::to_owned)));
     assert!(file.read().unwrap()[2].is_ephemeral);
@@ -59,7 +69,7 @@ fn a_file_that_others_may_use_is_neither_believed_nor_written() {
     add(&file, entry("127.0.0.1:1", "one")).unwrap();
     for mode in [0o640, 0o604, 0o620, 0o601, 0o666] {
         std::fs::set_permissions(&file.path, std::fs::Permissions::from_mode(mode)).unwrap();
-        let error = file.token("127.0.0.1:1").unwrap_err();
+        let error = file.entry("127.0.0.1:1").map(drop).unwrap_err();
         assert!(matches!(error, ClientFileError::Loose { mode: found, .. } if found == mode), "{error}");
         assert!(error.remedy().starts_with("chmod 600 "), "{}", error.remedy());
         assert!(add(&file, entry("127.0.0.1:2", "two")).is_err());
@@ -124,6 +134,49 @@ fn a_full_file_forgets_what_was_ephemeral_and_else_takes_no_more() {
     };
     file.change(fill).unwrap();
     add(&file, entry("b:1", "one")).unwrap();
-    assert_eq!((file.token("a:0").unwrap(), file.token("b:1").unwrap()), (None, Some("one".to_owned())));
+    assert_eq!((token(&file, "a:0"), token(&file, "b:1")), (None, Some("one".to_owned())));
     assert!(matches!(add(&file, entry("b:2", "two")), Err(ClientFileError::Full { .. })));
+}
+
+#[test]
+fn how_a_server_is_reached_over_tls_is_read_back_and_what_a_person_said_stays() {
+    let folder = Folder::new();
+    let file = folder.file();
+    let pins = vec!["a.example".parse().unwrap(), format!("sha256:{}", "ab".repeat(32)).parse().unwrap()];
+    let security = Security {
+        is_tls: true,
+        ca_file: Some("/ca \"1\".pem".into()),
+        client_cert: Some("/me.pem".into()),
+        client_key: Some("/me-key.pem".into()),
+        tls_pin: pins,
+    };
+    add(&file, Entry { security: security.clone(), ..entry("127.0.0.1:1", "one") }).unwrap();
+    let mut found = file.entry("127.0.0.1:1").unwrap().unwrap();
+    assert_eq!(found.security, security);
+    // The server comes back with another authority, and somewhere else.
+    let now = Security { is_tls: true, ca_file: Some("/new.pem".into()), ..Security::default() };
+    assert!(found.put(Place { address: "127.0.0.1:2", security: &now }));
+    assert!(!found.put(Place { address: "127.0.0.1:2", security: &now }));
+    assert_eq!(found.security, Security { ca_file: Some("/new.pem".into()), ..security });
+    // And then without TLS.
+    assert!(found.put(Place { address: "127.0.0.1:2", security: &Security::default() }));
+    assert_eq!(found.security, Security::default());
+}
+
+#[test]
+fn a_server_that_listens_everywhere_is_found_here() {
+    let folder = Folder::new();
+    let file = folder.file();
+    add(&file, entry("0.0.0.0:1", "one")).unwrap();
+    add(&file, entry("[::]:2", "two")).unwrap();
+    let found = ["127.0.0.1:1", "localhost:1", "[::1]:2", "[::1]:1", "10.0.0.1:1"];
+    let found = found.map(|address| token(&file, address));
+    let expected = [Some("one"), Some("one"), Some("two"), None, None];
+    assert_eq!(found, expected.map(|token| token.map(str::to_owned)));
+}
+
+#[test]
+fn a_pin_that_is_none_makes_the_file_no_file() {
+    assert!(parse("[[server]]\ntoken = \"t\"\ntls-pin = \"sha256:00\"\n").is_err());
+    assert!(parse("[[server]]\ntoken = \"t\"\ntls-pin = \"a.example, b.example\"\n").is_ok());
 }

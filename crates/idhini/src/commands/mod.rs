@@ -1,6 +1,7 @@
 //! Commands that ask a server, or look at schemas; a module a group.
 
 mod access;
+mod authority;
 mod bulk;
 mod history;
 mod lookups;
@@ -15,6 +16,7 @@ mod watch;
 
 use clap::CommandFactory as _;
 
+pub(crate) use self::authority::run as authority;
 pub(crate) use self::migrate::MigrateError;
 use crate::arguments::{
     Arguments, AsOf, Command, Connection, PastCommand, PastRelationships, PastSchema, Question,
@@ -57,6 +59,7 @@ pub(crate) fn run(asked: Asked<'_>, command: Command) -> Result<u8, Failure> {
             Command::Serve(_)
             | Command::ServeTesting(_)
             | Command::Config(_)
+            | Command::Ca(_)
             | Command::Backup(_)
             | Command::Restore(_)
             | Command::Audit(_)

@@ -6,7 +6,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::Asked;
-use crate::client::{Patience, Server};
+use crate::arguments::Connection;
+use crate::client::{self, Patience, Server};
 use crate::failure::Failure;
 use crate::output;
 
@@ -19,9 +20,11 @@ const OURS: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 /// That no server is there is no failure: this program's version was told.
 pub(super) async fn run(asked: Asked<'_>) -> Result<(), Failure> {
     let address = &asked.connection.addr;
-    let server = match of_server(address).await {
+    let server = match of_server(asked.connection).await {
         Ok(version) => Ok(version),
-        Err(failure @ (Failure::Connect { .. } | Failure::Refused(_))) => Err(failure.to_string()),
+        Err(failure @ (Failure::Connect { .. } | Failure::ShutOut { .. } | Failure::Refused(_))) => {
+            Err(failure.to_string())
+        }
         Err(failure) => return Err(failure),
     };
     if asked.connection.json {
@@ -43,8 +46,9 @@ pub(super) async fn run(asked: Asked<'_>) -> Result<(), Failure> {
 }
 
 /// Health needs no key, and says the version as every call does.
-async fn of_server(address: &str) -> Result<Option<String>, Failure> {
-    let server = Server::reach(address, None, Patience::Limited).await?;
+async fn of_server(connection: &Connection) -> Result<Option<String>, Failure> {
+    let found = client::means(connection)?;
+    let server = Server::reach((&connection.addr, &found.security), None, Patience::Limited).await?;
     let mut request = server.request(HealthCheckRequest { service: String::new() });
     request.metadata_mut().insert(ASKED, MetadataValue::from_static("true"));
     let answer = HealthClient::new(server.channel()).check(request).await?;

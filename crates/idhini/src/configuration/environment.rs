@@ -18,11 +18,16 @@ pub(super) const PREFIX: &str = "IDHINI_";
 /// The file with settings.
 const CONFIG: &str = "IDHINI_CONFIG";
 /// Of the command line, and of tests of stores that are wrong on purpose.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 11] = [
     "IDHINI_ADDR",
     "IDHINI_TOKEN",
     "IDHINI_NAMESPACE",
     "IDHINI_UNLOCK_KEY",
+    "IDHINI_TLS",
+    "IDHINI_CA_FILE",
+    "IDHINI_CLIENT_CERT",
+    "IDHINI_CLIENT_KEY",
+    "IDHINI_TLS_PIN",
     "IDHINI_CLIENT_FILE",
     "IDHINI_BROKEN_LOG",
 ];

@@ -94,6 +94,14 @@ pub(super) fn show_address(address: Option<ListenAddress>, unless_said: SocketAd
     }
 }
 
+/// An address that need not be a loopback one.
+///
+/// # Errors
+/// If it is none.
+pub(super) fn any_address(text: &str) -> Result<ListenAddress, String> {
+    if text == OFF { Ok(ListenAddress::Off) } else { super::address(text).map(ListenAddress::At) }
+}
+
 /// # Errors
 /// If it is none.
 pub(super) fn address(text: &str) -> Result<ListenAddress, String> {

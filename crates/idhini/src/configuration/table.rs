@@ -12,9 +12,10 @@ use idhini_replica::ENTRY_BYTES_MAX;
 use super::auditing::SETTINGS as AUDIT;
 use super::environment::PREFIX;
 use super::observing::{
-    HTTP_ADDRESS, LOG_FORMATS, LOG_LEVELS, METRICS_ADDRESS, address, endpoint, name, named, ratio,
-    show_address,
+    HTTP_ADDRESS, LOG_FORMATS, LOG_LEVELS, METRICS_ADDRESS, address, any_address, endpoint, name, named,
+    ratio, show_address,
 };
+use super::transport::{CLIENT_AUTHS, VERSIONS, names, pins, together};
 use super::values::{AUTO, FOREVER, bytes, count, seconds, show_bytes, show_seconds};
 use super::{Server, Settings};
 
@@ -280,6 +281,7 @@ macro_rules! number {
 }
 
 const NETWORK: &str = "Network";
+const TLS: &str = "TLS";
 const STORAGE: &str = "Storage";
 const START: &str = "First start";
 const OBSERVING: &str = "Observing";
@@ -302,14 +304,14 @@ static SETTINGS: &[Setting] = &[
         is_detail: false,
         kind: Kind::Text {
             shape: "IP:PORT",
-            remedy: "write a loopback address such as 127.0.0.1:50051 or [::1]:50051",
+            remedy: "write an address such as 127.0.0.1:50051 or [::1]:50051",
             get: |settings| Some(settings.grpc_addr.to_string()),
             set: |settings, text| {
-                settings.grpc_addr = super::loopback(text)?;
+                settings.grpc_addr = super::address(text)?;
                 Ok(())
             },
         },
-        doc: "Where to listen; loopback only, port 0 takes a free one",
+        doc: "Where to listen; beyond loopback only with TLS; port 0 takes a free one",
     },
     Setting {
         name: "http-addr",
@@ -318,14 +320,14 @@ static SETTINGS: &[Setting] = &[
         is_detail: false,
         kind: Kind::Text {
             shape: "IP:PORT",
-            remedy: "write a loopback address such as 127.0.0.1:8443, or off",
+            remedy: "write an address such as 127.0.0.1:8443, or off",
             get: |settings| Some(show_address(settings.http_addr, HTTP_ADDRESS)),
             set: |settings, text| {
-                settings.http_addr = Some(address(text)?);
+                settings.http_addr = Some(any_address(text)?);
                 Ok(())
             },
         },
-        doc: "Where to listen for HTTP, such as the calls that clients of OpenBao know; loopback only, port 0 takes a free one, `off` is nowhere. Unless it is said, nothing is if the port is taken",
+        doc: "Where to listen for HTTP, such as the calls that clients of OpenBao know; beyond loopback only with TLS, port 0 takes a free one, `off` is nowhere. Unless it is said, nothing is if the port is taken",
     },
     Setting {
         name: "preshared-key",
@@ -334,6 +336,132 @@ static SETTINGS: &[Setting] = &[
         is_detail: false,
         kind: Kind::Keys { field: |settings| &mut settings.preshared_keys.0 },
         doc: "A key that clients may bring, instead of the root token; repeat it to change keys without a pause. Better set as IDHINI_PRESHARED_KEY, where other users of the machine do not see it and a comma stands between several",
+    },
+    Setting {
+        name: "tls-cert-file",
+        heading: TLS,
+        of: Of::Serve,
+        is_detail: false,
+        kind: Kind::Path {
+            shape: "FILE",
+            get: |settings| settings.transport.cert_file.as_deref(),
+            set: |settings, path| settings.transport.cert_file = Some(path),
+        },
+        doc: "The server's certificate as PEM, behind it those between it and its authority; taken anew when the file changes",
+    },
+    Setting {
+        name: "tls-key-file",
+        heading: TLS,
+        of: Of::Serve,
+        is_detail: false,
+        kind: Kind::Path {
+            shape: "FILE",
+            get: |settings| settings.transport.key_file.as_deref(),
+            set: |settings, path| settings.transport.key_file = Some(path),
+        },
+        doc: "Its private key as PEM, not encrypted",
+    },
+    Setting {
+        name: "tls-ca-dir",
+        heading: TLS,
+        of: Of::Serve,
+        is_detail: false,
+        kind: Kind::Path {
+            shape: "DIR",
+            get: |settings| settings.transport.ca_dir.as_deref(),
+            set: |settings, path| settings.transport.ca_dir = Some(path),
+        },
+        doc: "Instead of both: the directory of an authority that `idhini ca init` made, by which the server issues certificates to itself",
+    },
+    Setting {
+        name: "tls-names",
+        heading: TLS,
+        of: Of::Serve,
+        is_detail: true,
+        kind: Kind::Text {
+            shape: "NAMES",
+            remedy: "write DNS names, addresses or a SPIFFE id with commas between, such as idhini.example,10.0.0.5",
+            get: |settings| together(&settings.transport.names),
+            set: |settings, text| {
+                settings.transport.names = names(text)?;
+                Ok(())
+            },
+        },
+        doc: "What these certificates are for; unless it is said, the address that is listened on, the machine's name, and localhost",
+    },
+    Setting {
+        name: "tls-lifetime",
+        heading: TLS,
+        of: Of::Serve,
+        is_detail: true,
+        kind: Kind::Time {
+            is_endless: false,
+            get: |settings| Some(settings.transport.lifetime_seconds),
+            set: |settings, seconds| {
+                settings.transport.lifetime_seconds = seconds.unwrap_or(settings.transport.lifetime_seconds);
+            },
+        },
+        doc: "How long each of these certificates lasts; the next takes its place after two thirds of it",
+    },
+    Setting {
+        name: "tls-client-ca-file",
+        heading: TLS,
+        of: Of::Serve,
+        is_detail: false,
+        kind: Kind::Path {
+            shape: "FILE",
+            get: |settings| settings.transport.client_ca_file.as_deref(),
+            set: |settings, path| settings.transport.client_ca_file = Some(path),
+        },
+        doc: "The authorities of clients' certificates as PEM; taken anew when the file changes",
+    },
+    Setting {
+        name: "tls-client-auth",
+        heading: TLS,
+        of: Of::Serve,
+        is_detail: false,
+        kind: Kind::Text {
+            shape: "WHEN",
+            remedy: "write off, optional or required",
+            get: |settings| name(&CLIENT_AUTHS, &settings.transport.client_auth?),
+            set: |settings, text| {
+                settings.transport.client_auth = Some(named(&CLIENT_AUTHS, text)?);
+                Ok(())
+            },
+        },
+        doc: "Whether clients show a certificate: `off`, `optional` or `required`; unless it is said, `required` if --tls-client-ca-file is",
+    },
+    Setting {
+        name: "tls-peer-pins",
+        heading: TLS,
+        of: Of::Serve,
+        is_detail: true,
+        kind: Kind::Text {
+            shape: "PINS",
+            remedy: "write names or fingerprints with commas between, such as billing.example,sha256:9F86…",
+            get: |settings| together(&settings.transport.peer_pins),
+            set: |settings, text| {
+                settings.transport.peer_pins = pins(text)?;
+                Ok(())
+            },
+        },
+        doc: "Take no clients' certificates but these: by name, or by fingerprint as sha256:HEX",
+    },
+    Setting {
+        name: "tls-min-version",
+        heading: TLS,
+        of: Of::Serve,
+        is_detail: true,
+        kind: Kind::Text {
+            shape: "VERSION",
+            remedy: "write 1.2 or 1.3",
+            get: |settings| name(&VERSIONS, &settings.transport.min_version),
+            set: |settings, text| {
+                settings.transport.min_version = named(&VERSIONS, text)?;
+                Ok(())
+            },
+        },
+        doc: "The oldest TLS that clients may speak, 1.2 or 1.3",
     },
     Setting {
         name: "drain-time",

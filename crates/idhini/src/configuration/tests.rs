@@ -77,7 +77,7 @@ fn all_mistakes_are_told_at_once_each_with_its_place_and_remedy() {
         ("server.toml:6:2: `limits` is not a setting", "settings stand in no table"),
         ("server.toml:3:3: `updates-max`: `0` is out of range", "write a number from 1 on"),
         ("IDHINI_COST_MAX: `much` is no such number", "write a number from 1 on"),
-        ("--grpc-addr: 10.0.0.1:1 is not a loopback address", "write a loopback address"),
+        ("--grpc-addr: 10.0.0.1:1 is not a loopback address", "set --tls-cert-file"),
         ("--relationships: relationships cannot be loaded without the schema", "--schema FILE"),
     ];
     assert_eq!(told.len(), expected.len(), "{told:#?}");
@@ -179,7 +179,7 @@ fn a_printed_file_says_the_same_again() {
         .map(|line| line.strip_prefix("# ").filter(|line| line.contains(" = ")).unwrap_or(line))
         .filter(|line| !line.ends_with("\"\"") && !line.contains('…') && !line.starts_with("relationships"))
         // To say its default is to insist on it.
-        .filter(|line| !line.starts_with("metrics-addr"))
+        .filter(|line| !line.starts_with("metrics-addr") && !line.starts_with("http-addr"))
         .map(|line| format!("{line}\n"))
         .collect();
     let all = read(&all, &[], &[]).unwrap();
@@ -210,6 +210,8 @@ fn each_setting_sets_what_it_shows_and_nothing_else() {
             table::Kind::Text { shape: "IP:PORT", .. } => "127.0.0.1:7",
             table::Kind::Text { shape: "FORMAT", .. } => "json",
             table::Kind::Text { shape: "LEVEL", .. } => "trace",
+            table::Kind::Text { shape: "WHEN", .. } => "optional",
+            table::Kind::Text { shape: "VERSION", .. } => "1.2",
             table::Kind::Text { shape: "URL", .. } => "http://127.0.0.1:7",
             table::Kind::Text { shape: "COUNT", .. } => "7",
             table::Kind::Text { shape: "ADDRESS", .. } => "tcp:127.0.0.1:7",
@@ -250,4 +252,55 @@ fn the_documentation_has_every_setting_as_it_is() {
     let page = include_str!("../../../../docs/configuration.md");
     let expected = documented();
     assert!(page.contains(&expected), "docs/configuration.md should have this table:\n{expected}");
+}
+
+#[test]
+fn beyond_loopback_a_server_needs_what_tls_is_spoken_with() {
+    for address in ["0.0.0.0:1", "10.0.0.1:1", "[::]:1", "[2001:db8::1]:1"] {
+        let told = mistakes("", &[("IDHINI_GRPC_ADDR", address)], &[]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("IDHINI_GRPC_ADDR: ") && told[0].contains("--tls-cert-file"), "{told:?}");
+        assert!(read("", &[], &[("grpc-addr", address), ("tls-ca-dir", "x")]).is_ok());
+        let both = [("grpc-addr", address), ("tls-cert-file", "x"), ("tls-key-file", "x")];
+        assert!(read("", &[], &both).is_ok());
+        let told = mistakes("", &[], &[("http-addr", address)]);
+        assert!(told.len() == 1 && told[0].starts_with("--http-addr: "), "{told:?}");
+        assert!(read("", &[], &[("http-addr", address), ("tls-ca-dir", "x")]).is_ok());
+        let told = mistakes("", &[], &[("metrics-addr", address), ("tls-ca-dir", "x")]);
+        assert!(told.len() == 1 && told[0].starts_with("--metrics-addr: "), "{told:?}");
+        let told = read_of(Server::ServeTesting, "", &[], &[("grpc-addr", address)]).unwrap_err();
+        assert!(told[0].contains("authentication"), "{told:?}");
+    }
+}
+
+#[test]
+fn settings_of_tls_that_do_not_go_together_are_named() {
+    let given = "tls-cert-file = \"c\"\ntls-key-file = \"k\"\n";
+    let cases = [
+        ("tls-cert-file = \"c\"", "set --tls-key-file"),
+        ("tls-key-file = \"k\"", "set --tls-cert-file"),
+        ("tls-names = \"a.example\"", "set --tls-ca-dir"),
+        ("tls-lifetime = \"1h\"", "set --tls-ca-dir"),
+        ("tls-ca-dir = \"d\"\ntls-lifetime = \"2s\"", "24h"),
+        ("tls-client-ca-file = \"f\"", "or --tls-ca-dir"),
+        ("tls-client-auth = \"optional\"", "or --tls-ca-dir"),
+        ("tls-peer-pins = \"a\"", "or --tls-ca-dir"),
+        ("tls-min-version = \"1.2\"", "or --tls-ca-dir"),
+        (&*format!("{given}tls-client-auth = \"optional\""), "set --tls-client-ca-file"),
+        (&*format!("{given}tls-peer-pins = \"a\""), "set --tls-client-auth"),
+        (&*format!("{given}tls-client-ca-file = \"f\"\ntls-client-auth = \"off\""), "set --tls-client-auth"),
+        (&*format!("{given}tls-ca-dir = \"d\""), "leave one of the two out"),
+        (&*format!("{given}tls-client-auth = \"maybe\""), "write off, optional or required"),
+        (&*format!("{given}tls-min-version = \"1.1\""), "write 1.2 or 1.3"),
+        ("tls-ca-dir = \"d\"\ntls-names = \"a.example,*\"", "with commas between"),
+    ];
+    for (file, remedy) in cases {
+        let told = mistakes(file, &[], &[]);
+        assert!(told.len() == 1 && told[0].contains(remedy), "{file}: {told:?}");
+    }
+    let settings = read(&format!("{given}tls-client-ca-file = \"f\""), &[], &[]).unwrap().settings;
+    assert_eq!(settings.transport.client_auth(), idhini_server::ClientAuth::Required);
+    assert!(
+        read("tls-ca-dir = \"d\"\ntls-client-auth = \"optional\"\ntls-peer-pins = \"a\"", &[], &[]).is_ok()
+    );
 }

@@ -26,7 +26,7 @@ pub(crate) fn run(flags: &ServeTestingFlags, style: Style) -> Result<(), Failure
 }
 
 async fn serve(settings: &Settings, telemetry: Arc<Telemetry>) -> Result<(), Failure> {
-    let listener = Listener::bind(settings.grpc_addr).await?;
+    let listener = Listener::bind(settings.grpc_addr, None).await?;
     let nodes = Nodes::default();
     let options = Options {
         keys: Keys::default(),

@@ -30,6 +30,7 @@ mod reflection;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod root_token;
+mod secured;
 mod serve_testing;
 mod short_way;
 #[cfg(target_os = "linux")]

@@ -204,7 +204,8 @@ impl Server {
     /// Where it listens for HTTP, if it was started with a place for that.
     pub fn http_address(&self) -> String {
         let line = self.said.lock().unwrap().recv_timeout(PATIENCE).unwrap();
-        line.strip_prefix("http on http://").unwrap().to_owned()
+        let address = line.strip_prefix("http on http").unwrap();
+        address.trim_start_matches('s').strip_prefix("://").unwrap().to_owned()
     }
 
     /// Asks the server to stop.

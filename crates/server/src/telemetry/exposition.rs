@@ -132,6 +132,7 @@ impl Collector for Page {
         self.calls(&mut write)?;
         self.questions(&mut write)?;
         self.syncs(&mut write)?;
+        self.tls(&mut write)?;
         if let Some(stored) = &self.stored {
             stored.log(&mut write)?;
             stored.namespace(&mut write)?;
@@ -218,6 +219,29 @@ impl Page {
         write.counter("idhini_log_written_bytes", "Bytes of entries appended", bytes)?;
         let failures = telemetry.write_failures.load(Ordering::Relaxed);
         write.counter("idhini_log_write_failures", "Groups of entries that could not be written", failures)
+    }
+
+    /// Nothing where there is none, so that nobody is alarmed by an end that is never.
+    fn tls(&self, write: &mut Writing<'_>) -> fmt::Result {
+        let Some(counted) = self.telemetry.tls.counted() else { return Ok(()) };
+        write.counter("idhini_tls_handshakes", "TLS handshakes that were done", counted.handshakes)?;
+        let help = "TLS handshakes that came to nothing";
+        let mut family = write.family("idhini_tls_handshake_failures", help, MetricType::Counter)?;
+        for (reason, count) in counted.failures {
+            family
+                .encode_family(&[("reason", reason)])?
+                .encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+        }
+        let help = "How often another certificate took the place of the one before";
+        write.counter("idhini_tls_reloads", help, counted.reloads)?;
+        let help = "How often there was another certificate that could not be used";
+        write.counter("idhini_tls_reload_failures", help, counted.reload_failures)?;
+        let help = "Whether the newest certificate cannot be used, so that the one before is shown";
+        write.gauge("idhini_tls_certificate_old", help, i64::from(counted.is_old))?;
+        let help = "When the certificate that is shown began to count, since 1970";
+        write.gauge("idhini_tls_certificate_start_time_seconds", help, counted.begins_at)?;
+        let help = "When the certificate that is shown ends, since 1970";
+        write.gauge("idhini_tls_certificate_end_time_seconds", help, counted.ends_at)
     }
 
     fn sinks(&self, write: &mut Writing<'_>) -> fmt::Result {

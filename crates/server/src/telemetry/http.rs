@@ -81,7 +81,7 @@ impl MonitoringListener {
     /// Binds a loopback address; port 0 takes a free one.
     ///
     /// # Errors
-    /// [`ListenError::NeedsTls`], [`ListenError::Bind`].
+    /// [`ListenError::LoopbackOnly`], [`ListenError::Bind`].
     pub async fn bind(address: SocketAddr) -> Result<MonitoringListener, ListenError> {
         let (listener, address) = bind_loopback(address).await?;
         Ok(MonitoringListener { listener, address })

@@ -37,6 +37,7 @@ use self::shard::{Shard, Shards};
 use crate::lane::Place;
 use crate::quotas::Held;
 use crate::seal::Stranger;
+use crate::tls::TlsCounts;
 
 /// Continues a trace that a caller's metadata names, on a span that is new.
 pub type Continue = Arc<dyn Fn(&Span, &HeaderMap) + Send + Sync>;
@@ -61,6 +62,7 @@ pub struct Telemetry {
     write_failures: AtomicU64,
     /// What lookups keep for their next pages.
     pub(crate) searches_bytes: Arc<AtomicU64>,
+    pub(crate) tls: Arc<TlsCounts>,
     lines: LineBudget,
     continues: Option<Continue>,
 }
@@ -84,6 +86,7 @@ impl Telemetry {
             sync_bytes: AtomicU64::new(0),
             write_failures: AtomicU64::new(0),
             searches_bytes: Arc::default(),
+            tls: Arc::default(),
             lines: LineBudget::new(),
             continues,
         }

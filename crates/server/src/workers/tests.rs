@@ -31,7 +31,8 @@ async fn connected(listener: &TcpListener, workers: &Workers, count: usize) -> V
     let mut clients = Vec::new();
     for _ in 0..count {
         clients.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
-        workers.take(listener.accept().await.unwrap().0).unwrap();
+        let (socket, from) = listener.accept().await.unwrap();
+        workers.take(socket, from, None).unwrap();
     }
     clients
 }

@@ -24,6 +24,7 @@ mod open;
 mod outcome;
 mod raw;
 mod stream;
+mod tls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -71,6 +72,9 @@ struct Target {
     /// The folder that the load kit's `gen` made.
     #[arg(long, global = true, default_value = "workload")]
     dir: PathBuf,
+    /// Speak TLS to a server that this authority certified, as PEM.
+    #[arg(long, global = true)]
+    ca_file: Option<PathBuf>,
     /// A bearer token.
     #[arg(long, global = true)]
     token: Option<String>,
@@ -90,11 +94,15 @@ struct Target {
 
 impl Target {
     async fn connect(&self) -> Result<Channel, Failure> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.addr))?
+        let scheme = if self.ca_file.is_some() { "https" } else { "http" };
+        let endpoint = Endpoint::from_shared(format!("{scheme}://{}", self.addr))?
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-        Ok(endpoint.connect().await?)
+        match &self.ca_file {
+            Some(file) => tls::connect(&endpoint, file).await,
+            None => Ok(endpoint.connect().await?),
+        }
     }
 
     fn window(&self) -> Duration {

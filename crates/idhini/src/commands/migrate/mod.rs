@@ -28,7 +28,7 @@ use self::changes::Applying;
 use self::compare::{Comparison, compare};
 use self::source::Changes;
 use super::Asked;
-use crate::arguments::Migrate;
+use crate::arguments::{Connection, Migrate, Security};
 use crate::client::{self, Patience, Server};
 use crate::failure::{Failure, STATUS_INTERRUPTED, STATUS_MALFORMED, STATUS_REFUSED};
 use crate::output;
@@ -196,11 +196,14 @@ async fn connect(asked: Asked<'_>, migrate: &Migrate) -> Result<Ends, Failure> {
     if is_same(&asked.connection.addr, &migrate.from) {
         return Err(MigrateError::Same { address: migrate.from.clone() }.into());
     }
-    let to = client::means(&asked.connection.addr, &to, &asked.connection.namespace)?;
+    let to = client::means(&Connection { token: to, ..asked.connection.clone() })?;
     let from = Some(from.as_str()).filter(|key| !key.is_empty());
-    let destination = Server::reach(&asked.connection.addr, Some(&to.token), Patience::Endless).await?;
+    let addressed = (asked.connection.addr.as_str(), &to.security);
+    let destination = Server::reach(addressed, Some(&to.token), Patience::Endless).await?;
     let destination = destination.about(&to.namespace);
-    let source = Server::reach(&migrate.from, from, Patience::Endless).await?;
+    let security =
+        Security { is_tls: migrate.from_tls, ca_file: migrate.from_ca_file.clone(), ..Security::default() };
+    let source = Server::reach((&migrate.from, &security), from, Patience::Endless).await?;
     Ok(Ends { source, destination })
 }
 

@@ -149,7 +149,7 @@ fn a_source_that_cannot_be_moved_from_is_named() {
     assert_eq!(to.run(&arguments).status, 4);
     let beyond = to.run(&["migrate", "--from", "192.0.2.1:50051", "--from-token", "x"]);
     assert_eq!(beyond.status, 3);
-    assert!(beyond.stderr.contains("ssh -L"), "{}", beyond.stderr);
+    assert!(beyond.stderr.contains("--from-tls"), "{}", beyond.stderr);
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use idhini_wire::authzed::api::v1;
+use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
 
 use super::{Seen, until};
-use crate::process::touch;
+use crate::process::{touch, with_key};
+use crate::secured::Authority;
 
 fn file(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
@@ -32,11 +33,21 @@ fn named(text: &str) -> BTreeSet<String> {
     ours.map(str::to_owned).collect()
 }
 
+/// A server that has everything of which there are metrics: an image, an audit trail, TLS.
+async fn with_all_metrics() -> (Authority, Seen) {
+    let authority = Authority::new();
+    let trail = authority.path("trail");
+    let seen = authority.serve_own(&["--image-changes", "1", "--audit-dir", &trail]);
+    let channel = authority.channel(&seen.server, None).await.unwrap();
+    let mut permissions = PermissionsServiceClient::with_interceptor(channel, with_key);
+    permissions.write_relationships(touch(&["document:a#viewer@user:a"])).await.unwrap();
+    until("there is an image", || seen.metric("idhini_image_revision").is_some()).await;
+    (authority, seen)
+}
+
 #[tokio::test]
 async fn every_metric_is_in_the_documentation_and_nothing_else() {
-    let seen = Seen::start(&["--image-changes", "1"]);
-    seen.server.permissions().await.write_relationships(touch(&["document:a#viewer@user:a"])).await.unwrap();
-    until("there is an image", || seen.metric("idhini_image_revision").is_some()).await;
+    let (_authority, seen) = with_all_metrics().await;
     let exported = exported(&seen.text());
     let page = file("docs/operate.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
@@ -64,9 +75,7 @@ async fn every_part_of_memory_is_in_the_documentation_and_nothing_else() {
 
 #[tokio::test]
 async fn the_dashboard_and_the_alerts_ask_for_what_there_is() {
-    let seen = Seen::start(&["--image-changes", "1"]);
-    seen.server.schemas().await.read_schema(v1::ReadSchemaRequest {}).await.unwrap();
-    until("there is an image", || seen.metric("idhini_image_revision").is_some()).await;
+    let (_authority, seen) = with_all_metrics().await;
     let exported = exported(&seen.text());
     for path in ["deploy/grafana/idhini.json", "deploy/prometheus/alerts.yml"] {
         let asked = named(&file(path));

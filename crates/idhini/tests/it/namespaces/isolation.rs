@@ -191,7 +191,8 @@ async fn another_tenants_namespace_is_told_from_none_by_nothing() {
         assert!(!format!("{theirs:?}").contains("secret"), "{name}: {theirs:?}");
         let mut names: Vec<String> = theirs.metadata().keys().map(|key| format!("{key:?}")).collect();
         let mut others: Vec<String> = none.metadata().keys().map(|key| format!("{key:?}")).collect();
-        (names.sort(), others.sort());
+        names.sort();
+        others.sort();
         assert_eq!(names, others, "{name}");
     }
     // None of it was done.
