@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 /// How often a connection is looked at for more calls before others have their turn,
 const ROUNDS_MAX: usize = 8;
-/// and how long its calls may take together, about: one of them more than a portion of an evaluation does.
+/// and how long its calls may take together, about: one of them no more than a portion of an evaluation does.
 const TURN_MAX: Duration = Duration::from_millis(1);
 
 /// One call, to its end.
