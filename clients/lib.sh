@@ -56,14 +56,14 @@ binary() { # [PATH]
 }
 
 # Starts a server that keeps nothing, on free ports; its addresses are left in ADDRESS and HTTP_ADDRESS.
-serve() { # BINARY KEY
+serve() { # BINARY KEY [ARGUMENT…]
     local log=$WORK/serve-${#SERVERS[@]}.log
     : >"$log"
-    "$1" serve --ephemeral --grpc-addr 127.0.0.1:0 --http-addr 127.0.0.1:0 --preshared-key "$2" >"$log" 2>&1 &
+    "$1" serve --ephemeral --grpc-addr 127.0.0.1:0 --http-addr 127.0.0.1:0 --preshared-key "$2" "${@:3}" >"$log" 2>&1 &
     SERVERS+=($!)
     for _ in $(seq $((STARTED_WITHIN_SECONDS * 10))); do
         ADDRESS=$(sed -n 's/^listening on \([0-9.:]*\).*/\1/p' "$log")
-        HTTP_ADDRESS=$(sed -n 's/^http on http:..\([0-9.:]*\)$/\1/p' "$log")
+        HTTP_ADDRESS=$(sed -n 's/^http on https\?:..\([0-9.:]*\)$/\1/p' "$log")
         [ -z "$ADDRESS" ] || [ -z "$HTTP_ADDRESS" ] || return 0
         sleep 0.1
     done

@@ -58,26 +58,32 @@ struct Told {
     answer: Option<Cow<'static, str>>,
 }
 
+/// Says of a request that was let in whether it is told of; among its extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct Audited(pub(crate) Option<Recording>);
+
 /// A change that a call asks for.
 pub(crate) struct Change {
     wanted: Wanted,
-    recording: Option<Recording>,
+    /// None of a call of which nobody has said whether it is told of: it changes nothing.
+    audited: Option<Audited>,
 }
 
 impl Change {
     /// Of a request to a namespace: it is wanted until its deadline, and as long as its caller may make it.
     pub(crate) fn of<T>(request: &Request<T>) -> Change {
-        Change::wanted(wanted(request, Deadline::of(request.metadata())))
+        let wanted = wanted(request, Deadline::of(request.metadata()));
+        Change { wanted, audited: request.extensions().get().cloned() }
     }
 
-    /// Of the call that runs here.
-    pub(crate) fn wanted(wanted: Wanted) -> Change {
-        Change { wanted, recording: telemetry::recording() }
+    /// Of a request to the control plane, whose writer judges whether its caller may.
+    pub(crate) fn of_control(wanted: Wanted, audited: Option<Audited>) -> Change {
+        Change { wanted, audited }
     }
 
     /// Notes what the change is.
     pub(crate) fn noting(self, note: impl FnOnce(&Recording)) -> Change {
-        if let Some(recording) = &self.recording {
+        if let Some(Audited(Some(recording))) = &self.audited {
             note(recording);
         }
         self
@@ -96,7 +102,8 @@ impl Change {
         W: Future<Output = Result<T, E>>,
         Refusal: From<E>,
     {
-        let Change { wanted, recording } = self;
+        let Change { wanted, audited } = self;
+        let Audited(recording) = audited.ok_or_else(|| unavailable(&"the call was not let in properly"))?;
         let Some(recording) = recording else { return Ok(work(wanted).await?) };
         let event = recording.locked().event.take();
         let event = event.ok_or_else(|| unavailable(&"the call is on record already"))?;

@@ -12,6 +12,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -24,6 +25,7 @@ use tonic::{Code, Status};
 use tower::Service as _;
 
 use crate::admission::{Accepted, Admission, Cut, CutAnswers, Entry, Kind, Standing, revocable};
+use crate::audit::Audited;
 use crate::deadline::Deadline;
 use crate::gateway;
 use crate::lane::{Lane, Moving, MovingBody, Place, Tenancy};
@@ -37,6 +39,10 @@ use crate::telemetry::Call;
 
 /// Longest request that a worker reads itself, in bytes: what is longer takes long to read, and mostly to answer.
 const LIGHT_REQUEST_BYTES_MAX: usize = 32 * 1024;
+
+/// Whoever may not is told so this long after the call came, whatever was looked at meanwhile: so the time tells nothing of
+/// what there is, and guessing is slow.
+const DENIED_AFTER: Duration = Duration::from_millis(5);
 
 /// The way of a worker's calls.
 pub(crate) struct Pipeline {
@@ -117,6 +123,9 @@ impl Pipeline {
         let deadline = Deadline::of_headers(request.headers());
         let call = begun.call();
         let response = call.run(self.served(accepted, request, call, deadline)).await;
+        if is_denied(&response) {
+            tokio::time::sleep_until(call.began() + DENIED_AFTER).await;
+        }
         begun.answered(response)
     }
 
@@ -240,6 +249,7 @@ impl Pipeline {
         let mut request = Request::from_parts(parts, body);
         let standing = self.standing(&entry, kind);
         entry.put_into(request.extensions_mut(), standing.clone());
+        request.extensions_mut().insert(Audited(call.recording().cloned()));
         // The state of a service's call is large, and would be part of every check's.
         let mut routes = self.routes.clone();
         let answering = match standing.clone().filter(|_| kind.takes_stream && !kind.answers_stream) {
@@ -297,6 +307,11 @@ async fn encoded(response: Response<Body>) -> Response<Body> {
 fn was_not_wanted(response: &Response<Body>) -> bool {
     let status = response.headers().get(STATUS);
     status.is_some_and(|status| Code::from_bytes(status.as_bytes()) == Code::DeadlineExceeded)
+}
+
+fn is_denied(response: &Response<Content>) -> bool {
+    let status = response.headers().get(STATUS);
+    status.is_some_and(|status| Code::from_bytes(status.as_bytes()) == Code::PermissionDenied)
 }
 
 fn refused(refusal: impl Into<Status>) -> Response<Content> {

@@ -12,7 +12,7 @@ use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::audit::{self, Change};
-use crate::deadline::FUEL;
+use crate::deadline::{Deadline, FUEL};
 use crate::lookups::Answers;
 use crate::options::STREAMED_BYTES_MAX;
 use crate::pin::{Cursors, Shared, When};
@@ -92,6 +92,7 @@ pub(crate) async fn import<M: Into<v1::ImportBulkRelationshipsRequest>>(
     request: Request<Streaming<M>>,
 ) -> Result<Response<v1::ImportBulkRelationshipsResponse>, Status> {
     let change = Change::of(&request);
+    let deadline = Deadline::of(request.metadata());
     let mut stream = request.into_inner();
     let max = shared.limits.import_relationships_max;
     let mut relationships = Import::default();
@@ -105,7 +106,11 @@ pub(crate) async fn import<M: Into<v1::ImportBulkRelationshipsRequest>>(
             .with("maximum_limit_allowed", max)
             .into());
         }
-        for relationship in message.relationships {
+        for (at, relationship) in message.relationships.into_iter().enumerate() {
+            // A long message is no reason to go on for a client that has left.
+            if at > 0 && at.is_multiple_of(PORTION_ROWS) {
+                deadline.pause().await?;
+            }
             relationships.push(requests::relationship(relationship, &shared.limits)?);
         }
     }

@@ -21,7 +21,7 @@ use tonic::{Request, Status};
 use super::guesses::Guesses;
 use super::secrets::Randomness;
 use crate::admission::{Admitted, Pass};
-use crate::audit::{Change, note_control};
+use crate::audit::{Audited, Change, note_control};
 use crate::deadline::Deadline;
 use crate::options::Options;
 use crate::refusal::Refusal;
@@ -68,6 +68,7 @@ pub(super) type Found = (NamespaceId, Arc<NamespaceRecord>);
 pub(super) struct Asking {
     pub(super) pass: Arc<Pass>,
     pub(super) deadline: Deadline,
+    audited: Option<Audited>,
 }
 
 /// What is at a path, for one who belongs there.
@@ -81,7 +82,8 @@ impl Asking {
     pub(super) fn of<T>(request: &Request<T>) -> Result<Asking, Status> {
         let pass = request.extensions().get::<Admitted>();
         let Admitted(pass) = pass.ok_or_else(|| Status::internal("the call was not let in properly"))?;
-        Ok(Asking { pass: Arc::clone(pass), deadline: Deadline::of(request.metadata()) })
+        let audited = request.extensions().get().cloned();
+        Ok(Asking { pass: Arc::clone(pass), deadline: Deadline::of(request.metadata()), audited })
     }
 
     pub(super) fn caller(&self) -> &SubjectRef {
@@ -114,8 +116,8 @@ impl Control {
 
     /// Does what the caller asks, if the control plane's writer finds that they may.
     pub(super) async fn change(&self, asking: &Asking, change: ControlChange) -> Result<(), Refusal> {
-        let asked =
-            Change::wanted(asking.deadline.wanted()).noting(|recording| note_control(recording, &change));
+        let asked = Change::of_control(asking.deadline.wanted(), asking.audited.clone())
+            .noting(|recording| note_control(recording, &change));
         let control = control::Control { by: Some(asking.caller().clone()), change };
         asked.make(|wanted| self.plane.change(control, wanted), |()| None).await
     }

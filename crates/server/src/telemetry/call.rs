@@ -132,6 +132,11 @@ impl Call {
         self.recorder.telemetry.calls.row(self.row)
     }
 
+    /// When it came.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
     pub(crate) fn request_id(&self) -> &str {
         self.request_id.as_ref().map(text).unwrap_or_default()
     }

@@ -199,7 +199,7 @@ async fn another_tenants_namespace_is_told_from_none_by_nothing() {
     }
     // None of it was done.
     assert_eq!(
-        read_all(&ann, v1::ReadRelationshipsRequest { optional_limit: 0, ..read(None, None) })
+        read_all(ann, v1::ReadRelationshipsRequest { optional_limit: 0, ..read(None, None) })
             .await
             .unwrap()
             .len(),
@@ -212,20 +212,19 @@ async fn another_tenants_namespace_is_told_from_none_by_nothing() {
 async fn revisions_cursors_and_places_of_one_tenant_are_none_of_another() {
     let tenants = Tenants::new().await;
     let Tenants { ann, bob, .. } = &tenants;
-    let rows = read_all(&ann, read(None, None)).await.unwrap();
+    let rows = read_all(ann, read(None, None)).await.unwrap();
     let (at, cursor) = (rows[1].read_at.clone().unwrap(), rows[1].after_result_cursor.clone().unwrap());
     // The cursor goes on where it is from, and nowhere else.
-    assert_eq!(read_all(&ann, read(None, Some(cursor.clone()))).await.unwrap().len(), 2);
-    let refused = read_all(&bob, read(None, Some(cursor))).await.unwrap_err();
+    assert_eq!(read_all(ann, read(None, Some(cursor.clone()))).await.unwrap().len(), 2);
+    let refused = read_all(bob, read(None, Some(cursor))).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
-    // A revision is none of another's; as a lower bound it is taken for a stranger's, which is the newest of one's own.
+    // A revision is none of another's, neither exactly nor as a lower bound.
     let exactly = read(Some(Requirement::AtExactSnapshot(at.clone())), None);
-    assert_eq!(read_all(&ann, exactly.clone()).await.unwrap().len(), 2);
-    let refused = read_all(&bob, exactly).await.unwrap_err();
-    assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
-    assert!(
-        read_all(&bob, read(Some(Requirement::AtLeastAsFresh(at.clone())), None)).await.unwrap().is_empty()
-    );
+    assert_eq!(read_all(ann, exactly).await.unwrap().len(), 2);
+    for requirement in [Requirement::AtExactSnapshot(at.clone()), Requirement::AtLeastAsFresh(at.clone())] {
+        let refused = read_all(bob, read(Some(requirement), None)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    }
     // Nor is it a place to watch from.
     let from = v1::WatchRequest { optional_start_cursor: Some(at), ..Default::default() };
     let mut of_ann = WatchServiceClient::new(ann.channel.clone())
@@ -338,7 +337,7 @@ async fn no_name_is_taken_for_another_that_looks_like_it() {
             );
         }
         // Nor is one made that others could take for another.
-        let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+        let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.%".contains(&byte));
         if !is_plain {
             assert!(root.create(name).await.is_err(), "{name}");
         }
@@ -349,13 +348,13 @@ async fn no_name_is_taken_for_another_that_looks_like_it() {
 async fn nothing_of_a_namespace_that_was_deleted_is_good_where_its_name_is_given_again() {
     let tenants = Tenants::new().await;
     let Tenants { ann, root, .. } = &tenants;
-    let rows = read_all(&ann, read(None, None)).await.unwrap();
+    let rows = read_all(ann, read(None, None)).await.unwrap();
     let (at, cursor) = (rows[1].read_at.clone().unwrap(), rows[1].after_result_cursor.clone().unwrap());
     let unlock = root.lock("team_a", own::LockMode::Writes).await.unwrap();
     root.unlock("team_a", &unlock).await.unwrap();
     root.delete("team_a").await.unwrap();
     root.create("team_a").await.unwrap();
-    let refused = read_all(&ann, read(None, None)).await.unwrap_err();
+    let refused = read_all(ann, read(None, None)).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
     let heir = root.with(&root.token("team_a", "admin").await.unwrap()).about("team_a");
     write_schema(&heir).await.unwrap();
@@ -369,7 +368,7 @@ async fn nothing_of_a_namespace_that_was_deleted_is_good_where_its_name_is_given
     assert_eq!(read_all(&heir, read(None, None)).await.unwrap().len(), 1);
     assert_eq!(read_all(&heir, read(None, Some(cursor))).await.unwrap_err().code(), Code::InvalidArgument);
     let exactly = read(Some(Requirement::AtExactSnapshot(at)), None);
-    assert_eq!(read_all(&heir, exactly).await.unwrap_err().code(), Code::OutOfRange);
+    assert_eq!(read_all(&heir, exactly).await.unwrap_err().code(), Code::InvalidArgument);
 }
 
 /// How long a refusal takes does not say whether the namespace is there. What is found is told; that it is far apart, which
@@ -378,7 +377,7 @@ async fn nothing_of_a_namespace_that_was_deleted_is_good_where_its_name_is_given
 async fn the_time_of_a_refusal_tells_nothing() {
     let tenants = Tenants::new().await;
     let Tenants { bob, .. } = &tenants;
-    let pairs = number(TIMED, 1_500) as usize;
+    let pairs = number(TIMED, 300) as usize;
     let (theirs, none) = (bob.about("team_a"), bob.about("team_x"));
     let mut times: [Vec<Duration>; 2] = [Vec::with_capacity(pairs), Vec::with_capacity(pairs)];
     let mut earlier = 0;

@@ -211,6 +211,8 @@ async fn a_lock_cuts_every_stream_and_nothing_is_allowed_after_its_answer() {
                     before += 1;
                     last_allowed = last_allowed.max(ended.saturating_duration_since(answered));
                 }
+                // A slow machine may have more to do than it can, until the lock takes most of it away.
+                Some(status) if began < answered && why(&status).0 == "OVERLOADED" => {}
                 Some(status) => {
                     assert_eq!(why(&status).0, "NAMESPACE_LOCKED", "{status:?}");
                     if began >= answered {
