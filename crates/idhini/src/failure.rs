@@ -601,7 +601,9 @@ fn own_next_step(reason: &str) -> Option<&'static str> {
             "ask again when the message says; whoever administers the namespace above raises it with `idhini namespace set PATH --metadata KEY=VALUE`"
         }
         "OVERLOADED" => "ask again when the message says",
-        "AUDIT_UNAVAILABLE" => "see why the sinks of --audit-dir and the like take no records; then repeat the command",
+        "AUDIT_UNAVAILABLE" => {
+            "see why the sinks of --audit-dir and the like take no records; then repeat the command"
+        }
         "CONTROL_PLANE_UNREADABLE" => "see whether the server's disk can be read; then try again",
         _ => return None,
     })
