@@ -597,6 +597,13 @@ fn own_next_step(reason: &str) -> Option<&'static str> {
         "ROLE_UNKNOWN" | "RIGHT_UNKNOWN" | "SUBJECT_INVALID" => "write one of those that the message names",
         "ALREADY_GRANTED" | "NOT_GRANTED" => "see what was granted with `idhini auth grants PATH`",
         "CUSTOM_METADATA_INVALID" | "REMARK_TOO_LONG" => "write less",
+        "QUOTA_EXCEEDED" => {
+            "ask again when the message says; whoever administers the namespace above raises it with `idhini namespace set PATH --metadata KEY=VALUE`"
+        }
+        "OVERLOADED" => "ask again when the message says",
+        "AUDIT_UNAVAILABLE" => {
+            "see why the sinks of --audit-dir and the like take no records; then repeat the command"
+        }
         "CONTROL_PLANE_UNREADABLE" => "see whether the server's disk can be read; then try again",
         _ => return None,
     })
