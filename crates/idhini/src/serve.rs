@@ -126,13 +126,22 @@ async fn serve(
     Ok(served?)
 }
 
-/// Has the thread that it is called on give way to those that answer calls: a tenth of their weight, where there are more
-/// threads that have something to do than processors.
+/// Of threads that do what takes long, and of those that do what is no call: a tenth and a third of the weight of those that
+/// answer, where more threads have something to do than there are processors.
+const NICENESS_OF_LANE: i32 = 10;
+const NICENESS_BESIDE: i32 = 5;
+
+/// Has the thread that it is called on give way to those that answer calls.
 pub(crate) fn give_way() {
-    const NICENESS: i32 = 10;
+    be_nice(NICENESS_OF_LANE);
+}
+
+fn be_nice(niceness: i32) {
     // On Linux a thread has its own. Where the system refuses, threads are alike.
     #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(None, NICENESS);
+    let _ = rustix::process::setpriority_process(None, niceness);
+    #[cfg(not(target_os = "linux"))]
+    let _ = niceness;
 }
 
 /// Runs a server on threads of its own, logged and traced as is set. What is not a call runs on these; those that answer
@@ -143,6 +152,7 @@ fn observed<F: Future<Output = Result<(), Failure>>>(
     server: impl FnOnce(Arc<Telemetry>) -> F,
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .on_thread_start(|| be_nice(NICENESS_BESIDE))
         .enable_all()
         .build()
         .map_err(|source| Failure::System { what: "threads", source })?;

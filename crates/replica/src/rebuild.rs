@@ -157,6 +157,13 @@ impl Start {
 }
 
 impl Namespace {
+    /// Exactly this revision, if it need not be rebuilt.
+    #[must_use]
+    pub fn kept_at(&self, asked: Revision) -> Option<Arc<Published>> {
+        let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
+        history.from(asked).filter(|above| above.revision() == asked).map(Arc::clone)
+    }
+
     /// Exactly this revision, rebuilt if need be.
     ///
     /// # Errors

@@ -164,6 +164,10 @@ impl Turns {
         Some(ticket)
     }
 
+    fn waits(&self, tenant: LogId) -> bool {
+        self.tenants.iter().any(|other| other.id == tenant && !other.namespaces.is_empty())
+    }
+
     fn refuses(&self, tenant: LogId, at: Instant) -> Option<Duration> {
         let tenant = self.tenants.iter().find(|other| other.id == tenant)?;
         let since = tenant.crowded_since.filter(|_| !tenant.namespaces.is_empty())?;
@@ -281,6 +285,11 @@ impl Drop for Lane {
 }
 
 impl Place {
+    /// Whether something of the tenant waits here already: what is likely to take long then begins here, too.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.lane.turns().waits(self.tenancy.tenant)
+    }
+
     /// The refusal of whoever has too much waiting here already.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.lane.refuses(self.tenancy.tenant).map(Refusal::overloaded)

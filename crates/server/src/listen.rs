@@ -6,6 +6,7 @@
 //! * Calls under way when the server is told to stop are finished, within `drain_max`; watches are ended.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,8 +168,8 @@ impl Listener {
             reporter.set_service_status(service, ServingStatus::Serving).await;
         }
         let meters: Arc<Meters> = Arc::default();
-        let lane =
-            Lane::start(options.worker_threads.get(), options.give_way).map_err(ListenError::Threads)?;
+        let lane = Lane::start(lane_threads(options.worker_threads), options.give_way)
+            .map_err(ListenError::Threads)?;
         let services = Services { admin, control, stopping };
         let workers = options.worker_threads.get();
         let pipelines = (0..workers).map(|index| {
@@ -213,6 +214,11 @@ impl Listener {
         }
         Ok(())
     }
+}
+
+/// All processors but one: whatever is done on the lane, a worker that has something to answer finds one free.
+fn lane_threads(workers: NonZeroUsize) -> usize {
+    workers.get().saturating_sub(1).max(1)
 }
 
 /// Hands what connects to the workers, for as long as it is polled; then the address is free.

@@ -202,11 +202,17 @@ impl Shared {
         if moment > self.namespace.now() {
             return Err(Refusal::invalid(format!("`{AS_OF}`: {moment} is still to come")));
         }
-        let published = deadline.within(self.namespace.at_moment(moment)).await??;
+        let revision = deadline.within(self.namespace.newest_at(moment)).await??;
+        let published = self.at(revision, deadline).await?;
         Ok(self.pinned(published, moment))
     }
 
-    async fn at(&self, revision: Revision, deadline: Deadline) -> Result<Arc<Published>, Refusal> {
+    /// What is no longer in memory is rebuilt where that holds up nobody, in turns with what other tenants ask.
+    pub(crate) async fn at(&self, revision: Revision, deadline: Deadline) -> Result<Arc<Published>, Refusal> {
+        if let Some(kept) = self.namespace.kept_at(revision) {
+            return Ok(kept);
+        }
+        deadline.pause().await?;
         Ok(deadline.within(self.namespace.at(revision)).await??)
     }
 

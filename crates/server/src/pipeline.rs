@@ -239,6 +239,9 @@ impl Pipeline {
         if body.is_longer() || (kind.takes_stream && !kind.answers_stream) {
             call.takes_long();
         }
+        if kind.answers_stream && !kind.takes_stream && call.place().is_some_and(Place::is_waited_for) {
+            call.takes_long();
+        }
         // A stream that takes and answers is made of short ones.
         if (call.is_long() || (kind.answers_stream && !kind.takes_stream))
             && kind.counts == Some(Counts::Call)

@@ -70,7 +70,7 @@ pub(crate) async fn watch(
     let (after, snapshot) = match start {
         Some(Start::After(revision)) => (revision, None),
         Some(Start::Within(Cursor { revision, instant, place })) => {
-            let published = deadline.within(shared.namespace.at(revision)).await?.map_err(Refusal::from)?;
+            let published = shared.at(revision, deadline).await?;
             let after = place_of(&place)?;
             (revision, Some(Snapshot { published, instant, after, is_begun: true }))
         }

@@ -35,6 +35,8 @@ use crate::tls::{Handshakes, Tls};
 
 /// Calls under way on one connection.
 const STREAMS_MAX: u32 = 1_000;
+/// Bytes of an answer that are handed to a connection before others have their turn.
+const SEND_BYTES_MAX: usize = 64 * 1024;
 /// Silence after which a connection is asked whether it is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long it may take to say so.
@@ -205,6 +207,7 @@ fn protocol(calls: NewCalls) -> Builder<NewCalls> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
+        .max_send_buf_size(SEND_BYTES_MAX)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
     // Besides gRPC, the calls as JSON. With a timer, whoever does not send a whole head is not waited for without end.

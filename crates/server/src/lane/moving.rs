@@ -128,11 +128,13 @@ impl http_body::Body for MovingBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         if let Made::Here(body) = &mut this.made {
-            let polled = http_body::Body::poll_frame(Pin::new(&mut *body), context);
-            let is_moving = polled.is_pending() && this.call.is_long();
-            let Some(place) = this.call.place().filter(|_| is_moving) else {
-                return polled;
-            };
+            if !this.call.is_long() || this.call.place().is_none() {
+                let polled = http_body::Body::poll_frame(Pin::new(&mut *body), context);
+                if polled.is_ready() || !this.call.is_long() {
+                    return polled;
+                }
+            }
+            let Some(place) = this.call.place() else { return Poll::Pending };
             let body = std::mem::take(body);
             let (sender, frames) = mpsc::channel(1);
             let own = Arc::clone(&this.call);

@@ -67,7 +67,8 @@ impl Checks {
         let Some(plain) = plain.filter(|plain| !plain.with_tracing) else {
             return Err(Request::from_parts(parts, read));
         };
-        let begun = match self.is_likely_short(plain.items.len()) {
+        let is_waited_for = || call.place().is_some_and(Place::is_waited_for);
+        let begun = match self.is_likely_short(plain.items.len()) && !is_waited_for() {
             true => self.begin_bulk(shared, &plain, call),
             false => BegunBulk::Long,
         };
