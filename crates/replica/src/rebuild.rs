@@ -83,6 +83,16 @@ impl Rebuilt {
         cell
     }
 
+    /// This revision, if it is rebuilt already.
+    fn kept(&self, revision: Revision, now: Timestamp) -> Option<Arc<Published>> {
+        let mut asked = locked(&self.asked);
+        let at = asked.iter().position(|asked| asked.revision == revision && asked.cell.get().is_some())?;
+        let known = asked.remove(at)?;
+        let published = known.cell.get().map(|start| Arc::clone(&start.published));
+        asked.push_back(Asked { at: now, ..known });
+        published
+    }
+
     /// Lets go of those that are too many or take too much, of those that were asked for before `since`, and of those
     /// that nobody waits for any more.
     fn tidy(&self, bytes_max: u64, since: Timestamp) {
@@ -158,10 +168,21 @@ impl Start {
 
 impl Namespace {
     /// Exactly this revision, if it need not be rebuilt.
-    #[must_use]
-    pub fn kept_at(&self, asked: Revision) -> Option<Arc<Published>> {
-        let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
-        history.from(asked).filter(|above| above.revision() == asked).map(Arc::clone)
+    ///
+    /// # Errors
+    /// [`ReplicaError::NotYet`] if it is still to come.
+    pub fn kept_at(&self, asked: Revision) -> Result<Option<Arc<Published>>, ReplicaError> {
+        {
+            let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
+            let applied = history.newest.revision();
+            let Some(above) = history.from(asked) else {
+                return Err(ReplicaError::NotYet { asked, applied });
+            };
+            if above.revision() == asked {
+                return Ok(Some(Arc::clone(above)));
+            }
+        }
+        Ok(self.rebuilt.kept(asked, self.now()))
     }
 
     /// Exactly this revision, rebuilt if need be.
@@ -170,17 +191,10 @@ impl Namespace {
     /// [`ReplicaError::Expired`] if it is no longer kept, [`ReplicaError::NotYet`] if it is still to come,
     /// [`ReplicaError::TooFar`], [`ReplicaError::PastUnreadable`].
     pub async fn at(self: &Arc<Self>, asked: Revision) -> Result<Arc<Published>, ReplicaError> {
-        {
-            let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
-            let applied = history.newest.revision();
-            let Some(above) = history.from(asked) else {
-                return Err(ReplicaError::NotYet { asked, applied });
-            };
-            if above.revision() == asked {
-                return Ok(Arc::clone(above));
-            }
+        match self.kept_at(asked)? {
+            Some(kept) => Ok(kept),
+            None => self.aside(Arc::clone(self).rebuilt_at(asked)).await,
         }
-        self.aside(Arc::clone(self).rebuilt_at(asked)).await
     }
 
     async fn rebuilt_at(self: Arc<Self>, asked: Revision) -> Result<Arc<Published>, ReplicaError> {

@@ -8,9 +8,11 @@
 //! # Invariants
 //! * A call that fails to end properly takes neither its connection nor another call with it.
 //! * What was looked at here is looked at again as a task, so that nothing that happened in between is missed.
+//! * A call that something else ends is over then, also if its client takes nothing and so nobody asks for more of it.
 //!
 //! Cost: one allocation a call.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +30,20 @@ const TURN_MAX: Duration = Duration::from_millis(1);
 /// One call, to its end.
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// What ends a call that has not ended by itself.
+pub(crate) type End = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+thread_local! {
+    /// Of the call that is being looked at.
+    static END: Cell<Option<End>> = const { Cell::new(None) };
+}
+
+/// The call that runs here is broken off when this is over. Hyper does not ask for more of an answer while its client
+/// takes nothing, so the answer cannot do that by itself.
+pub(crate) fn ends_with(end: End) {
+    END.set(Some(end));
+}
+
 /// Calls of a connection that nobody has looked at yet.
 #[derive(Clone, Default)]
 pub(crate) struct NewCalls(Arc<Mutex<Vec<Call>>>);
@@ -40,7 +56,7 @@ pub(crate) struct Conversation<C> {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for NewCalls {
     fn execute(&self, call: F) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(call));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(until_ended(call)));
     }
 }
 
@@ -67,6 +83,25 @@ impl NewCalls {
         calls.for_each(|call| drop(tokio::spawn(call)));
         true
     }
+}
+
+/// A call until it ends, or what it said meanwhile that ends it.
+async fn until_ended(call: impl Future<Output = ()>) {
+    let mut call = std::pin::pin!(call);
+    let mut end = None::<End>;
+    std::future::poll_fn(|context| {
+        // Another's that panicked may have said something.
+        drop(END.take());
+        if call.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        end = END.take().or(end.take());
+        match &mut end {
+            Some(end) => end.as_mut().poll(context),
+            None => Poll::Pending,
+        }
+    })
+    .await;
 }
 
 /// Looks at a call; returns it if it has not ended.

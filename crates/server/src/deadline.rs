@@ -45,6 +45,14 @@ impl Deadline {
         self.0.is_some_and(|at| Instant::now() >= at)
     }
 
+    /// Waits for it.
+    pub(crate) async fn passed(self) {
+        match self.0 {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// A write is wanted until the deadline.
     pub(crate) fn wanted(self) -> Wanted {
         match self.0 {
@@ -56,9 +64,9 @@ impl Deadline {
     /// Lets others run, where what takes long is done; and waits, if what was visited so far is more than the quotas have.
     ///
     /// # Errors
-    /// When the deadline has passed.
+    /// When the deadline has passed, or too much of the namespace is done there already.
     pub(crate) async fn pause(self) -> Result<(), Refusal> {
-        telemetry::takes_long();
+        telemetry::takes_long()?;
         self.breathe().await
     }
 

@@ -9,7 +9,8 @@
 //! * No more runs on the lane at a time than it has threads. Who runs next is the tenant that has had least of it; within
 //!   a tenant its namespaces take turns, and within a namespace whoever came first is first.
 //! * A turn is one look at a task, which evaluates one portion at most; what waits for anything else holds no turn.
-//! * Of a tenant of whose work too much waits for too long, more is refused, and of no other.
+//! * Of a tenant of whose work too much waits for too long, more is refused, and of no other; and of that tenant, of those
+//!   namespaces of which as much waits as of the others.
 //! * A tenant that comes back has no claim on what it did not use while it was away.
 //!
 //! Cost: nothing for what is short; two locks and two looks at the clock for a turn.
@@ -40,6 +41,8 @@ const REMEMBERED_MAX: usize = 1_024;
 /// refused.
 const WAIT_MAX: Duration = Duration::from_millis(500);
 const CROWDED_MAX: Duration = Duration::from_secs(1);
+/// Fewer than this of a tenant are no crowd: they wait for others, or for what is long itself.
+const CROWD_MIN: usize = 16;
 /// When to ask again.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 
@@ -68,6 +71,8 @@ pub(crate) struct Tenancy {
 pub(crate) struct Place {
     pub(crate) lane: Arc<Lane>,
     pub(crate) tenancy: Tenancy,
+    /// Whether the call is one that is refused if too much waits here already.
+    pub(crate) is_refusable: bool,
     /// Of the worker that the call came to.
     pub(crate) load: Arc<Load>,
     /// Whether it is no stream, and so counts in that load as under way.
@@ -97,8 +102,11 @@ struct Tenant {
     /// What it had of the lane, counted from where it began.
     had: Duration,
     running: usize,
+    /// Who waits, of all namespaces together.
+    waiting: usize,
     /// Since when those who were called had waited too long.
     crowded_since: Option<Instant>,
+    /// Those of which something waits, the next to be called first.
     namespaces: VecDeque<(LogId, VecDeque<Waiter>)>,
 }
 
@@ -133,7 +141,7 @@ impl Turns {
                     self.tenants.retain(|tenant| !tenant.is_away());
                 }
                 let (crowded_since, namespaces) = (None, VecDeque::new());
-                self.tenants.push(Tenant { id, had: now, running: 0, crowded_since, namespaces });
+                self.tenants.push(Tenant { id, had: now, running: 0, waiting: 0, crowded_since, namespaces });
                 self.tenants.len() - 1
             }
         };
@@ -156,7 +164,9 @@ impl Turns {
         self.next_ticket += 1;
         let ticket = self.next_ticket;
         let waiter = Waiter { ticket, waker: waker.clone(), since };
-        let namespaces = &mut self.tenant(tenancy.tenant).namespaces;
+        let tenant = self.tenant(tenancy.tenant);
+        tenant.waiting += 1;
+        let namespaces = &mut tenant.namespaces;
         match namespaces.iter_mut().find(|(id, _)| *id == tenancy.namespace) {
             Some((_, waiting)) => waiting.push_back(waiter),
             None => namespaces.push_back((tenancy.namespace, VecDeque::from([waiter]))),
@@ -164,13 +174,16 @@ impl Turns {
         Some(ticket)
     }
 
-    fn waits(&self, tenant: LogId) -> bool {
-        self.tenants.iter().any(|other| other.id == tenant && !other.namespaces.is_empty())
+    /// How many of a namespace's wait, and the tenant that it is of, if anything of that is known.
+    fn waiting_of(&self, tenancy: Tenancy) -> Option<(usize, &Tenant)> {
+        let tenant = self.tenants.iter().find(|tenant| tenant.id == tenancy.tenant)?;
+        let own = tenant.namespaces.iter().find(|(id, _)| *id == tenancy.namespace);
+        Some((own.map_or(0, |(_, waiting)| waiting.len()), tenant))
     }
 
-    fn refuses(&self, tenant: LogId, at: Instant) -> Option<Duration> {
-        let tenant = self.tenants.iter().find(|other| other.id == tenant)?;
-        let since = tenant.crowded_since.filter(|_| !tenant.namespaces.is_empty())?;
+    fn refuses(&self, tenancy: Tenancy, at: Instant) -> Option<Duration> {
+        let (waiting, tenant) = self.waiting_of(tenancy)?;
+        let since = tenant.crowded_since.filter(|_| tenant.is_crowd_of(waiting))?;
         (at.saturating_duration_since(since) > CROWDED_MAX).then_some(RETRY_WAIT)
     }
 
@@ -211,6 +224,7 @@ impl Turns {
             waiting.retain(|waiter| waiter.ticket != ticket);
         }
         tenant.namespaces.retain(|(_, waiting)| !waiting.is_empty());
+        tenant.no_longer_waits();
         false
     }
 
@@ -236,19 +250,37 @@ impl Tenant {
         self.running == 0 && self.namespaces.is_empty()
     }
 
+    /// Whether so many who wait of one of its namespaces are a part of a crowd: no fewer than of the others, on the average.
+    fn is_crowd_of(&self, waiting: usize) -> bool {
+        self.waiting >= CROWD_MIN && waiting * self.namespaces.len() >= self.waiting
+    }
+
+    /// One less waits.
+    fn no_longer_waits(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
+        if self.waiting < CROWD_MIN {
+            self.crowded_since = None;
+        }
+    }
+
     /// The first who waits, of the namespace whose turn it is.
     fn call(&mut self, at: Instant) -> Option<Waiter> {
+        let of_namespace = self.namespaces.front().map_or(0, |(_, waiting)| waiting.len());
+        let is_of_crowd = self.is_crowd_of(of_namespace);
         let (id, mut waiting) = self.namespaces.pop_front()?;
-        let called = waiting.pop_front();
+        let called = waiting.pop_front()?;
         if !waiting.is_empty() {
             self.namespaces.push_back((id, waiting));
         }
-        let waited = called.as_ref().map(|waiter| at.saturating_duration_since(waiter.since))?;
-        match waited > WAIT_MAX && !self.namespaces.is_empty() {
-            true => drop(self.crowded_since.get_or_insert(at)),
-            false => self.crowded_since = None,
+        // Of the others one is called soon however long the crowd is.
+        if is_of_crowd {
+            match at.saturating_duration_since(called.since) > WAIT_MAX {
+                true => drop(self.crowded_since.get_or_insert(at)),
+                false => self.crowded_since = None,
+            }
         }
-        called
+        self.no_longer_waits();
+        Some(called)
     }
 }
 
@@ -263,11 +295,6 @@ impl Lane {
             .build()?;
         let (handle, turns) = (runtime.handle().clone(), Turns { free: threads, ..Turns::default() });
         Ok(Arc::new(Lane { runtime: Some(runtime), handle, turns: Mutex::new(turns) }))
-    }
-
-    /// Whether so much of a tenant's waits here that more is refused, and when it may be asked again.
-    fn refuses(&self, tenant: LogId) -> Option<Duration> {
-        self.turns().refuses(tenant, Instant::now())
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
@@ -285,14 +312,15 @@ impl Drop for Lane {
 }
 
 impl Place {
-    /// Whether something of the tenant waits here already: what is likely to take long then begins here, too.
+    /// Whether something of the namespace waits here already: what is likely to take long then begins here, too.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.lane.turns().waits(self.tenancy.tenant)
+        self.lane.turns().waiting_of(self.tenancy).is_some_and(|(waiting, _)| waiting > 0)
     }
 
-    /// The refusal of whoever has too much waiting here already.
+    /// The refusal of a call of whoever has too much waiting here already.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
-        self.lane.refuses(self.tenancy.tenant).map(Refusal::overloaded)
+        let refuses = || self.lane.turns().refuses(self.tenancy, Instant::now());
+        self.is_refusable.then(refuses).flatten().map(Refusal::overloaded)
     }
 
     /// Does something on the lane.

@@ -209,7 +209,7 @@ impl Shared {
 
     /// What is no longer in memory is rebuilt where that holds up nobody, in turns with what other tenants ask.
     pub(crate) async fn at(&self, revision: Revision, deadline: Deadline) -> Result<Arc<Published>, Refusal> {
-        if let Some(kept) = self.namespace.kept_at(revision) {
+        if let Some(kept) = self.namespace.kept_at(revision)? {
             return Ok(kept);
         }
         deadline.pause().await?;

@@ -26,6 +26,7 @@ use tower::Service as _;
 
 use crate::admission::{Accepted, Admission, Cut, CutAnswers, Entry, Kind, Standing, revocable};
 use crate::audit::Audited;
+use crate::conversation;
 use crate::deadline::Deadline;
 use crate::gateway;
 use crate::lane::{Lane, Moving, MovingBody, Place, Tenancy};
@@ -43,6 +44,9 @@ const LIGHT_REQUEST_BYTES_MAX: usize = 32 * 1024;
 /// Whoever may not is told so this long after the call came, whatever was looked at meanwhile: so the time tells nothing of
 /// what there is, and guessing is slow.
 const DENIED_AFTER: Duration = Duration::from_millis(5);
+
+/// How long the end of a stream waits for its client to read it.
+const UNREAD_MAX: Duration = Duration::from_millis(500);
 
 /// The way of a worker's calls.
 pub(crate) struct Pipeline {
@@ -198,7 +202,8 @@ impl Pipeline {
             if is_counted {
                 load.began();
             }
-            call.may_move_to(Place { lane, tenancy, load, is_counted });
+            let is_refusable = kind.counts == Some(Counts::Call);
+            call.may_move_to(Place { lane, tenancy, is_refusable, load, is_counted });
         }
         let Some((taken, tenant)) = Checks::takes(&request).zip(entry.tenant.as_ref()) else {
             return self.by_service(request, (call, deadline), kind, entry).await;
@@ -236,17 +241,14 @@ impl Pipeline {
                 Err(refusal) => return refused(refusal),
             },
         };
-        if body.is_longer() || (kind.takes_stream && !kind.answers_stream) {
-            call.takes_long();
-        }
-        if kind.answers_stream && !kind.takes_stream && call.place().is_some_and(Place::is_waited_for) {
-            call.takes_long();
-        }
-        // A stream that takes and answers is made of short ones.
-        if (call.is_long() || (kind.answers_stream && !kind.takes_stream))
-            && kind.counts == Some(Counts::Call)
-            && let Some(refusal) = call.place().and_then(Place::refusal)
-        {
+        let is_long = match (kind.takes_stream, kind.answers_stream) {
+            (true, false) => true,
+            // Made of short ones.
+            (true, true) => false,
+            (false, true) => body.is_longer() || call.place().is_some_and(Place::is_waited_for),
+            (false, false) => body.is_longer(),
+        };
+        if is_long && let Err(refusal) = call.takes_long() {
             return refused(refusal);
         }
         let mut request = Request::from_parts(parts, body);
@@ -282,6 +284,9 @@ impl Pipeline {
             true => Body::new(MovingBody::new(body, call)),
             false => body,
         };
+        if is_streamed {
+            conversation::ends_with(Box::pin(overdue(standing.clone(), deadline)));
+        }
         let Some(standing) = standing else { return response.map(|body| Content::Messages(answers(body))) };
         if !is_read
             && !deadline.is_over()
@@ -295,6 +300,21 @@ impl Pipeline {
             false => response.map(Content::Messages),
         }
     }
+}
+
+/// Until so long after a stream should have ended that whoever reads it has heard so.
+async fn overdue(standing: Option<Standing>, deadline: Deadline) {
+    let revoked = async {
+        match standing {
+            Some(standing) => drop(standing.revoked().await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = revoked => {}
+        () = deadline.passed() => {}
+    }
+    tokio::time::sleep(UNREAD_MAX).await;
 }
 
 /// An answer whose messages are encoded here, not when they are sent.

@@ -7,7 +7,8 @@
 //!
 //! # Invariants
 //! * What is answered here is what the service answers.
-//! * What is not answered within its first portion is asked anew on the lane, and charged once.
+//! * What is not answered within its first portion is asked anew on the lane. It is told of once; its quotas pay for that
+//!   portion, too, also if it comes to nothing.
 //! * A request is not read before it is let in.
 //!
 //! Cost: nothing is allocated for a check that finds its answer in the first portion but what carries the answer.
@@ -136,13 +137,12 @@ impl Checks {
         let answered = match begin(&head, &asked, now, shared.light_limits(), call) {
             Begun::NotPlain => None,
             Begun::Done(answered) => Some(answered),
-            Begun::Long => Some(match call.place().and_then(Place::refusal) {
-                Some(refusal) => Err(refusal),
-                None => {
+            Begun::Long => Some(match call.takes_long() {
+                Err(refusal) => Err(refusal),
+                Ok(()) => {
                     let (own, asked) = (Arc::clone(call), std::mem::replace(&mut asked, empty()));
                     let answering =
                         async move { on_lane(&head, &asked, (now, limits), &own, deadline).await };
-                    call.takes_long();
                     // Its state is no part of every check's.
                     let moved = Box::pin(revocable(standing(), Moving::new(answering, call)));
                     deadline.within(moved).await.and_then(|stood| stood?)
@@ -203,10 +203,12 @@ fn begin(head: &Head, asked: &Asked, instant: Timestamp, limits: Limits, call: &
     let Ok(mut check) = Check::open(snapshot, asked.question(), limits) else { return Begun::NotPlain };
     let advanced = telemetry::evaluation_span().in_scope(|| check.advance(FUEL));
     match advanced {
-        Ok(Progress::More) => Begun::Long,
-        Err(error) if is_long(&error) => Begun::Long,
         Ok(Progress::Done(answer)) => Begun::Done(ended(head, &check, Ok(answer), call)),
-        Err(error) => Begun::Done(ended(head, &check, Err(error), call)),
+        Err(error) if !is_long(&error) => Begun::Done(ended(head, &check, Err(error), call)),
+        Ok(Progress::More) | Err(_) => {
+            call.prepay(check.cost());
+            Begun::Long
+        }
     }
 }
 

@@ -317,3 +317,60 @@ async fn the_disk_is_counted_by_what_is_appended() {
     let mut schemas = SchemaServiceClient::new(world.channel.clone());
     is_over(schemas.write_schema(by(KEY, "a", schema)).await, "disk_bytes", "a");
 }
+
+/// A bulk check that is answered on the lane, as it has many items.
+fn long(items: usize) -> v1::CheckBulkPermissionsRequest {
+    let items = (0..items).map(|n| {
+        let v1::CheckPermissionRequest { resource, permission, subject, .. } =
+            check(&format!("document:d{n}"), "view", "user:ann");
+        v1::CheckBulkPermissionsRequestItem { resource, permission, subject, context: None }
+    });
+    v1::CheckBulkPermissionsRequest { items: items.collect(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn of_a_namespace_that_has_too_much_waiting_more_is_refused_and_of_no_other() {
+    let world = World::new(&["a", "a/b", "a/sibling", "d"]).await;
+    let ask = |client: &PermissionsServiceClient<Channel>, path: &str, items| {
+        let (mut client, asked) = (client.clone(), by(KEY, path, long(items)));
+        async move { client.check_bulk_permissions(asked).await.map(drop) }
+    };
+    let overloaded = |status: Status| {
+        let details = google::rpc::Status::decode(status.details()).unwrap().details;
+        let info = details.iter().find(|any| any.type_url.ends_with("google.rpc.ErrorInfo"));
+        let info = google::rpc::ErrorInfo::decode(info.unwrap().value.as_slice()).unwrap();
+        assert_eq!((status.code(), info.reason.as_str()), (Code::ResourceExhausted, "OVERLOADED"));
+        assert_eq!(info.metadata["retry_after_milliseconds"], "1000", "{status:?}");
+    };
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let client = PermissionsServiceClient::new(world.seen.server.channel().await);
+        for _ in 0..80 {
+            let asking = ask(&client, "a/b", 2_000);
+            crowd.spawn(asking);
+        }
+    }
+    // Whoever has an answer asks again, until one is refused.
+    let client = world.permissions();
+    let refused = loop {
+        match crowd.join_next().await.unwrap().unwrap() {
+            Ok(()) => drop(crowd.spawn(ask(&client, "a/b", 2_000))),
+            Err(status) => break status,
+        }
+    };
+    overloaded(refused);
+    for _ in 0..5 {
+        overloaded(ask(&client, "a/b", 2_000).await.unwrap_err());
+        // What is short is answered there, too.
+        world.check(KEY, "a/b").await.unwrap();
+        ask(&client, "d", 300).await.unwrap();
+        ask(&client, "a/sibling", 300).await.unwrap();
+    }
+    drop(crowd);
+    let mut tries = 0;
+    while ask(&client, "a/b", 300).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        tries += 1;
+        assert!(tries < 200, "the crowd is gone and still told of");
+    }
+}

@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
+use idhini_wire::authzed::api::v1::schema_service_client::SchemaServiceClient;
+use idhini_wire::idhini::v1 as own;
+use idhini_wire::idhini::v1::namespace_service_client::NamespaceServiceClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 
+use crate::eyes::{Seen, until};
 use crate::process::{Server, object, of_type, relationship, subject, with_key};
 
 /// Results of a quick run, and the variable that says how many else.
@@ -266,4 +270,48 @@ async fn pages_cost_the_same_wherever_they_are() {
 #[expect(clippy::print_stderr, reason = "for whoever runs it with --nocapture")]
 fn say(text: &str) {
     eprintln!("{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_nobody_reads_ends_with_its_deadline_and_with_a_lock() {
+    let seen = Seen::start(&[]);
+    let channel = seen.server.channel().await;
+    let about = |mut request: Request<()>| {
+        request.metadata_mut().insert("x-idhini-namespace", "a".parse().unwrap());
+        with_key(request)
+    };
+    let mut namespaces = NamespaceServiceClient::with_interceptor(channel.clone(), with_key);
+    let create = own::CreateNamespaceRequest { path: "a".to_owned(), ..Default::default() };
+    namespaces.create_namespace(create).await.unwrap();
+    let schema = v1::WriteSchemaRequest { schema: SCHEMA.to_owned() };
+    SchemaServiceClient::with_interceptor(channel.clone(), about).write_schema(schema).await.unwrap();
+    let mut permissions = PermissionsServiceClient::with_interceptor(channel, about);
+    let relationships =
+        (0..50_000).map(|n| relationship(&format!("document:d{n}#viewer@user:tom"))).collect();
+    let all = tokio_stream::once(v1::ImportBulkRelationshipsRequest { relationships });
+    permissions.import_bulk_relationships(all).await.unwrap();
+    // What it has room for is far less than what there is.
+    let endpoint = Endpoint::from_shared(format!("http://{}", seen.server.address)).unwrap();
+    let narrow = endpoint.initial_stream_window_size(Some(16 * 1024)).connect().await.unwrap();
+    let mut permissions =
+        PermissionsServiceClient::with_interceptor(narrow, about).max_decoding_message_size(8 << 20);
+    let under_way = "idhini_requests_under_way";
+    let mut lookup = Request::new(resources());
+    lookup.set_timeout(Duration::from_secs(1));
+    let mut unread = permissions.lookup_resources(lookup).await.unwrap().into_inner();
+    unread.message().await.unwrap().unwrap();
+    until("it is under way", || seen.metric(under_way) == Some(1.0)).await;
+    until("its deadline has ended it", || seen.metric(under_way) == Some(0.0)).await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let mut unread = permissions.lookup_resources(resources()).await.unwrap().into_inner();
+        unread.message().await.unwrap().unwrap();
+        others.push(unread);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(seen.metric(under_way), Some(3.0), "nothing ends them before");
+    let lock = own::LockNamespaceRequest { path: "a".to_owned(), ..Default::default() };
+    namespaces.lock_namespace(lock).await.unwrap();
+    until("the lock has ended them", || seen.metric(under_way) == Some(0.0)).await;
+    drop((unread, others));
 }

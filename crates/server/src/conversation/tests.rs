@@ -65,3 +65,33 @@ async fn calls_that_take_their_time_leave_others_their_turn() {
     let (at_once, in_the_end) = ended(10, call).await;
     assert_eq!((at_once, in_the_end), (1, 10));
 }
+
+#[tokio::test]
+async fn a_call_that_nobody_takes_anything_of_ends_with_what_it_said() {
+    struct Dropped(Arc<AtomicUsize>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let (new, gone) = (NewCalls::default(), Arc::<AtomicUsize>::default());
+    for number in 0..3 {
+        let dropped = Dropped(Arc::clone(&gone));
+        new.execute(async move {
+            let _dropped = dropped;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if number > 0 {
+                ends_with(Box::pin(tokio::time::sleep(Duration::from_millis(20))));
+            }
+            std::future::pending::<()>().await;
+        });
+    }
+    let mut conversation = Conversation::new(std::future::pending::<()>(), new);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut conversation).poll(&mut context).is_pending());
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(gone.load(Ordering::Relaxed), 0);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // The one that said nothing goes on.
+    assert_eq!(gone.load(Ordering::Relaxed), 2);
+}

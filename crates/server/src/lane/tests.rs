@@ -106,8 +106,8 @@ fn of_a_tenant_whose_work_waits_too_long_more_is_refused_and_of_no_other() {
         let at = began + Duration::from_millis(50 * turn);
         turns.give_back(greedy, Duration::from_millis(50), at);
         assert!(turns.take(greedy, Waker::noop(), began).is_some());
-        assert_eq!(turns.refuses(other.tenant, at), None);
-        if turns.refuses(greedy.tenant, at).is_some() {
+        assert_eq!(turns.refuses(other, at), None);
+        if turns.refuses(greedy, at).is_some() {
             refused_after = refused_after.or(Some(turn * 50));
         }
     }
@@ -118,7 +118,67 @@ fn of_a_tenant_whose_work_waits_too_long_more_is_refused_and_of_no_other() {
         turns.give_back(greedy, Duration::from_millis(1), at);
         at += Duration::from_millis(1);
     }
-    assert_eq!(turns.refuses(greedy.tenant, at), None);
+    assert_eq!(turns.refuses(greedy, at), None);
+}
+
+/// So many of each namespace wait since a moment, one turn of a second is taken after the other, and whoever is called comes
+/// again; for how many seconds.
+fn crowded(waiting: &[(Tenancy, usize)], seconds: u64) -> (Turns, Instant) {
+    let (mut turns, began) = (Turns { free: 1, ..Turns::default() }, Instant::now());
+    let first = waiting[0].0;
+    assert_eq!(turns.take(first, Waker::noop(), began), None);
+    let mut tickets = Vec::new();
+    for (tenancy, count) in waiting {
+        tickets.extend((0..*count).map(|_| (*tenancy, turns.take(*tenancy, Waker::noop(), began).unwrap())));
+    }
+    let (mut running, mut at) = (first, began);
+    for _ in 0..seconds {
+        at += Duration::from_secs(1);
+        turns.give_back(running, Duration::from_secs(1), at);
+        let called = tickets.iter().position(|(tenancy, ticket)| turns.waiter(*tenancy, *ticket).is_none());
+        running = tickets.remove(called.unwrap()).0;
+        tickets.push((running, turns.take(running, Waker::noop(), at).unwrap()));
+    }
+    (turns, at)
+}
+
+#[test]
+fn few_are_no_crowd_however_long_they_wait() {
+    let few = tenancy(1, 1);
+    let (turns, at) = crowded(&[(few, CROWD_MIN - 1)], 60);
+    assert_eq!(turns.refuses(few, at), None);
+    let (turns, at) = crowded(&[(few, CROWD_MIN)], 60);
+    assert!(turns.refuses(few, at).is_some());
+}
+
+#[test]
+fn a_namespace_is_not_refused_for_a_crowd_of_its_sibling() {
+    let (greedy, sibling) = (tenancy(1, 11), tenancy(1, 12));
+    // The sibling's own come to their turn soon: that tells nothing of the crowd beside it.
+    let (mut turns, at) = crowded(&[(greedy, 60), (sibling, 2)], 120);
+    assert_eq!(turns.refuses(sibling, at), None);
+    assert!(turns.refuses(greedy, at).is_some());
+    // When nobody waits any more, nothing is known of a crowd.
+    let tickets: Vec<_> = turns.tenants[0]
+        .namespaces
+        .iter()
+        .flat_map(|(id, waiting)| waiting.iter().map(|waiter| (tenancy(1, id.0), waiter.ticket)))
+        .collect();
+    for (tenancy, ticket) in tickets {
+        turns.leave(tenancy, ticket);
+    }
+    assert_eq!(turns.tenants[0].waiting, 0);
+    crowd(&mut turns, &[(1, 11); 40]);
+    assert_eq!(turns.refuses(greedy, at), None);
+}
+
+#[test]
+fn a_crowd_that_is_spread_over_many_namespaces_is_one() {
+    let spread: Vec<_> = (0..100).map(|namespace| (tenancy(1, 100 + namespace), 1)).collect();
+    let (turns, at) = crowded(&spread, 300);
+    let refused = spread.iter().filter(|(tenancy, _)| turns.refuses(*tenancy, at).is_some()).count();
+    assert_eq!(refused, 100);
+    assert_eq!(turns.refuses(tenancy(1, 1), at), None, "of which nothing waits");
 }
 
 #[test]
@@ -130,7 +190,7 @@ fn all_that_is_begun_ends_or_is_left_and_never_more_runs_than_there_are_threads(
         let mut tasks = Vec::new();
         for number in 0..200u64 {
             let (lane, load) = (Arc::clone(&lane), Arc::default());
-            let place = Place { lane, tenancy: tenancy(number % 5, number % 7), load, is_counted: false };
+            let place = Place { lane, tenancy: tenancy(number % 5, number % 7), load, is_refusable: true, is_counted: false };
             let running = Arc::clone(&running);
             tasks.push(place.spawn(async move {
                 for _ in 0..20 {

@@ -35,6 +35,7 @@ use tracing::Instrument as _;
 use crate::audit::Items;
 use crate::checks::{Asked, partial_caveat_info, permissionship};
 use crate::deadline::FUEL;
+use crate::lane::Place;
 use crate::lookups::{Answers, carried};
 use crate::pin::{Pinned, Shared, When};
 use crate::refusal::Refusal;
@@ -313,6 +314,11 @@ async fn evaluated(
             Ok(Progress::Done(answer)) => return Ok(answer),
             Err(error) if !is_long(&error) => return Err(error.into()),
             Ok(Progress::More) | Err(_) => {}
+        }
+        telemetry::prepay(check.cost());
+        // Each is asked for: the stream as a whole is not what is long.
+        if let Some(refusal) = telemetry::place().as_ref().and_then(Place::refusal) {
+            return Err(refusal);
         }
         // It goes on elsewhere, and is asked anew there.
         when.deadline.breathe().await?;

@@ -35,6 +35,8 @@ const REQUEST_BYTES_MAX: usize = 128 * 1024;
 const SPARE_MAX: usize = 256;
 /// Items that a worker answers at once: each takes time, however few edges it visits.
 const LIGHT_ITEMS_MAX: usize = 256;
+/// Items that it answers at once also if others of their namespace are waiting elsewhere.
+const FEW_ITEMS_MAX: usize = 32;
 
 /// How far a bulk check got at once.
 enum BegunBulk {
@@ -67,23 +69,20 @@ impl Checks {
         let Some(plain) = plain.filter(|plain| !plain.with_tracing) else {
             return Err(Request::from_parts(parts, read));
         };
-        let is_waited_for = || call.place().is_some_and(Place::is_waited_for);
-        let begun = match self.is_likely_short(plain.items.len()) && !is_waited_for() {
+        let begun = match self.is_likely_short(plain.items.len(), call) {
             true => self.begin_bulk(shared, &plain, call),
             false => BegunBulk::Long,
         };
-        let crowded = || call.place().and_then(Place::refusal);
         let answered = match begun {
             BegunBulk::NotPlain => None,
             BegunBulk::Done(frame) => Some(Ok(frame)),
             BegunBulk::Long => {
-                if let Some(refusal) = crowded() {
+                if let Err(refusal) = call.takes_long() {
                     return Ok(Status::from(refusal).into_http().map(Content::Messages));
                 }
                 drop(plain);
                 let (bytes, shared, own) = (read.read.clone(), shared.clone(), Arc::clone(call));
                 let answering = async move { on_lane(&bytes, &shared, &own, deadline).await };
-                call.takes_long();
                 let moved = revocable(standing(), Moving::new(answering, call));
                 match deadline.within(moved).await {
                     Ok(Ok(answered)) => answered,
@@ -98,9 +97,12 @@ impl Checks {
         }
     }
 
-    /// Whether so many items can be expected to be answered within a portion, as items were lately.
-    fn is_likely_short(&self, items: usize) -> bool {
-        items <= LIGHT_ITEMS_MAX && items as u64 * self.edges_per_item.load(Relaxed) <= FUEL
+    /// Whether so many items can be expected to be answered within a portion, as items were lately; few are whatever the
+    /// call's namespace has to do besides.
+    fn is_likely_short(&self, items: usize, call: &Call) -> bool {
+        items <= LIGHT_ITEMS_MAX
+            && items as u64 * self.edges_per_item.load(Relaxed) <= FUEL
+            && (items <= FEW_ITEMS_MAX || !call.place().is_some_and(Place::is_waited_for))
     }
 
     /// Answers a bulk check if it takes no longer than a portion.
@@ -122,10 +124,14 @@ impl Checks {
         };
         let is_answer = |answer: &Result<Answer, EngineError>| !answer.as_ref().is_err_and(is_long);
         let answers = answers.filter(|answers| answers.iter().all(is_answer));
-        let begun = answers.map_or(BegunBulk::Long, |answers| {
-            let (cost, closures) = (bulk.cost(), bulk.closures());
-            BegunBulk::Done(ended(&head, (plain, of_items), answers, call, (cost, closures)))
-        });
+        let spent = (bulk.cost(), bulk.closures());
+        let begun = match answers {
+            Some(answers) => BegunBulk::Done(ended(&head, (plain, of_items), answers, call, spent)),
+            None => {
+                call.prepay(spent.0);
+                BegunBulk::Long
+            }
+        };
         drop(bulk);
         self.keep(asked);
         begun

@@ -22,6 +22,7 @@ use super::shard::Recorder;
 use crate::audit::Recording;
 use crate::lane::Place;
 use crate::quotas::{Counts, Held, Line, Over};
+use crate::refusal::Refusal;
 
 tokio::task_local! {
     static CALL: Arc<Call>;
@@ -182,14 +183,31 @@ impl Call {
         self.place.get()
     }
 
-    /// It takes longer than a worker may be held up.
-    pub(crate) fn takes_long(&self) {
+    /// It takes longer than a worker may be held up, and goes on where that holds up nobody.
+    ///
+    /// # Errors
+    /// When it is told so for the first time and too much of its namespace waits there already.
+    pub(crate) fn takes_long(&self) -> Result<(), Refusal> {
+        if self.is_long() {
+            return Ok(());
+        }
+        if let Some(refusal) = self.place().and_then(Place::refusal) {
+            return Err(refusal);
+        }
         self.is_long.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Whether it does, as far as is known.
     pub(crate) fn is_long(&self) -> bool {
         self.is_long.load(Ordering::Relaxed)
+    }
+
+    /// Charges a portion of what is charged when it is over.
+    pub(crate) fn prepay(&self, edges: u64) {
+        if let Some(held) = self.held.get() {
+            held.prepay(edges);
+        }
     }
 
     pub(super) fn held(&self) -> Option<&Held> {

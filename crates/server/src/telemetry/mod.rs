@@ -124,11 +124,7 @@ pub(crate) fn looked_at(edges: u64) {
 
 /// The call that runs here has gone through a portion of an evaluation that is charged when it is over.
 pub(crate) fn prepay(edges: u64) {
-    call::with(|call| {
-        if let Some(held) = call.held() {
-            held.prepay(edges);
-        }
-    });
+    call::with(|call| call.prepay(edges));
 }
 
 /// How long the call that runs here waits before it goes on, since its namespace or caller owes for what was visited.
@@ -139,8 +135,13 @@ pub(crate) fn owed() -> Option<Duration> {
 }
 
 /// The call that runs here takes longer than a worker may be held up.
-pub(crate) fn takes_long() {
-    call::with(Call::takes_long);
+///
+/// # Errors
+/// When it is told so for the first time and too much of its namespace is long already.
+pub(crate) fn takes_long() -> Result<(), Refusal> {
+    let mut told = Ok(());
+    call::with(|call| told = call.takes_long());
+    told
 }
 
 /// Where the call that runs here goes on if it is long.

@@ -5,6 +5,7 @@ use http::uri::PathAndQuery;
 use prost::Message;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -60,19 +61,19 @@ pub(crate) async fn connect(address: &str) -> Result<Channel, Failure> {
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     grpc: Grpc<Channel>,
-    namespace: &'static str,
+    namespace: MetadataValue<Ascii>,
 }
 
 impl Caller {
-    pub(crate) async fn connect(address: &str, namespace: &'static str) -> Result<Caller, Failure> {
+    pub(crate) async fn connect(address: &str, namespace: &str) -> Result<Caller, Failure> {
         let grpc = Grpc::new(connect(address).await?).max_decoding_message_size(64 << 20);
-        Ok(Caller { grpc: grpc.max_encoding_message_size(64 << 20), namespace })
+        Ok(Caller { grpc: grpc.max_encoding_message_size(64 << 20), namespace: namespace.parse()? })
     }
 
     fn request(&self, message: Bytes) -> Result<Request<Bytes>, Failure> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", format!("Bearer {KEY}").parse()?);
-        request.metadata_mut().insert("x-idhini-namespace", self.namespace.parse()?);
+        request.metadata_mut().insert("x-idhini-namespace", self.namespace.clone());
         Ok(request)
     }
 

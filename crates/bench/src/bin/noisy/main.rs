@@ -4,10 +4,11 @@
 //! noisy --server target/release/idhini [--secs 10] [--rate 400] [--only lookups,bulk]
 //! ```
 //!
-//! Starts a server with two tenants. The quiet one asks checks on a fixed schedule, however slowly they are answered; a
-//! latency counts from the moment that the schedule says. The noisy one, a process of its own, does one thing after the
-//! other as hard as it can, and then all at once. Before and after each, the quiet one is measured alone, so that what the
-//! machine itself does is in both. Prints Markdown.
+//! Starts a server with two tenants. The quiet one checks, looks up, checks in bulk and writes on fixed schedules, however
+//! slowly it is answered; a latency counts from the moment that the schedule says. The noisy one, a process of its own with
+//! the lowest priority that there is (nice 19: it is to disturb by what it asks of the server, not of the machine), does
+//! one thing after the other as hard as it can, and then all at once. Before and after each, the quiet one is measured
+//! alone, so that what the machine itself does is in both. Prints Markdown.
 
 #![allow(
     clippy::print_stdout,
@@ -24,12 +25,13 @@ mod world;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 
 use self::neighbour::Behaviour;
-use self::quiet::Latencies;
+use self::quiet::{Kind, Latencies};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -47,7 +49,7 @@ struct Arguments {
     /// Seconds of each window.
     #[arg(long, default_value_t = 10.0)]
     secs: f64,
-    /// The quiet tenant's checks a second.
+    /// The quiet tenant's checks a second; lookups and writes are an eighth of them, bulk checks a sixteenth.
     #[arg(long, default_value_t = 400.0)]
     rate: f64,
     /// Calls that the neighbour has under way, of each behaviour.
@@ -105,8 +107,10 @@ fn measure(arguments: &Arguments) -> Result<(), Failure> {
     let world = folder.join("world.json");
     runtime.block_on(world::make(&address, &world))?;
     let behaviours = if arguments.only.is_empty() { Behaviour::ALL.to_vec() } else { arguments.only.clone() };
-    println!("| the neighbour | p50, ms | p99, ms | alone: p50 | p99 | p99, times | errors |");
-    println!("|---|---|---|---|---|---|---|");
+    println!(
+        "| the neighbour | answered, refused a second | the quiet one's | p50, ms | p99, ms | alone: p50 | p99 | p99, times | errors |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
     for behaviour in &behaviours {
         row(arguments, (&runtime, &address, &world), &format!("{behaviour:?}"), &[*behaviour])?;
     }
@@ -136,7 +140,14 @@ fn served(arguments: &Arguments, folder: &std::path::Path) -> Result<(Process, S
     Ok((server, address.to_owned()))
 }
 
-/// Alone, beside, alone; the median round.
+/// What one round found of one kind of the quiet one's calls.
+struct Round {
+    times: f64,
+    beside: Latencies,
+    alone: Latencies,
+}
+
+/// Alone, beside, alone; the median round of each kind.
 fn row(
     arguments: &Arguments,
     (runtime, address, world): (&tokio::runtime::Runtime, &str, &std::path::Path),
@@ -145,45 +156,83 @@ fn row(
 ) -> Result<(), Failure> {
     let window = Duration::from_secs_f64(arguments.secs);
     let quiet = || runtime.block_on(quiet::measure(address, arguments.rate, window));
-    let mut rounds = Vec::new();
+    let mut rounds: [Vec<Round>; Kind::ALL.len()] = Default::default();
+    let mut told = (0.0, 0.0);
     for _ in 0..arguments.rounds.max(1) {
         let before = quiet()?;
-        let beside = {
-            let _neighbour = neighbour(arguments, address, world, behaviours)?;
+        let (beside, did) = {
+            let neighbour = Neighbour::start(arguments, address, world, behaviours)?;
             // Until it is at it.
             std::thread::sleep(Duration::from_secs(2));
-            quiet()?
+            (quiet()?, neighbour.end())
         };
+        told = (told.0 + did.0, told.1 + did.1);
         // What it left under way ends.
         std::thread::sleep(Duration::from_secs(1));
-        let after = quiet()?;
-        let alone = before.with(after);
-        rounds.push((beside.quantile_ms(0.99) / alone.quantile_ms(0.99), beside, alone));
+        let alone = before.into_iter().zip(quiet()?).map(|(before, after)| before.with(after));
+        for (rounds, (beside, alone)) in rounds.iter_mut().zip(beside.into_iter().zip(alone)) {
+            let times = beside.quantile_ms(0.99) / alone.quantile_ms(0.99);
+            rounds.push(Round { times, beside, alone });
+        }
     }
-    rounds.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let (times, beside, alone): &(f64, Latencies, Latencies) = &rounds[rounds.len() / 2];
-    println!(
-        "| {name} | {:.2} | {:.2} | {:.2} | {:.2} | {times:.2} | {} |",
-        beside.quantile_ms(0.5),
-        beside.quantile_ms(0.99),
-        alone.quantile_ms(0.5),
-        alone.quantile_ms(0.99),
-        beside.errors + alone.errors,
-    );
+    let told = [told.0, told.1].map(|sum: f64| sum / arguments.rounds.max(1) as f64);
+    for (kind, mut rounds) in Kind::ALL.into_iter().zip(rounds) {
+        rounds.sort_by(|one, other| one.times.total_cmp(&other.times));
+        let Round { times, beside, alone } = &rounds[rounds.len() / 2];
+        println!(
+            "| {name} | {:.0}, {:.0} | {kind:?} | {:.2} | {:.2} | {:.2} | {:.2} | {times:.2} | {} |",
+            told[0],
+            told[1],
+            beside.quantile_ms(0.5),
+            beside.quantile_ms(0.99),
+            alone.quantile_ms(0.5),
+            alone.quantile_ms(0.99),
+            beside.errors + alone.errors,
+        );
+    }
     Ok(())
 }
 
-fn neighbour(
-    arguments: &Arguments,
-    address: &str,
-    world: &std::path::Path,
-    behaviours: &[Behaviour],
-) -> Result<Process, Failure> {
-    let names: Vec<String> = behaviours.iter().map(|behaviour| behaviour.name()).collect();
-    // It is to disturb by what it asks, not by what it takes of a machine that is not its own: it gives way.
-    let mut command = Command::new("nice");
-    command.args(["-n", "19"]).arg(std::env::current_exe()?);
-    command.args(["--neighbour-of", address, "--only", &names.join(",")]);
-    command.args(["--callers", &arguments.callers.to_string()]).arg("--world").arg(world);
-    Ok(Process(command.spawn()?))
+/// The noisy tenant, at it until it is ended.
+struct Neighbour {
+    process: Process,
+    began: Instant,
+    /// What it said last.
+    told: Arc<Mutex<String>>,
+}
+
+impl Neighbour {
+    fn start(
+        arguments: &Arguments,
+        address: &str,
+        world: &std::path::Path,
+        behaviours: &[Behaviour],
+    ) -> Result<Neighbour, Failure> {
+        let names: Vec<String> = behaviours.iter().map(|behaviour| behaviour.name()).collect();
+        // It is to disturb by what it asks, not by what it takes of a machine that is not its own: it gives way.
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(std::env::current_exe()?);
+        command.args(["--neighbour-of", address, "--only", &names.join(",")]);
+        command.args(["--callers", &arguments.callers.to_string()]).arg("--world").arg(world);
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let lines = child.stdout.take().map(BufReader::new).ok_or("the neighbour has no output")?;
+        let (process, told) = (Process(child), Arc::<Mutex<String>>::default());
+        let last = Arc::clone(&told);
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                *last.lock().unwrap_or_else(PoisonError::into_inner) = line;
+            }
+        });
+        Ok(Neighbour { process, began: Instant::now(), told })
+    }
+
+    /// How many of its calls were answered, and how many refused, a second.
+    fn end(self) -> (f64, f64) {
+        let Neighbour { process, began, told } = self;
+        let seconds = began.elapsed().as_secs_f64();
+        drop(process);
+        let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = told.split(' ').map(|count| count.parse::<f64>().unwrap_or(f64::NAN) / seconds);
+        (counts.next().unwrap_or(f64::NAN), counts.next().unwrap_or(f64::NAN))
+    }
 }

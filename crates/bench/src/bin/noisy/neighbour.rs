@@ -1,10 +1,13 @@
 //! A tenant at its worst.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::ValueEnum;
+use http::uri::PathAndQuery;
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::consistency::Requirement;
 
@@ -21,6 +24,29 @@ const SLOW_STREAMS: usize = 8;
 /// How long somebody waits who was refused.
 const REFUSED_WAIT: Duration = Duration::from_millis(20);
 
+/// How often it says how far it is.
+const TELL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What came of its calls.
+#[derive(Debug, Default)]
+struct Told {
+    answered: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Told {
+    /// Takes down how a call ended; waits a moment if it was refused.
+    async fn of<T>(&self, ended: Result<T, Failure>) {
+        match ended {
+            Ok(_) => drop(self.answered.fetch_add(1, Ordering::Relaxed)),
+            Err(_) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(REFUSED_WAIT).await;
+            }
+        }
+    }
+}
+
 /// What it does, as fast as it can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Behaviour {
@@ -30,7 +56,7 @@ pub(crate) enum Behaviour {
     OldSnapshots,
     /// Bulk checks of 10,000 items.
     Bulk,
-    /// Schemas of 4 MiB, one after the other.
+    /// Schemas of 4 MiB, one after the other, each caller in a namespace of its own below.
     Schemas,
     /// Checks that depend on conditions that take as long as they may.
     Caveats,
@@ -56,7 +82,7 @@ impl Behaviour {
     }
 }
 
-/// Behaves so until it is ended.
+/// Behaves so until it is ended. Prints now and then how many of its calls were answered and how many refused.
 pub(crate) fn run(
     address: &str,
     behaviours: &[Behaviour],
@@ -67,15 +93,28 @@ pub(crate) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut all = tokio::task::JoinSet::new();
+        let told = Arc::<Told>::default();
         for behaviour in behaviours {
             for number in 0..callers {
                 let (address, tokens, behaviour) = (address.to_owned(), tokens.clone(), *behaviour);
+                let told = Arc::clone(&told);
                 all.spawn(async move {
-                    let caller = Caller::connect(&address, NOISY).await?;
-                    behave(behaviour, caller, number, &tokens).await
+                    let namespace = match behaviour {
+                        Behaviour::Schemas => world::child(number),
+                        _ => NOISY.to_owned(),
+                    };
+                    let caller = Caller::connect(&address, &namespace).await?;
+                    behave(behaviour, caller, number, (&tokens, &told)).await
                 });
             }
         }
+        all.spawn(async move {
+            loop {
+                tokio::time::sleep(TELL_INTERVAL).await;
+                let [answered, refused] = [&told.answered, &told.refused].map(|n| n.load(Ordering::Relaxed));
+                println!("{answered} {refused}");
+            }
+        });
         while let Some(ended) = all.join_next().await {
             ended??;
         }
@@ -87,7 +126,7 @@ async fn behave(
     behaviour: Behaviour,
     mut caller: Caller,
     number: usize,
-    tokens: &[String],
+    (tokens, told): (&[String], &Told),
 ) -> Result<(), Failure> {
     match behaviour {
         Behaviour::Lookups => {
@@ -97,11 +136,11 @@ async fn behave(
                 subject: subject("user:noisy"),
                 ..Default::default()
             });
-            read_for_ever(&mut caller, "LookupResources", lookup).await
+            read_for_ever(&mut caller, "LookupResources", lookup, told).await
         }
         Behaviour::Exports => {
             let export = encoded(&v1::ExportBulkRelationshipsRequest::default());
-            read_for_ever(&mut caller, "ExportBulkRelationships", export).await
+            read_for_ever(&mut caller, "ExportBulkRelationships", export, told).await
         }
         Behaviour::OldSnapshots => {
             let questions = tokens.iter().enumerate().map(|(at, token)| {
@@ -112,7 +151,7 @@ async fn behave(
             });
             // Those that are furthest from the newest, in steps that leave what was rebuilt.
             let questions: Vec<Bytes> = questions.take(tokens.len() / 2).collect();
-            ask_for_ever(&mut caller, "CheckPermission", &questions, number * 97, 211).await
+            ask_for_ever(&mut caller, "CheckPermission", &questions, (number * 97, 211), told).await
         }
         Behaviour::Bulk => {
             let items = (0..BULK_ITEMS).map(|n| {
@@ -121,11 +160,11 @@ async fn behave(
                 v1::CheckBulkPermissionsRequestItem { resource, permission, subject, context: None }
             });
             let bulk = v1::CheckBulkPermissionsRequest { items: items.collect(), ..Default::default() };
-            ask_for_ever(&mut caller, "CheckBulkPermissions", &[encoded(&bulk)], 0, 1).await
+            ask_for_ever(&mut caller, "CheckBulkPermissions", &[encoded(&bulk)], (0, 1), told).await
         }
         Behaviour::Caveats => {
             let questions: Vec<Bytes> = (0..400).map(|n| encoded(&guarded_check(n))).collect();
-            ask_for_ever(&mut caller, "CheckPermission", &questions, number * 31, 1).await
+            ask_for_ever(&mut caller, "CheckPermission", &questions, (number * 31, 1), told).await
         }
         Behaviour::Schemas => {
             // Two that differ, so that each is new. What it takes away the other has not.
@@ -133,9 +172,7 @@ async fn behave(
             let schemas = ["a", "b"].map(|which| encoded(&v1::WriteSchemaRequest { schema: schema(which) }));
             loop {
                 for schema in &schemas {
-                    if caller.ask(call.clone(), schema.clone()).await.is_err() {
-                        tokio::time::sleep(REFUSED_WAIT).await;
-                    }
+                    told.of(caller.ask(call.clone(), schema.clone()).await).await;
                 }
             }
         }
@@ -145,10 +182,12 @@ async fn behave(
             loop {
                 let mut opened = Vec::new();
                 for _ in 0..SLOW_STREAMS {
-                    if let Ok(mut stream) = caller.stream(call.clone(), export.clone()).await {
-                        let _ = stream.message().await;
-                        opened.push(stream);
-                    }
+                    let stream = caller.stream(call.clone(), export.clone()).await;
+                    let stream = stream.map(|stream| opened.push(stream));
+                    told.of(stream).await;
+                }
+                for stream in &mut opened {
+                    let _ = stream.message().await;
                 }
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 drop(opened);
@@ -170,30 +209,37 @@ fn schema(which: &str) -> String {
     schema
 }
 
-async fn read_for_ever(caller: &mut Caller, call: &str, message: Bytes) -> Result<(), Failure> {
+async fn read_for_ever(
+    caller: &mut Caller,
+    call: &str,
+    message: Bytes,
+    told: &Told,
+) -> Result<(), Failure> {
     let call = path(PERMISSIONS, call)?;
     loop {
-        match caller.stream(call.clone(), message.clone()).await {
-            Ok(mut stream) => while let Ok(Some(_)) = stream.message().await {},
-            Err(_) => tokio::time::sleep(REFUSED_WAIT).await,
-        }
+        told.of(read(caller, call.clone(), message.clone()).await).await;
     }
+}
+
+/// All of a stream.
+async fn read(caller: &mut Caller, call: PathAndQuery, message: Bytes) -> Result<(), Failure> {
+    let mut stream = caller.stream(call, message).await?;
+    while stream.message().await?.is_some() {}
+    Ok(())
 }
 
 async fn ask_for_ever(
     caller: &mut Caller,
     call: &str,
     messages: &[Bytes],
-    first: usize,
-    step: usize,
+    (first, step): (usize, usize),
+    told: &Told,
 ) -> Result<(), Failure> {
     let call = path(PERMISSIONS, call)?;
     let mut at = first;
     loop {
         let message = messages[at % messages.len()].clone();
         at += step;
-        if caller.ask(call.clone(), message).await.is_err() {
-            tokio::time::sleep(REFUSED_WAIT).await;
-        }
+        told.of(caller.ask(call.clone(), message).await).await;
     }
 }

@@ -14,6 +14,10 @@ use crate::{Failure, quiet};
 pub(crate) const QUIET: &str = "quiet";
 pub(crate) const NOISY: &str = "noisy";
 pub(crate) const QUIET_DOCUMENTS: usize = 2_000;
+/// Of which one user finds so many.
+const FOUND_DOCUMENTS: usize = 100;
+/// Namespaces below the neighbour's.
+const CHILDREN: usize = 8;
 /// What one user of the noisy tenant reaches.
 const NOISY_DOCUMENTS: usize = 100_000;
 /// Revisions behind the neighbour's newest.
@@ -40,6 +44,11 @@ definition document {
 }
 ";
 
+/// One of the namespaces below the neighbour's.
+pub(crate) fn child(number: usize) -> String {
+    format!("{NOISY}/c{}", number % CHILDREN)
+}
+
 /// A question about one of the documents of a tenant.
 pub(crate) fn check(document: usize, by: &str) -> v1::CheckPermissionRequest {
     v1::CheckPermissionRequest {
@@ -60,7 +69,7 @@ pub(crate) fn subject(text: &str) -> Option<v1::SubjectReference> {
     Some(v1::SubjectReference { object: object(of), optional_relation: relation.to_owned() })
 }
 
-fn relationship(resource: &str, relation: &str, by: &str) -> v1::Relationship {
+pub(crate) fn relationship(resource: &str, relation: &str, by: &str) -> v1::Relationship {
     v1::Relationship {
         resource: object(resource),
         relation: relation.to_owned(),
@@ -72,8 +81,9 @@ fn relationship(resource: &str, relation: &str, by: &str) -> v1::Relationship {
 /// Makes both tenants; what the neighbour has to know is written to a file.
 pub(crate) async fn make(address: &str, world: &Path) -> Result<(), Failure> {
     let mut root = Caller::connect(address, "root").await?;
-    for path_of in [QUIET, NOISY] {
-        let create = own::CreateNamespaceRequest { path: path_of.to_owned(), ..Default::default() };
+    let children = (0..CHILDREN).map(child);
+    for path_of in [QUIET.to_owned(), NOISY.to_owned()].into_iter().chain(children) {
+        let create = own::CreateNamespaceRequest { path: path_of, ..Default::default() };
         root.ask(path("/idhini.v1.NamespaceService/", "CreateNamespace")?, encoded(&create)).await?;
     }
     let mut quiet_one = Caller::connect(address, QUIET).await?;
@@ -91,7 +101,9 @@ pub(crate) async fn make(address: &str, world: &Path) -> Result<(), Failure> {
     });
     let rows = quiet_rows.map(|(n, by)| relationship(&format!("document:d{n}"), "viewer", &by));
     let rows = rows.chain(nested.map(|(group, by)| relationship(&group, "member", &by)));
-    write(&mut quiet_one, &rows.collect::<Vec<_>>()).await?;
+    let found =
+        (0..FOUND_DOCUMENTS).map(|n| relationship(&format!("document:d{n}"), "viewer", "user:finder"));
+    write(&mut quiet_one, &rows.chain(found).collect::<Vec<_>>()).await?;
     let rows = (0..NOISY_DOCUMENTS).map(|n| {
         let by = if n % 2 == 0 { "user:noisy".to_owned() } else { format!("group:g{}#member", n % 100) };
         relationship(&format!("document:d{n}"), "viewer", &by)
@@ -145,7 +157,7 @@ async fn write(caller: &mut Caller, rows: &[v1::Relationship]) -> Result<(), Fai
     Ok(())
 }
 
-fn touched(rows: &[v1::Relationship]) -> v1::WriteRelationshipsRequest {
+pub(crate) fn touched(rows: &[v1::Relationship]) -> v1::WriteRelationshipsRequest {
     let updates = rows.iter().map(|row| v1::RelationshipUpdate {
         operation: v1::relationship_update::Operation::Touch as i32,
         relationship: Some(row.clone()),
