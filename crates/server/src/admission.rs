@@ -10,7 +10,9 @@
 //!   anew. What is under way is ended when it is not given again (`standing.rs`).
 //! * Who does not belong to a namespace hears the same whether or not there is one, and the same is looked at. Who belongs
 //!   hears of the lock first, whatever they may.
-//! * A certificate that has ended is good for nothing, also on a connection that it opened.
+//! * What a caller does for itself is charged where it belongs, whatever it names; and it names nothing that it may not see.
+//! * A certificate that has ended is good for nothing, also on a connection that it opened. Where one is required, nothing else
+//!   is good for anything without it.
 //! * Comparing keys takes a time that does not depend on where they differ.
 //!
 //! Cost: three look-ups of headers and two comparisons for a call that has a pass; some ten microseconds without.
@@ -18,7 +20,7 @@
 mod access;
 mod standing;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::AUTHORIZATION;
@@ -28,8 +30,10 @@ use idhini_changelog::LogId;
 use idhini_model::{SubjectRef, Timestamp};
 use idhini_replica::Wanted;
 use idhini_replica::control::{
-    ControlError, ControlPlane, EffectiveLock, LockMode, NamespaceId, NamespacePath, Right, Rights, View,
+    Accessor, ControlError, ControlPlane, EffectiveLock, LockMode, NamespaceId, NamespacePath, Right, Rights,
+    UseMark, View,
 };
+use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 
 pub(crate) use access::{Access, Kind};
@@ -39,7 +43,7 @@ use crate::audit::{self, AUDIT_KEY, Caller, DECISIONS, Recording};
 use crate::auth::{Keys, bearer_of, is_same};
 use crate::deadline::Deadline;
 use crate::lane::Tenancy;
-use crate::quotas::{Limits, Line, Meters};
+use crate::quotas::{Counts, Limits, Line, Meters};
 use crate::refusal::Refusal;
 use crate::telemetry::{Call, Telemetry};
 use crate::tenants::{Tenant, Tenants, WeakTenant};
@@ -49,6 +53,9 @@ use crate::tls::Peer;
 pub(crate) const NAMESPACE: HeaderName = HeaderName::from_static("x-idhini-namespace");
 /// The same, as clients of OpenBao and Vault write it.
 pub(crate) const VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
+/// What callers are known as that came with a token of the control plane, or with a certificate.
+const TOKEN: &str = "token";
+const CERTIFICATE: &str = "certificate";
 /// Passes that a connection keeps: one for each namespace and token that it is used for.
 const PASSES_MAX: usize = 8;
 
@@ -81,8 +88,19 @@ pub(crate) struct Credentials {
     vault_namespace: Option<HeaderValue>,
     /// Of the connection's certificate.
     peer: Option<Arc<Peer>>,
+    /// Whether nothing counts without it.
+    needs_certificate: bool,
     /// Where the connection comes from.
     address: Option<Arc<str>>,
+}
+
+/// Who is charged for a call.
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
+    /// Whose work it is, among those that take turns.
+    pub(crate) tenancy: Tenancy,
+    /// The meters that it runs through; none if nothing is limited.
+    pub(crate) line: Option<Arc<Line>>,
 }
 
 /// What is known of who calls.
@@ -106,10 +124,14 @@ pub(crate) struct Pass {
     /// Everything that the caller may do there.
     pub(crate) rights: Rights,
     lock: Option<EffectiveLock>,
-    /// Whose work its calls are, among those that take turns.
-    pub(crate) tenancy: Tenancy,
-    /// The meters that its calls run through; none if nothing is limited.
-    pub(crate) line: Option<Arc<Line>>,
+    /// Whether the namespace is named by somebody who does not belong there, and has no home there either.
+    is_strange: bool,
+    /// Charged for calls about the namespace,
+    account: Account,
+    /// and for what the caller does for itself, or is refused.
+    own_account: Account,
+    /// Notes that the caller's token is used.
+    mark: Option<UseMark>,
     /// When something ends that it rests on.
     until: Option<Timestamp>,
     /// Of the control plane when it was made.
@@ -122,7 +144,9 @@ pub(crate) struct Pass {
 pub(crate) struct Accepted {
     /// Where it comes from.
     address: Option<Arc<str>>,
+    from: Option<IpAddr>,
     peer: Option<Arc<Peer>>,
+    needs_certificate: bool,
     kept: Mutex<Vec<Kept>>,
 }
 
@@ -180,7 +204,9 @@ impl Admission {
         if !gate.holds(pass) || pass.judge(access).is_err() {
             return None;
         }
-        Some((Arc::clone(pass), tenant.of_use()?))
+        let tenant = tenant.of_use()?;
+        pass.is_used();
+        Some((Arc::clone(pass), tenant))
     }
 
     /// Lets a call in, or says why not.
@@ -201,6 +227,7 @@ impl Admission {
             return Ok(Entry { pass: Some(pass), tenant: Some(tenant) });
         }
         let pass = Arc::new(gate.pass(Credentials::of(headers, accepted))?);
+        pass.is_used();
         let denied = |refusal| Denied { refusal, pass: Some(Arc::clone(&pass)) };
         pass.judge(access).map_err(denied)?;
         let tenant = match access {
@@ -234,6 +261,16 @@ impl Admission {
         Some(Recording::new(trail, call, &pass.as_caller(gate), is_decision))
     }
 
+    /// Charges that a call was not let in for whose it is, or says why even that is not said: who is refused without end is refused for less.
+    pub(crate) fn charge(&self, denied: &Denied, accepted: &Accepted, at: Instant) -> Result<(), Refusal> {
+        let Some(gate) = &self.gate else { return Ok(()) };
+        let caller = denied.pass.as_ref().map(|pass| &pass.caller);
+        gate.meters.denials.take(caller, accepted.from, at).map_err(Refusal::refused_too_often)?;
+        let line = denied.pass.as_ref().and_then(|pass| pass.own_account.line.as_ref());
+        // It is over as soon as it is counted.
+        line.map_or(Ok(()), |line| line.begin(Counts::Call, at).map(drop)).map_err(|over| Refusal::over_quota(&over))
+    }
+
     /// Puts on the audit trail that a call was not let in.
     pub(crate) fn not_admitted(
         &self,
@@ -254,6 +291,18 @@ impl Admission {
         let namespace = credentials.asked().ok().flatten().map(|path| audit::namespace_name(&path).into());
         let caller = Caller { at: gate.plane.now(), actor: &actor, namespace };
         audit::not_admitted(trail, call, &caller, token, &denied.refusal);
+    }
+}
+
+impl Denied {
+    /// Whether it is for whose the call is. What is locked or not there is said to who belongs, as often as they ask.
+    pub(crate) fn is_of_who_may_not(&self) -> bool {
+        matches!(self.refusal.code, Code::Unauthenticated | Code::PermissionDenied)
+    }
+
+    /// Whose turns it takes.
+    pub(crate) fn tenancy(&self) -> Tenancy {
+        self.pass.as_ref().map_or_else(Tenancy::of_nobody, |pass| pass.own_account.tenancy)
     }
 }
 
@@ -281,8 +330,15 @@ impl Entry {
 impl Accepted {
     /// A connection from there, opened with a certificate or without one.
     pub(crate) fn new(address: Option<SocketAddr>, peer: Option<Peer>) -> Accepted {
+        let from = address.map(|address| address.ip());
         let address = address.map(|address| address.to_string().into());
-        Accepted { address, peer: peer.map(Arc::new), kept: Mutex::default() }
+        let needs_certificate = false;
+        Accepted { address, from, peer: peer.map(Arc::new), needs_certificate, kept: Mutex::default() }
+    }
+
+    /// The same where nobody is let in without a certificate, if so.
+    pub(crate) fn needing_certificate(self, needs_certificate: bool) -> Accepted {
+        Accepted { needs_certificate, ..self }
     }
 
     /// Where it comes from.
@@ -300,11 +356,16 @@ impl Accepted {
 
 impl Credentials {
     fn of(headers: &HeaderMap, accepted: &Accepted) -> Credentials {
+        let mut authorization = headers.get(AUTHORIZATION).cloned();
+        if let Some(authorization) = &mut authorization {
+            authorization.set_sensitive(true);
+        }
         Credentials {
-            authorization: headers.get(AUTHORIZATION).cloned(),
+            authorization,
             namespace: headers.get(NAMESPACE).cloned(),
             vault_namespace: headers.get(VAULT_NAMESPACE).cloned(),
             peer: accepted.peer.clone(),
+            needs_certificate: accepted.needs_certificate,
             address: accepted.address.clone(),
         }
     }
@@ -346,9 +407,23 @@ impl Pass {
         Caller { at: gate.plane.now(), actor: &self.actor, namespace: Some(Arc::clone(&self.path)) }
     }
 
+    /// Notes that its token is used.
+    fn is_used(&self) {
+        if let Some(mark) = &self.mark {
+            mark.used();
+        }
+    }
+
+    /// Who is charged for a call that needs this.
+    pub(crate) fn account(&self, access: Access) -> &Account {
+        if access == Access::Own { &self.own_account } else { &self.account }
+    }
+
     /// Whether a call that needs this may be made with it.
     fn judge(&self, access: Access) -> Result<(), Refusal> {
         let (right, is_change) = match access {
+            // As of one that is not there.
+            Access::Own if self.is_strange => return Err(Refusal::not_permitted()),
             Access::Open | Access::Own => return Ok(()),
             Access::Server if self.namespace.is_root() && self.rights.has(Right::Administer) => return Ok(()),
             Access::Server => return Err(Refusal::not_permitted()),
@@ -411,26 +486,42 @@ impl Gate {
         let (caller, home, token_until) = self.caller(&credentials, now)?;
         let asked = credentials.asked()?;
         let looked = self.plane.look(|view| {
-            let path = asked.or_else(|| view.namespace(&home).map(|record| record.path.clone()))?;
+            let home = view.namespace(&home).map(|record| record.path.clone());
+            let path = asked.or_else(|| home.clone())?;
             let tells_decisions = view.metadata_of(&path, AUDIT_KEY).any(|(_, value)| value == DECISIONS);
-            let limits = Limits::of(view, &path);
-            let tenant = tenant_of(view, &path);
-            Some((view.at(&path)?, view.lock(&path, now), (tells_decisions, limits, tenant), path))
+            let charged = Charged::of(view, &path);
+            Some((view.at(&path)?, view.lock(&path, now), (tells_decisions, charged), (path, home)))
         });
         // A tree without a root lets nobody in.
-        let (found, lock, (tells_decisions, limits, tenant), namespace) =
+        let (found, lock, (tells_decisions, charged), (namespace, home)) =
             looked.map_err(|error| undecided(&error))?.ok_or_else(Refusal::not_permitted)?;
         let (id, record) = found.nearest;
         let rights = self.plane.rights(&caller, &id).map_err(|error| undecided(&error))?;
+        let belongs = rights.has(Right::Belong);
+        let is_home = home.as_ref() == Some(&namespace);
+        // A certificate has no home: it belongs where it was granted something.
+        let has_home = caller.object_type != CERTIFICATE;
+        let own = if has_home || !belongs { home.filter(|_| !is_home) } else { None };
+        let own = own.map(|home| self.plane.look(|view| Charged::of(view, &home))).transpose();
+        let own = own.map_err(|error| undecided(&error))?;
+        let account = |charged: Charged| Account {
+            tenancy: charged.tenancy,
+            line: self.meters.line(charged.limits, &caller, version),
+        };
+        let named_account = account(charged);
+        let own_account = own.map_or_else(|| named_account.clone(), account);
         let lock_until = lock.as_ref().and_then(|lock| lock.lock.expires_at);
-        let line = self.meters.line(limits, &caller, version);
+        let token = (caller.object_type == TOKEN).then(|| Accessor(caller.object_id.clone()));
+        let mark = token.map(|accessor| self.plane.use_mark(&accessor));
         let accessor = credentials.authorization.as_ref().map(|_| caller.to_string().into());
         let certificate = credentials.peer.as_ref().map(|peer| peer.subject.object_id.as_str().into());
         let actor = Arc::new(Actor { accessor, certificate, address: credentials.address.clone() });
         Ok(Pass {
             caller,
-            tenancy: Tenancy { tenant: tenant.unwrap_or(record.log), namespace: record.log },
-            line,
+            account: named_account,
+            own_account,
+            is_strange: !is_home && !belongs,
+            mark,
             path: audit::namespace_name(&namespace).into(),
             namespace,
             actor,
@@ -451,6 +542,12 @@ impl Gate {
         credentials: &Credentials,
         now: Timestamp,
     ) -> Result<(SubjectRef, NamespaceId, Option<Timestamp>), Refusal> {
+        let certified = match (credentials.needs_certificate, &credentials.peer) {
+            (false, _) => None,
+            (true, Some(peer)) if peer.until > now => Some(peer.until),
+            (true, Some(_)) => return Err(Refusal::certificate_ended()),
+            (true, None) => return Err(Refusal::certificate_missing()),
+        };
         let token = match (&credentials.authorization, &credentials.peer) {
             (None, Some(peer)) if peer.until > now => {
                 return Ok((peer.subject.clone(), NamespaceId::root(), Some(peer.until)));
@@ -461,13 +558,29 @@ impl Gate {
         };
         let hash = blake3::hash(token.as_bytes());
         if let Some(subject) = self.keys.subject(&hash) {
-            return Ok((subject.clone(), NamespaceId::root(), None));
+            return Ok((subject.clone(), NamespaceId::root(), certified));
         }
         let bearer =
             self.plane.look(|view| view.bearer(hash.as_bytes(), now)).map_err(|error| undecided(&error))?;
         let bearer = bearer.ok_or_else(Refusal::wrong_token)?;
-        let until = bearer.until.into_iter().chain(bearer.token.expires_at).min();
+        let until = bearer.until.into_iter().chain(bearer.token.expires_at).chain(certified).min();
         Ok((bearer.accessor.subject(), bearer.token.record.home.clone(), until))
+    }
+}
+
+/// What is charged for calls at a path.
+struct Charged {
+    tenancy: Tenancy,
+    limits: Limits,
+}
+
+impl Charged {
+    fn of(view: &View, path: &NamespacePath) -> Charged {
+        let tenancy = view.at(path).map(|found| {
+            let namespace = found.nearest.1.log;
+            Tenancy { tenant: tenant_of(view, path).unwrap_or(namespace), namespace }
+        });
+        Charged { tenancy: tenancy.unwrap_or_else(Tenancy::of_nobody), limits: Limits::of(view, path) }
     }
 }
 

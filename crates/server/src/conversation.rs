@@ -8,7 +8,8 @@
 //! # Invariants
 //! * A call that fails to end properly takes neither its connection nor another call with it.
 //! * What was looked at here is looked at again as a task, so that nothing that happened in between is missed.
-//! * A call that something else ends is over then, also if its client takes nothing and so nobody asks for more of it.
+//! * A call that something else ends is over then, also if its client takes nothing and so nobody asks for more of it. In
+//!   HTTP/1, whose calls belong to their connection, the connection is over with it.
 //!
 //! Cost: one allocation a call.
 
@@ -52,6 +53,8 @@ pub(crate) struct NewCalls(Arc<Mutex<Vec<Call>>>);
 pub(crate) struct Conversation<C> {
     connection: Pin<Box<C>>,
     new: NewCalls,
+    /// Of the call that the connection runs by itself, as it does in HTTP/1.
+    end: Option<End>,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for NewCalls {
@@ -124,7 +127,7 @@ fn begun(mut call: Call) -> Option<Call> {
 impl<C> Conversation<C> {
     /// Of a connection that hands its calls to `new`.
     pub(crate) fn new(connection: C, new: NewCalls) -> Conversation<C> {
-        Conversation { connection: Box::pin(connection), new }
+        Conversation { connection: Box::pin(connection), new, end: None }
     }
 
     pub(crate) fn connection(&mut self) -> Pin<&mut C> {
@@ -133,12 +136,24 @@ impl<C> Conversation<C> {
 }
 
 impl<C: Future> Future for Conversation<C> {
-    type Output = C::Output;
+    /// None if it was broken off by what ends its call.
+    type Output = Option<C::Output>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<C::Output>> {
         let began = Instant::now();
         for _ in 0..ROUNDS_MAX {
-            let polled = self.connection.as_mut().poll(context);
+            // Another's may have said something.
+            drop(END.take());
+            let polled = self.connection.as_mut().poll(context).map(Some);
+            if let Some(end) = END.take() {
+                self.end = Some(end);
+            }
+            if let Some(end) = &mut self.end
+                && polled.is_pending()
+                && end.as_mut().poll(context).is_ready()
+            {
+                return Poll::Ready(None);
+            }
             let had_calls = self.new.run(began);
             // Its answers are written when the connection is looked at again.
             if polled.is_ready() || !had_calls {

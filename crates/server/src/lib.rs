@@ -23,6 +23,7 @@ mod listen;
 mod load;
 mod lookups;
 mod meta;
+mod newcomers;
 mod options;
 mod own;
 mod pin;

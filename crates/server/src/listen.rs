@@ -160,7 +160,7 @@ impl Listener {
             Offer::StorePerToken { .. } => (None, None),
         };
         let control = tree.map(|tree| Arc::new(own::Control::new(&tree.plane, &tree.node, options)));
-        let recording = tree.map(|tree| tokio::spawn(own::record_uses(Arc::clone(&tree.plane))));
+        let looking_after = tree.map(|tree| tokio::spawn(own::look_after_tokens(Arc::clone(&tree.plane))));
         let tenants = Offered::new(offer, options);
         let (stopping_watches, stopping) = tokio::sync::watch::channel(false);
         let (reporter, health) = tonic_health::server::health_reporter();
@@ -208,8 +208,8 @@ impl Listener {
                 tokio::time::sleep(options.drain_max).await;
             } => {}
         }
-        if let (Some(recording), Some(tree)) = (recording, tree) {
-            recording.abort();
+        if let (Some(looking_after), Some(tree)) = (looking_after, tree) {
+            looking_after.abort();
             own::record_last_uses(&tree.plane).await;
         }
         Ok(())

@@ -20,7 +20,7 @@ use idhini_wire::idhini::v1::permissions_service_server::PermissionsService;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 pub(crate) use self::access::Access;
-pub(crate) use self::control::{Control, record_last_uses, record_uses};
+pub(crate) use self::control::{Control, look_after_tokens, record_last_uses};
 pub(crate) use self::namespaces::Namespaces;
 pub use self::secrets::Randomness;
 #[cfg(test)]

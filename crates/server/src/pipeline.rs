@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, Request, Response, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use idhini_model::Timestamp;
@@ -24,7 +25,7 @@ use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::Service as _;
 
-use crate::admission::{Accepted, Admission, Cut, CutAnswers, Entry, Kind, Standing, revocable};
+use crate::admission::{Accepted, Admission, Cut, CutAnswers, Denied, Entry, Kind, Standing, revocable};
 use crate::audit::Audited;
 use crate::conversation;
 use crate::deadline::Deadline;
@@ -32,6 +33,7 @@ use crate::gateway;
 use crate::lane::{Lane, Moving, MovingBody, Place, Tenancy};
 use crate::load::Load;
 use crate::meta::{Content, Meta, Reply, STATUS};
+use crate::newcomers::Newcomer;
 use crate::quotas::Counts;
 use crate::refusal::Refusal;
 use crate::sent;
@@ -44,6 +46,9 @@ const LIGHT_REQUEST_BYTES_MAX: usize = 32 * 1024;
 /// Whoever may not is told so this long after the call came, whatever was looked at meanwhile: so the time tells nothing of
 /// what there is, and guessing is slow.
 const DENIED_AFTER: Duration = Duration::from_millis(5);
+
+/// A token, as clients of OpenBao and Vault send it.
+pub(crate) const VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 
 /// How long the end of a stream waits for its client to read it.
 const UNREAD_MAX: Duration = Duration::from_millis(500);
@@ -64,11 +69,16 @@ pub(crate) struct Pipeline {
 pub(crate) struct Connection {
     pipeline: Arc<Pipeline>,
     accepted: Accepted,
+    newcomer: Newcomer,
 }
 
 impl Connection {
-    pub(crate) fn new(pipeline: Arc<Pipeline>, accepted: Accepted) -> Connection {
-        Connection { pipeline, accepted }
+    pub(crate) fn new(pipeline: Arc<Pipeline>, accepted: Accepted, newcomer: Newcomer) -> Connection {
+        Connection { pipeline, accepted, newcomer }
+    }
+
+    pub(crate) fn newcomer(&self) -> &Newcomer {
+        &self.newcomer
     }
 
     pub(crate) fn accepted(&self) -> &Accepted {
@@ -80,8 +90,14 @@ impl Connection {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Reply>, Infallible> {
-        let Connection { pipeline, accepted } = &*self;
-        let request = sent::of(request);
+        let Connection { pipeline, accepted, newcomer } = &*self;
+        newcomer.has_asked();
+        let mut request = sent::of(request);
+        conceal(request.headers_mut());
+        if request.version() != Version::HTTP_2 {
+            // Whatever ended the answer before is over with it.
+            conversation::ends_with(Box::pin(std::future::pending()));
+        }
         if gateway::is_grpc(&request) {
             return Ok(pipeline.call(accepted, request).await);
         }
@@ -154,6 +170,9 @@ impl Pipeline {
                 match deadline.within(admitting).await {
                     Ok(Ok(entry)) => entry,
                     Ok(Err(denied)) => {
+                        if let Err(refusal) = self.charged(&denied, accepted, call) {
+                            return refused(refusal);
+                        }
                         self.admission.not_admitted(&denied, accepted, request.headers(), call);
                         return refused(denied.refusal);
                     }
@@ -172,6 +191,19 @@ impl Pipeline {
         response
     }
 
+    /// Has who is refused pay for it like who is answered: so it is not free to be refused without end.
+    fn charged(&self, denied: &Denied, accepted: &Accepted, call: &Call) -> Result<(), Refusal> {
+        if !denied.is_of_who_may_not() {
+            return Ok(());
+        }
+        let tenant = denied.tenancy().tenant;
+        if let Some(wait) = self.load.refuses(tenant) {
+            return Err(Refusal::overloaded(wait));
+        }
+        self.load.used(tenant, 0);
+        self.admission.charge(denied, accepted, call.began())
+    }
+
     /// Answers a call that was let in.
     async fn answered<B>(
         &self,
@@ -184,15 +216,16 @@ impl Pipeline {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<tonic::codegen::StdError> + Send + Unpin,
     {
-        if let Some(line) = entry.pass.as_ref().and_then(|pass| pass.line.as_ref())
+        let account = entry.pass.as_ref().map(|pass| pass.account(kind.access));
+        if let Some(line) = account.and_then(|account| account.line.as_ref())
             && let Some(counts) = kind.counts
             && let Err(over) = call.meter(line, counts)
         {
             return refused(Refusal::over_quota(&over));
         }
         if let Some(lane) = &self.lane {
-            let tenancy = entry.pass.as_ref().map_or_else(Tenancy::of_nobody, |pass| pass.tenancy);
-            if kind.counts.is_some()
+            let tenancy = account.map_or_else(Tenancy::of_nobody, |account| account.tenancy);
+            if matches!(kind.counts, Some(Counts::Call | Counts::Watch))
                 && let Some(wait) = self.load.refuses(tenancy.tenant)
             {
                 return refused(Refusal::overloaded(wait));
@@ -330,6 +363,15 @@ async fn encoded(response: Response<Body>) -> Response<Body> {
 fn was_not_wanted(response: &Response<Body>) -> bool {
     let status = response.headers().get(STATUS);
     status.is_some_and(|status| Code::from_bytes(status.as_bytes()) == Code::DeadlineExceeded)
+}
+
+/// Keeps tokens out of whatever tells of a request.
+fn conceal(headers: &mut HeaderMap) {
+    for name in [AUTHORIZATION, VAULT_TOKEN] {
+        if let http::header::Entry::Occupied(mut values) = headers.entry(name) {
+            values.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
+    }
 }
 
 fn is_denied(response: &Response<Content>) -> bool {

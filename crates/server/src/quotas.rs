@@ -11,6 +11,7 @@
 //!
 //! Cost: nothing for a call without quotas; one atomic operation for each limit that a call runs through.
 
+mod denials;
 mod meter;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use idhini_model::SubjectRef;
 use idhini_replica::control::{NamespaceId, NamespacePath, QuotaKind, QuotaOf, Quotas, View};
 use tokio::time::Instant;
 
+pub(crate) use self::denials::Denials;
 use self::meter::Meter;
 
 /// How a call is counted.
@@ -31,12 +33,16 @@ pub(crate) enum Counts {
     Call,
     /// Among the watches.
     Watch,
+    /// By the rate of its caller alone: what ends a misuse is done also while all else is used up.
+    Urgent,
 }
 
 /// All meters of a process.
 #[derive(Debug)]
 pub(crate) struct Meters {
     meters: Mutex<HashMap<Key, Arc<Meter>>>,
+    /// Of whoever is refused.
+    pub(crate) denials: Denials,
     /// From when meters count nanoseconds.
     began: Instant,
 }
@@ -88,7 +94,7 @@ pub(crate) struct Over {
 
 impl Default for Meters {
     fn default() -> Meters {
-        Meters { meters: Mutex::default(), began: Instant::now() }
+        Meters { meters: Mutex::default(), denials: Denials::default(), began: Instant::now() }
     }
 }
 
@@ -125,7 +131,9 @@ impl Meters {
 
     /// Lets go of meters that nobody runs through and that are at rest.
     pub(crate) fn tidy(&self) {
-        let now = nanoseconds(self.began, Instant::now());
+        let at = Instant::now();
+        self.denials.tidy(at);
+        let now = nanoseconds(self.began, at);
         let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
         meters.retain(|_, meter| Arc::strong_count(meter) > 1 || !meter.is_at_rest(now));
     }
@@ -135,13 +143,18 @@ impl Line {
     /// Counts a call that begins, or says what is used up.
     pub(crate) fn begin(self: &Arc<Self>, counts: Counts, at: Instant) -> Result<Held, Over> {
         let now = nanoseconds(self.began, at);
-        for (entered, meter) in self.meters.iter().enumerate() {
+        for (entered, meter) in self.counting(counts).enumerate() {
             if let Err(over) = meter.enter(counts, now) {
-                self.meters.iter().take(entered).for_each(|meter| meter.give_back(counts));
+                self.counting(counts).take(entered).for_each(|meter| meter.give_back(counts));
                 return Err(over);
             }
         }
         Ok(Held { line: Arc::clone(self), counts, prepaid: AtomicU64::new(0) })
+    }
+
+    /// Those that a call runs through.
+    fn counting(&self, counts: Counts) -> impl Iterator<Item = &Arc<Meter>> {
+        self.meters.iter().filter(move |meter| counts != Counts::Urgent || meter.is_of_caller())
     }
 
     fn charge(&self, edges: u64) {
@@ -179,7 +192,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.line.meters.iter().for_each(|meter| meter.leave(self.counts));
+        self.line.counting(self.counts).for_each(|meter| meter.leave(self.counts));
     }
 }
 

@@ -88,10 +88,25 @@ impl Refusal {
         )
     }
 
+    pub(crate) fn certificate_missing() -> Refusal {
+        Refusal::new(
+            Code::Unauthenticated,
+            "a certificate that names its client is required here, whatever else is sent: connect with one that has a SPIFFE id, a DNS name or a common name",
+        )
+    }
+
     pub(crate) fn wrong_token() -> Refusal {
         Refusal::new(
             Code::PermissionDenied,
             "the token is none of this server's, nor one of its keys, or it has ended",
+        )
+    }
+
+    /// Never a code that clients retry by themselves.
+    pub(crate) fn outcome_unknown() -> Refusal {
+        Refusal::new(
+            Code::Unknown,
+            "whether this write took effect is not known, as the log went away while it was written or read back; read before repeating it",
         )
     }
 
@@ -299,11 +314,7 @@ impl From<ReplicaError> for Refusal {
                 "nothing was written: the log cannot be written at present; try again later",
             )
             .because(ErrorReason::ServiceReadOnly),
-            // Never a code that clients retry by themselves.
-            ReplicaError::OutcomeUnknown(_) | ReplicaError::WriterGone => Refusal::new(
-                Code::Unknown,
-                "whether this write took effect is not known, as the log went away while it was written; read before repeating it",
-            ),
+            ReplicaError::OutcomeUnknown(_) | ReplicaError::WriterGone => Refusal::outcome_unknown(),
             ReplicaError::LogUnreadable(_) => {
                 Refusal::new(Code::Unavailable, "nothing was written: the log cannot be followed at present")
             }

@@ -153,6 +153,11 @@ impl Tls {
         (current.fingerprint, current.until)
     }
 
+    /// Whether nobody is let in without a certificate.
+    pub(crate) fn needs_certificate(&self) -> bool {
+        self.options.client_auth == ClientAuth::Required
+    }
+
     /// Shakes hands with a client; `None` if that comes to nothing, which is counted.
     pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         &self,

@@ -7,6 +7,7 @@
 //!
 //! # Invariants
 //! * A worker never blocks: evaluation pauses after each portion, and what may take long is done aside.
+//! * Whoever connects and asks nothing is not waited for without end, nor are there many of them (`newcomers.rs`).
 //! * When they are told to stop, workers finish the calls under way; when their time is over, nothing.
 //!
 //! Cost: handing over a connection wakes a thread, and one with TLS has its handshake there; calls cost nothing.
@@ -30,6 +31,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::admission::Accepted;
 use crate::conversation::{Conversation, NewCalls};
 use crate::load::LOOK_INTERVAL;
+use crate::newcomers::{Newcomer, Newcomers};
 use crate::pipeline::{Connection, Pipeline};
 use crate::tls::{Handshakes, Tls};
 
@@ -41,6 +43,8 @@ const SEND_BYTES_MAX: usize = 64 * 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long it may take to say so.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a connection on which nothing was asked may take to end.
+const PARTING_MAX: Duration = Duration::from_millis(100);
 /// How often a worker looks whether it holds what it does not need.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -142,20 +146,21 @@ async fn work(
     mut stage: watch::Receiver<Stage>,
 ) {
     let (here, mut all_gone) = mpsc::channel::<()>(1);
-    let handshakes = Arc::new(Handshakes::new());
+    let (handshakes, newcomers) = (Arc::new(Handshakes::new()), Arc::new(Newcomers::default()));
     let begin = |Handed { socket, from, tls, open }: Handed| {
         let (pipeline, draining, here) = (Arc::clone(&pipeline), stage.clone(), here.clone());
-        let handshakes = Arc::clone(&handshakes);
+        let (handshakes, newcomer) = (Arc::clone(&handshakes), newcomers.come());
         tokio::spawn(async move {
             // Of a socket that cannot be watched there is nothing to be heard.
             match (TcpStream::from_std(socket), tls) {
                 (Ok(socket), None) => {
                     let accepted = Accepted::new(Some(from), None);
-                    converse(socket, Connection::new(pipeline, accepted), draining).await;
+                    converse(socket, Connection::new(pipeline, accepted, newcomer), draining).await;
                 }
                 // Its state is no part of every connection's.
                 (Ok(socket), Some(tls)) => {
-                    Box::pin(secured(socket, from, &tls, &handshakes, pipeline, draining)).await;
+                    let securing = Securing { from, tls, handshakes, newcomer };
+                    Box::pin(secured(socket, securing, pipeline, draining)).await;
                 }
                 (Err(_), _) => {}
             }
@@ -215,22 +220,31 @@ fn protocol(calls: NewCalls) -> Builder<NewCalls> {
     protocol
 }
 
+/// A connection whose handshake is still to come.
+struct Securing {
+    from: SocketAddr,
+    tls: Arc<Tls>,
+    handshakes: Arc<Handshakes>,
+    newcomer: Newcomer,
+}
+
 /// Shakes hands first; once draining, with nobody.
 async fn secured(
     socket: TcpStream,
-    from: SocketAddr,
-    tls: &Tls,
-    handshakes: &Handshakes,
+    securing: Securing,
     pipeline: Arc<Pipeline>,
     mut stage: watch::Receiver<Stage>,
 ) {
+    let Securing { from, tls, handshakes, newcomer } = securing;
     let shaken = tokio::select! {
         biased;
-        shaken = tls.accept(socket, handshakes) => shaken,
+        shaken = tls.accept(socket, &handshakes) => shaken,
         () = reached(&mut stage, Stage::Draining) => None,
+        () = newcomer.is_in_the_way() => None,
     };
     if let Some((stream, peer)) = shaken {
-        converse(stream, Connection::new(pipeline, Accepted::new(Some(from), peer)), stage).await;
+        let accepted = Accepted::new(Some(from), peer).needing_certificate(tls.needs_certificate());
+        converse(stream, Connection::new(pipeline, accepted, newcomer), stage).await;
     }
 }
 
@@ -253,8 +267,14 @@ async fn converse(
             conversation.connection().graceful_shutdown();
             conversation.await
         }
+        () = connection.newcomer().is_silent() => {
+            // Whoever speaks HTTP/2 is told; nobody is waited for.
+            conversation.connection().graceful_shutdown();
+            let _ = tokio::time::timeout(PARTING_MAX, conversation).await;
+            return;
+        }
     };
-    if let Err(error) = ended {
+    if let Some(Err(error)) = ended {
         tracing::debug!(%error, from = ?connection.accepted().address(), "a connection broke off");
     }
 }

@@ -24,6 +24,7 @@ mod uses;
 mod view;
 
 use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
@@ -158,6 +159,13 @@ impl ControlPlane {
         view.as_ref().map(look).ok_or_else(|| ControlError::Undecided { what: what() })
     }
 
+    /// The same to change what is kept beside what stands: of which nobody else hears.
+    fn look_again<T>(&self, look: impl FnOnce(&mut View) -> T) -> Result<T, ControlError> {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        let what = || "the control plane cannot be read at present".to_owned();
+        view.as_mut().map(look).ok_or_else(|| ControlError::Undecided { what: what() })
+    }
+
     /// Everything that somebody may do in a namespace, by what stands now.
     ///
     /// # Errors
@@ -169,10 +177,12 @@ impl ControlPlane {
     /// Does what is asked; when it answers, the view has it.
     ///
     /// # Errors
-    /// [`ReplicaError::Control`]; otherwise as [`Namespace::write`].
+    /// [`ReplicaError::Control`]; otherwise as [`Namespace::write`]. [`ReplicaError::OutcomeUnknown`] also if it is done and
+    /// the view cannot be brought up to it.
     pub async fn change(&self, control: Control, wanted: Wanted) -> Result<(), ReplicaError> {
         self.sys.ask(Request::Control(Box::new(control)), wanted).await?;
-        self.catch_up().await
+        // It is written: whatever fails from here on, that was no refusal.
+        self.catch_up().await.map_err(|error| ReplicaError::OutcomeUnknown(Arc::new(io::Error::other(error))))
     }
 
     /// Brings the view up to what is published. Whoever leaves in the middle leaves a view of whole entries, and its version.

@@ -85,6 +85,9 @@ pub struct TokenRecord {
     pub created_by: String,
     /// How long it lasts from a renewal on, in seconds; `None`: for ever.
     pub lifetime_seconds: Option<u64>,
+    /// The text that lasts as long as it does: any other one is on its way out. Tokens of earlier releases do not say it until
+    /// they are rotated.
+    pub secret: Option<SecretHash>,
 }
 
 /// A record that this release cannot read.
@@ -302,28 +305,30 @@ impl Accessor {
 impl TokenRecord {
     pub(super) fn to_relationship(&self, accessor: &Accessor, expires_at: Option<Timestamp>) -> Relationship {
         let lifetime = self.lifetime_seconds.map(|seconds| ("lifetime_seconds", text(seconds.to_string())));
+        let secret = self.secret.map(|secret| ("secret", text(Digest(secret).to_string())));
         let facts = [
             ("home", text(self.home.0.as_str())),
             ("description", text(self.description.as_str())),
             ("created_at", text(self.created_at.to_string())),
             ("created_by", text(self.created_by.as_str())),
         ];
-        let mut token = record(accessor.resource(), "record", "token", facts.into_iter().chain(lifetime));
+        let mut token = record(accessor.resource(), "record", "token", facts.into_iter().chain(lifetime).chain(secret));
         token.expires_at = expires_at;
         token
     }
 
     pub(super) fn of(relationship: &Relationship) -> Result<TokenRecord, RecordError> {
         let facts = Facts::of(relationship)?;
-        let lifetime = facts.facts.contains_key("lifetime_seconds");
+        let is_there = |name: &str| facts.facts.contains_key(name);
         Ok(TokenRecord {
             home: NamespaceId(facts.text("home", "its home")?.to_owned()),
             description: facts.text("description", "its description")?.to_owned(),
             created_at: facts.moment("created_at", "when it was made")?,
             created_by: facts.text("created_by", "who made it")?.to_owned(),
-            lifetime_seconds: lifetime
+            lifetime_seconds: is_there("lifetime_seconds")
                 .then(|| facts.whole("lifetime_seconds", "its lifetime"))
                 .transpose()?,
+            secret: is_there("secret").then(|| facts.hash("secret", "its text")).transpose()?,
         })
     }
 }

@@ -118,6 +118,11 @@ pub enum ControlChange {
         /// Each with the moment.
         tokens: Vec<(Accessor, Timestamp)>,
     },
+    /// Takes away what is left of tokens that have ended, such as what was granted to them; those that have not stay.
+    Sweep {
+        /// Which.
+        tokens: Vec<Accessor>,
+    },
     /// Ends a token at once.
     RevokeToken {
         /// Which.

@@ -15,8 +15,8 @@ use idhini_model::{
 use super::path::NamespacePath;
 use super::quota;
 use super::record::{
-    Accessor, LockMode, LockRecord, NamespaceId, NamespaceRecord, SecretHash, TokenRecord, bare, named,
-    next_log, next_log_of, opens, path_resource, server, used,
+    Accessor, LockMode, LockRecord, NamespaceId, NamespaceRecord, SecretHash, TokenRecord, bare, hash_of,
+    named, next_log, next_log_of, opens, path_resource, server, used,
 };
 use super::request::{
     Control, ControlChange, ControlError, LIFETIME_SECONDS_MAX, METADATA_KEY_BYTES_MAX, METADATA_MAX,
@@ -53,7 +53,9 @@ pub(crate) fn judge(head: &Published, now: Timestamp, request: &Control) -> Judg
             let (id, _) = rules.open(home, Right::Administer)?;
             let (created_at, created_by) = (now, rules.actor());
             let (description, lifetime_seconds) = (description.clone(), *lifetime_seconds);
-            let token = TokenRecord { home: id, description, created_at, created_by, lifetime_seconds };
+            let (home, secret_now) = (id, Some(*secret));
+            let token =
+                TokenRecord { home, description, created_at, created_by, lifetime_seconds, secret: secret_now };
             rules.create_token(accessor, secret, &token, roles)
         }
         ControlChange::RenewToken { accessor } => rules.renew_token(accessor),
@@ -62,6 +64,7 @@ pub(crate) fn judge(head: &Published, now: Timestamp, request: &Control) -> Judg
         }
         ControlChange::Used { tokens } => rules.used(tokens),
         ControlChange::RevokeToken { accessor } => rules.revoke_token(accessor),
+        ControlChange::Sweep { tokens } => rules.sweep(tokens),
         ControlChange::Grant { path, role, to } => rules.grant(path, *role, to),
         ControlChange::Revoke { path, role, from } => rules.revoke(path, *role, from),
     }
@@ -432,7 +435,12 @@ impl Rules<'_> {
         let ends_at = record.and_then(|record| record.expires_at);
         // The texts that lasted as long as the token; one that is on its way out does not stay.
         for opens in self.all(&secrets_of(accessor)) {
-            if opens.expires_at == ends_at {
+            let is_of_token = match token.secret {
+                Some(secret) => hash_of(&opens.resource.object_id) == Some(secret),
+                // Of an earlier release.
+                None => opens.expires_at == ends_at,
+            };
+            if is_of_token {
                 changes.extend(self.put(Relationship { expires_at, ..opens }));
             }
         }
@@ -445,7 +453,7 @@ impl Rules<'_> {
         secret: &SecretHash,
         overlap_seconds: u64,
     ) -> Judged<Vec<Change>> {
-        let token = self.own_token(accessor, true)?;
+        let token = TokenRecord { secret: Some(*secret), ..self.own_token(accessor, true)? };
         let expires_at = token.lifetime_seconds.map(|seconds| self.after(seconds));
         let overlap_ends = self.after(overlap_seconds);
         let mut changes: Vec<Change> =
@@ -481,6 +489,21 @@ impl Rules<'_> {
     fn revoke_token(&self, accessor: &Accessor) -> Judged<Vec<Change>> {
         self.own_token(accessor, true)?;
         Ok(self.all_of_token(accessor).into_iter().map(Change::Deleted).collect())
+    }
+
+    /// Takes away what tokens left that have ended.
+    fn sweep(&self, tokens: &[Accessor]) -> Judged<Vec<Change>> {
+        let mut changes = Vec::new();
+        for accessor in tokens {
+            match self.token(accessor) {
+                Err(ControlError::NoToken) => {
+                    changes.extend(self.all_of_token(accessor).into_iter().map(Change::Deleted));
+                }
+                // It was renewed, or cannot be read.
+                other => drop(other?),
+            }
+        }
+        Ok(changes)
     }
 
     fn grant(&self, path: &NamespacePath, role: Role, to: &SubjectRef) -> Judged<Vec<Change>> {

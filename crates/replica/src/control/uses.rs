@@ -1,6 +1,6 @@
 //! When was a token used last?
 //!
-//! A use is noted in memory, and what was used since is written once a minute, as one entry, by whoever has a clock. A use
+//! A use is noted in memory, and what was used since is written once a minute, in few entries, by whoever has a clock. A use
 //! that was noted in the same minute before costs two loads.
 //!
 //! # Invariants
@@ -17,6 +17,11 @@ use super::record::Accessor;
 use super::{Control, ControlChange, ControlPlane};
 use crate::namespace::locked;
 use crate::{Clock, ReplicaError, Wanted};
+
+/// Tokens whose uses are one entry.
+const TOKENS_MAX: usize = 1_000;
+/// Tokens that have ended whose remains are taken away by one entry.
+const SWEPT_MAX: usize = 50;
 
 /// What was used since it was written last.
 #[derive(Default)]
@@ -93,19 +98,37 @@ impl ControlPlane {
     pub async fn record_uses(&self) -> Result<(), ReplicaError> {
         let noted: Vec<_> = locked(&self.uses.noted).iter().map(|(token, at)| (token.clone(), *at)).collect();
         self.uses.round.fetch_add(1, Ordering::Relaxed);
-        if noted.is_empty() {
-            return Ok(());
-        }
-        let change = ControlChange::Used { tokens: noted.clone() };
-        self.change(Control { by: None, change }, Wanted::always()).await?;
-        // What was used again meanwhile is written again.
-        let mut left = locked(&self.uses.noted);
-        for (token, at) in noted {
-            if left.get(&token) == Some(&at) {
-                left.remove(&token);
+        for batch in noted.chunks(TOKENS_MAX) {
+            let change = ControlChange::Used { tokens: batch.to_vec() };
+            self.change(Control { by: None, change }, Wanted::always()).await?;
+            // What was used again meanwhile is written again.
+            let mut left = locked(&self.uses.noted);
+            for (token, at) in batch {
+                if left.get(token) == Some(at) {
+                    left.remove(token);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Takes away what tokens left that have ended: what was granted to them, above all. To be called from time to time.
+    ///
+    /// # Errors
+    /// As [`ControlPlane::change`]; then it is done the next time.
+    pub async fn sweep_tokens(&self) -> Result<(), ReplicaError> {
+        loop {
+            let tokens = self.look_again(|view| view.take_gone(SWEPT_MAX))?;
+            if tokens.is_empty() {
+                return Ok(());
+            }
+            let change = ControlChange::Sweep { tokens: tokens.clone() };
+            if let Err(error) = self.change(Control { by: None, change }, Wanted::always()).await {
+                // A view that is read anew finds them by itself.
+                let _ = self.look_again(|view| view.put_back_gone(tokens));
+                return Err(error);
+            }
+        }
     }
 }
 

@@ -78,6 +78,8 @@ pub struct View {
     /// When tokens were used last, as far as it is recorded.
     used: HashMap<Accessor, Timestamp>,
     secrets: HashMap<SecretHash, (Accessor, Option<Timestamp>)>,
+    /// Tokens that are gone, of which something may be left.
+    gone: BTreeSet<Accessor>,
 }
 
 /// Whether something counts at a moment.
@@ -207,6 +209,26 @@ impl View {
         self.used.get(accessor).copied()
     }
 
+    /// Some tokens that are gone and of which something may be left; of these it is not told again.
+    pub(super) fn take_gone(&mut self, tokens_max: usize) -> Vec<Accessor> {
+        let View { gone, tokens, .. } = self;
+        let mut taken = Vec::new();
+        while taken.len() < tokens_max
+            && let Some(accessor) = gone.pop_first()
+        {
+            // What was granted to one that is there is nothing left behind.
+            if !tokens.contains_key(&accessor) {
+                taken.push(accessor);
+            }
+        }
+        taken
+    }
+
+    /// They were not looked after.
+    pub(super) fn put_back_gone(&mut self, tokens: Vec<Accessor>) {
+        self.gone.extend(tokens);
+    }
+
     /// The namespaces that are being deleted.
     pub fn deleting(&self) -> impl Iterator<Item = (&NamespaceId, &Arc<NamespaceRecord>)> {
         self.namespaces.iter().filter(|(_, record)| record.is_deleting)
@@ -242,7 +264,10 @@ impl View {
                     self.secrets.insert(secret, (Accessor(subject.object_id.clone()), expires_at));
                 }
             }
-            // Grants are asked of the graph.
+            // Grants are asked of the graph. One to a token that is not there is of one that is gone.
+            ("namespace", _) if subject.object_type == "token" => {
+                self.gone.insert(Accessor(subject.object_id.clone()));
+            }
             _ => {}
         }
         Ok(())
@@ -264,6 +289,7 @@ impl View {
             ("token", "record") => {
                 let accessor = Accessor(resource.object_id.clone());
                 if let Some(token) = self.tokens.remove(&accessor) {
+                    self.gone.insert(accessor.clone());
                     self.homes.remove(&(token.record.home.clone(), accessor));
                 }
             }

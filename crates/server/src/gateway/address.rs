@@ -10,16 +10,15 @@
 //! * A header and a path that both name a namespace name one below the other, as clients of OpenBao mean it.
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use idhini_replica::control::NamespacePath;
 use tonic::Status;
 
 use super::routes::{self, Route};
 use crate::admission::{NAMESPACE, VAULT_NAMESPACE};
+use crate::pipeline::VAULT_TOKEN;
 use crate::refusal::Refusal;
 
-/// A token, as clients of OpenBao and Vault send it.
-const VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 /// Names that no namespace can have, behind which stand the calls of OpenBao.
 const OF_OPENBAO: [&str; 2] = ["sys", "auth"];
 /// Most names of a path; more than a namespace in a namespace has.
@@ -144,6 +143,8 @@ fn settle_token(headers: &mut HeaderMap) -> Result<(), Status> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn led(path: &str) -> Result<(String, String), String> {

@@ -24,9 +24,9 @@ use crate::admission::{Admitted, Pass};
 use crate::audit::{Audited, Change, note_control};
 use crate::deadline::Deadline;
 use crate::options::Options;
-use crate::refusal::Refusal;
+use crate::refusal::{Own, Refusal};
 
-/// How often it is written which tokens were used.
+/// How often it is written which tokens were used, and what is left of others is taken away.
 const USES_ROUND: Duration = Duration::from_secs(60);
 
 /// What `NamespaceService` and `AccessService` answer from.
@@ -46,11 +46,14 @@ impl fmt::Debug for Control {
     }
 }
 
-/// Writes once a minute which tokens were used.
-pub(crate) async fn record_uses(plane: Arc<ControlPlane>) {
+/// Writes once a minute which tokens were used, and takes away what those left that have ended.
+pub(crate) async fn look_after_tokens(plane: Arc<ControlPlane>) {
     loop {
         tokio::time::sleep(USES_ROUND).await;
         record_last_uses(&plane).await;
+        if let Err(error) = plane.sweep_tokens().await {
+            tracing::debug!(?error, "what tokens left that have ended is not taken away yet");
+        }
     }
 }
 
@@ -120,6 +123,14 @@ impl Control {
             .noting(|recording| note_control(recording, &change));
         let control = control::Control { by: Some(asking.caller().clone()), change };
         asked.make(|wanted| self.plane.change(control, wanted), |()| None).await
+    }
+
+    /// What is read to be answered behind a change. If it cannot be read, the change was made all the same.
+    pub(super) fn behind_change<T>(read: Result<T, Refusal>) -> Result<T, Refusal> {
+        read.map_err(|refusal| match refusal.is_because(Own::ControlPlaneUnreadable) {
+            true => Refusal::outcome_unknown(),
+            false => refusal,
+        })
     }
 
     /// What somebody may do at a path, or would if there were a namespace; and that namespace.

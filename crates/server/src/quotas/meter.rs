@@ -98,26 +98,35 @@ impl Meter {
         Over { kind, whose: self.whose, of: self.of.clone(), wait }
     }
 
-    fn under_way(&self, counts: Counts) -> (&AtomicU64, QuotaKind, Duration) {
+    /// Whether it is of one caller, and not of a whole namespace.
+    pub(super) fn is_of_caller(&self) -> bool {
+        self.whose == QuotaOf::Caller
+    }
+
+    /// What is counted until it ends, if that is.
+    fn under_way(&self, counts: Counts) -> Option<(&AtomicU64, QuotaKind, Duration)> {
         match counts {
-            Counts::Call => (&self.under_way, QuotaKind::Concurrent, BUSY_WAIT),
-            Counts::Watch => (&self.watches, QuotaKind::Watches, WATCH_WAIT),
+            Counts::Call => Some((&self.under_way, QuotaKind::Concurrent, BUSY_WAIT)),
+            Counts::Watch => Some((&self.watches, QuotaKind::Watches, WATCH_WAIT)),
+            Counts::Urgent => None,
         }
     }
 
     /// Counts a call that begins.
     pub(super) fn enter(&self, counts: Counts, now: u64) -> Result<(), Over> {
+        let under_way = self.under_way(counts);
         let owed = self.owed(now);
-        if owed > 0 {
+        if owed > 0 && under_way.is_some() {
             return Err(self.over(QuotaKind::Cost, Duration::from_nanos(owed)));
         }
-        let (under_way, kind, wait) = self.under_way(counts);
-        if under_way.fetch_add(1, Relaxed) >= self.max(kind) {
+        if let Some((under_way, kind, wait)) = under_way
+            && under_way.fetch_add(1, Relaxed) >= self.max(kind)
+        {
             under_way.fetch_sub(1, Relaxed);
             return Err(self.over(kind, wait));
         }
         if let Err(wait) = self.calls.take(1, self.max(QuotaKind::Calls), now) {
-            under_way.fetch_sub(1, Relaxed);
+            self.leave(counts);
             return Err(self.over(QuotaKind::Calls, Duration::from_nanos(wait)));
         }
         Ok(())
@@ -131,7 +140,9 @@ impl Meter {
 
     /// A call has ended.
     pub(super) fn leave(&self, counts: Counts) {
-        self.under_way(counts).0.fetch_sub(1, Relaxed);
+        if let Some((under_way, ..)) = self.under_way(counts) {
+            under_way.fetch_sub(1, Relaxed);
+        }
     }
 
     /// Something was visited.

@@ -37,6 +37,15 @@ impl Refusal {
         Refusal::new(Code::ResourceExhausted, text).because(Own::Overloaded).retried_after(wait)
     }
 
+    /// Whoever asks was refused so often that they hear no more than that.
+    pub(crate) fn refused_too_often(wait: Duration) -> Refusal {
+        let text = format!(
+            "too many calls with this token, or from this address without one that counts, were refused; ask again in {} ms",
+            wait.max(WAIT_MIN).as_millis()
+        );
+        Refusal::new(Code::ResourceExhausted, text).because(Own::TooManyRefusals).retried_after(wait)
+    }
+
     pub(crate) fn over_quota(over: &Over) -> Refusal {
         telemetry::limited(Limited::Quota(over.kind));
         let Over { kind, whose, of, wait, .. } = over;

@@ -44,6 +44,7 @@ pub(crate) enum Own {
     ControlPlaneUnreadable,
     QuotaExceeded,
     Overloaded,
+    TooManyRefusals,
     AuditUnavailable,
 }
 
@@ -91,6 +92,7 @@ impl Own {
             Own::ControlPlaneUnreadable => "CONTROL_PLANE_UNREADABLE",
             Own::QuotaExceeded => "QUOTA_EXCEEDED",
             Own::Overloaded => "OVERLOADED",
+            Own::TooManyRefusals => "TOO_MANY_REFUSALS",
             Own::AuditUnavailable => "AUDIT_UNAVAILABLE",
         }
     }
