@@ -190,7 +190,13 @@ fn all_that_is_begun_ends_or_is_left_and_never_more_runs_than_there_are_threads(
         let mut tasks = Vec::new();
         for number in 0..200u64 {
             let (lane, load) = (Arc::clone(&lane), Arc::default());
-            let place = Place { lane, tenancy: tenancy(number % 5, number % 7), load, is_refusable: true, is_counted: false };
+            let place = Place {
+                lane,
+                tenancy: tenancy(number % 5, number % 7),
+                load,
+                is_refusable: true,
+                is_counted: false,
+            };
             let running = Arc::clone(&running);
             tasks.push(place.spawn(async move {
                 for _ in 0..20 {
