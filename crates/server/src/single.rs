@@ -39,7 +39,7 @@ use crate::admission::{Standing, revocable};
 use crate::checks::{Asked, partial_caveat_info, permissionship};
 use crate::deadline::{Deadline, FUEL};
 use crate::heads::Head;
-use crate::lane::{Moving, Place};
+use crate::lane::Moving;
 use crate::meta::Content;
 use crate::pin::{AS_OF, Shared};
 use crate::refusal::Refusal;

@@ -36,6 +36,7 @@ pub(crate) use self::shard::{Limited, Recorder};
 use self::shard::{Shard, Shards};
 use crate::lane::Place;
 use crate::quotas::Held;
+use crate::refusal::Refusal;
 use crate::seal::Stranger;
 use crate::tls::TlsCounts;
 

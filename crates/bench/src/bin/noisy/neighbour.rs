@@ -209,12 +209,7 @@ fn schema(which: &str) -> String {
     schema
 }
 
-async fn read_for_ever(
-    caller: &mut Caller,
-    call: &str,
-    message: Bytes,
-    told: &Told,
-) -> Result<(), Failure> {
+async fn read_for_ever(caller: &mut Caller, call: &str, message: Bytes, told: &Told) -> Result<(), Failure> {
     let call = path(PERMISSIONS, call)?;
     loop {
         told.of(read(caller, call.clone(), message.clone()).await).await;
