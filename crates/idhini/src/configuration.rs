@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     /// None if nothing was said: then a port that is taken is no failure.
     pub(crate) http_addr: Option<ListenAddress>,
     pub(crate) preshared_keys: PresharedKeys,
+    /// Whether the root token counts for nothing.
+    pub(crate) no_root_token: bool,
     pub(crate) drain_seconds: u64,
     /// As many as the machine has processors, if nothing is said.
     pub(crate) worker_threads: Option<NonZeroUsize>,
@@ -79,6 +81,7 @@ impl Default for Settings {
             transport: Transport::default(),
             http_addr: None,
             preshared_keys: PresharedKeys::default(),
+            no_root_token: false,
             drain_seconds: DRAIN_SECONDS,
             worker_threads: None,
             data_dir: PathBuf::from("./idhini.data"),

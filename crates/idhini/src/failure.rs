@@ -107,6 +107,9 @@ pub(crate) enum Failure {
         "the root token of this server cannot be kept for the command line: {source}; nor is there a terminal to show it on"
     )]
     TokenNowhere { source: ClientFileError },
+    /// Whoever could call would lack the right to grant any.
+    #[error("nobody would administrate this server: its root token is not to count, there is no preshared key, and `admin` of `root` was granted to nobody")]
+    NobodyAdministrates,
     /// The root token cannot be read or kept.
     #[error(transparent)]
     RootToken(#[from] RootTokenError),
@@ -308,6 +311,7 @@ impl Failure {
             | Failure::RevisionOfMany { .. } => STATUS_MALFORMED,
             Failure::Connect { .. } | Failure::ShutOut { .. } | Failure::Answer { .. } => STATUS_UNREACHABLE,
             Failure::TokenNowhere { .. }
+            | Failure::NobodyAdministrates
             | Failure::RootToken(_)
             | Failure::Bootstrap { .. }
             | Failure::Inadmissible { .. }
@@ -391,6 +395,9 @@ impl Failure {
             Failure::Configuration(_) => "see each setting, and who said it, with `idhini config print`".to_owned(),
             Failure::TokenNowhere { source } => {
                 format!("{}; or give keys with IDHINI_PRESHARED_KEY", source.remedy())
+            }
+            Failure::NobodyAdministrates => {
+                "start without --no-root-token, make an administrator, such as by `idhini token create --role admin`, and start with it again".to_owned()
             }
             Failure::RootToken(RootTokenError::Damaged { .. }) => {
                 "make a new one with `idhini token reset --data-dir DIR`".to_owned()

@@ -11,7 +11,10 @@ use std::time::Duration;
 use idhini_changelog::disk::Disk;
 use idhini_changelog::embedded::Options as LogOptions;
 use idhini_changelog::{EmbeddedStore, FileDisk, MemoryStore, Store};
-use idhini_replica::control::{ControlPlane, ROOT, ROOT_LOG, SYS_LOG};
+use idhini_model::SubjectRef;
+use idhini_replica::control::{
+    Accessor, ControlPlane, NamespaceId, NamespacePath, ROOT, ROOT_LOG, Role, SYS_LOG,
+};
 use idhini_replica::{Clock, Identity, Node, NodeOptions, Parts, Report};
 use idhini_server::{
     Keys, ListenError, Listener, LogObserver, Monitoring, MonitoringListener, Offer, Options, Randomness,
@@ -73,6 +76,9 @@ async fn serve(
     let plane = ControlPlane::open(stored.node.namespace(SYS_LOG).await?, keys.subjects())
         .await
         .map_err(Failure::ControlPlane)?;
+    if keys.is_empty() && !has_administrator(&plane) {
+        return Err(Failure::NobodyAdministrates);
+    }
     plane.govern(stored.node.ledger());
     let (limits, drain_max) = (settings.limits, Duration::from_secs(settings.drain_seconds));
     let (seal, worker_threads) = (seal(&stored.identity), settings.workers());
@@ -182,12 +188,30 @@ fn keys(
         root_token::replace_at(address);
         return Ok((Keys::new(preshared.iter().map(String::as_str), &stored.identity.key), None));
     }
+    if settings.no_root_token {
+        return Ok((Keys::default(), None));
+    }
     let security = reached(settings);
     let place = Place { address, security: &security };
     match &stored.disk {
         Some(disk) => Ok((root_token::of_directory(&**disk, place, style)?, None)),
         None => root_token::of_run(place, style).map(|(keys, token)| (keys, Some(token))),
     }
+}
+
+/// Whether somebody administrates `root` beside the keys of the configuration and the root token.
+fn has_administrator(plane: &ControlPlane) -> bool {
+    let grants = plane.grants(&NamespacePath::root(), &NamespaceId::root(), usize::MAX);
+    let now = plane.now();
+    // What was granted to a token that has ended is there for a while still.
+    let counts = |to: &SubjectRef| match to.object_type.as_str() {
+        "token" => {
+            let accessor = Accessor(to.object_id.clone());
+            plane.look(|view| view.token(&accessor, now).is_some()).unwrap_or(false)
+        }
+        _ => true,
+    };
+    grants.iter().any(|grant| grant.role == Role::Admin && counts(&grant.to))
 }
 
 /// What the command line on this machine has to know of the server's TLS.

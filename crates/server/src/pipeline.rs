@@ -386,3 +386,21 @@ fn refused(refusal: impl Into<Status>) -> Response<Content> {
 fn no_such_call<B>(request: &Request<B>) -> Status {
     Status::unimplemented(format!("there is no call `{}`", request.uri().path().escape_default()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_token_is_in_what_is_told_of_a_request() {
+        let builder = Request::builder().header("authorization", "Bearer secrettext");
+        let builder = builder.header("authorization", "Bearer secrettext2");
+        let mut request = builder.header("x-vault-token", "secrettext").body(()).unwrap();
+        assert!(format!("{request:?}").contains("secrettext"));
+        conceal(request.headers_mut());
+        assert!(!format!("{request:?}").contains("secrettext"), "{request:?}");
+        let request = tonic::Request::from_http(request);
+        assert!(!format!("{request:?}").contains("secrettext"), "{request:?}");
+        assert!(request.metadata().get("authorization").is_some());
+    }
+}

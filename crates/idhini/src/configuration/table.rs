@@ -338,6 +338,14 @@ static SETTINGS: &[Setting] = &[
         doc: "A key that clients may bring, instead of the root token; repeat it to change keys without a pause. Better set as IDHINI_PRESHARED_KEY, where other users of the machine do not see it and a comma stands between several",
     },
     Setting {
+        name: "no-root-token",
+        heading: NETWORK,
+        of: Of::Serve,
+        is_detail: false,
+        kind: Kind::Switch { field: |settings| &mut settings.no_root_token },
+        doc: "Make no root token, and take none that was made; without it the root token may everything. Somebody else has to administrate root by then",
+    },
+    Setting {
         name: "tls-cert-file",
         heading: TLS,
         of: Of::Serve,

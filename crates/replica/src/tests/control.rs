@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use idhini_model::SubjectRef;
+use idhini_model::{CaveatUse, ContextValue, ResourceRef, SubjectRef};
 
 use super::*;
 use crate::control::{
@@ -395,6 +395,103 @@ fn a_token_ends_when_it_expires_is_rotated_or_revoked_and_goes_with_its_home() {
         "{:#?}",
         texts(&left)
     );
+}
+
+#[test]
+fn a_text_that_was_replaced_ends_also_if_that_was_in_the_second_in_which_it_was_made() {
+    let plane = Plane::new();
+    let bearer = |text: &str| {
+        let now = plane.plane.now();
+        plane.plane.look(|view| view.bearer(&secret(text), now).is_some()).unwrap()
+    };
+    let accessor = || Accessor("first".to_owned());
+    let first = plane.token("first", "root", &[Role::Writer], Some(100));
+    // As long as the token lasts, and in the same second: by their ends the texts are the same.
+    for text in ["2nd", "3rd"] {
+        let (secret, overlap_seconds) = (secret(text), 100);
+        let rotate = ControlChange::RotateToken { accessor: accessor(), secret, overlap_seconds };
+        plane.change(&first, rotate).unwrap();
+    }
+    assert!(bearer("first") && bearer("2nd") && bearer("3rd"));
+    plane.seconds.store(1_060, Ordering::SeqCst);
+    plane.change(&first, ControlChange::RenewToken { accessor: accessor() }).unwrap();
+    plane.seconds.store(1_099, Ordering::SeqCst);
+    assert!(bearer("first") && bearer("2nd") && bearer("3rd"));
+    plane.seconds.store(1_100, Ordering::SeqCst);
+    assert_eq!((bearer("first"), bearer("2nd"), bearer("3rd")), (false, false, true));
+    // Nor does it come back.
+    plane.change(&first, ControlChange::RenewToken { accessor: accessor() }).unwrap();
+    assert_eq!((bearer("first"), bearer("2nd"), bearer("3rd")), (false, false, true));
+}
+
+#[test]
+fn what_was_granted_to_a_token_that_has_ended_is_taken_away() {
+    let plane = Plane::new();
+    plane.create("a").unwrap();
+    let lasting = plane.token("lasting", "root", &[Role::Reader], None);
+    for number in 0..120 {
+        let name = format!("short{number}");
+        let short = plane.token(&name, "a", &[Role::Writer, Role::Reader], Some(50));
+        plane.by_root(ControlChange::Grant { path: path("root"), role: Role::Checker, to: short }).unwrap();
+    }
+    let to_some = |of: &ControlPlane| {
+        let left = of.sys().head().read(&Filter::default(), Timestamp::from_seconds(i64::MIN), None, ALL);
+        texts(&left).iter().filter(|text| text.contains("token:short")).count()
+    };
+    let swept = |of: &Arc<ControlPlane>| {
+        plane.runtime.block_on(async {
+            of.sys().maintain().await.unwrap();
+            of.catch_up().await.unwrap();
+            of.sweep_tokens().await.unwrap();
+        });
+    };
+    // Each has its record, its text, and three roles.
+    let before = to_some(&plane.plane);
+    swept(&plane.plane);
+    assert_eq!((before, to_some(&plane.plane)), (120 * 5, 120 * 5));
+    plane.seconds.store(1_050, Ordering::SeqCst);
+    let renewed = plane.token("short_but_new", "a", &[Role::Reader], Some(50));
+    swept(&plane.plane);
+    assert_eq!(to_some(&plane.plane), 3);
+    let root = NamespaceId::root();
+    assert!(plane.plane.rights(&lasting, &root).unwrap().has(Right::Read));
+    assert_eq!(plane.plane.grants(&path("root"), &root, 1_000).len(), 2);
+    let a = plane.plane.look(|view| view.at(&path("a")).unwrap().nearest.0).unwrap();
+    assert!(plane.plane.rights(&renewed, &a).unwrap().has(Right::Read));
+    // What a process left that ended in between is found by the next.
+    plane.seconds.store(1_100, Ordering::SeqCst);
+    plane.runtime.block_on(plane.plane.sys().maintain()).unwrap();
+    assert_eq!(to_some(&plane.plane), 1);
+    let next = plane.reopened();
+    swept(&next);
+    assert_eq!(to_some(&next), 0);
+    let revision = next.sys().head().revision();
+    swept(&next);
+    assert_eq!(next.sys().head().revision(), revision, "there is nothing more to be done");
+}
+
+#[test]
+fn a_change_that_is_written_and_cannot_be_read_back_is_not_said_to_be_refused() {
+    let plane = Plane::new();
+    plane.create("a").unwrap();
+    // As no release writes it.
+    let context = Context([("facts".to_owned(), ContextValue::Map(BTreeMap::new()))].into());
+    let mut damaged = Relationship::new(
+        ResourceRef::new("namespace", "damaged"),
+        "record",
+        SubjectRef::object("fact", "namespace"),
+    );
+    damaged.caveat = Some(CaveatUse { name: "record".to_owned(), context });
+    let update = Update { operation: Operation::Touch, relationship: damaged };
+    let write = Write { updates: vec![update], preconditions: Vec::new(), metadata: Default::default() };
+    plane.runtime.block_on(plane.plane.sys().write(write, ALWAYS)).unwrap();
+    let before = plane.plane.sys().head().revision();
+    let change = ControlChange::Create { path: path("b"), id: plane.id(), metadata: BTreeMap::new() };
+    let control = Control { by: Some(root_token()), change };
+    let said = plane.runtime.block_on(plane.plane.change(control, ALWAYS));
+    assert!(matches!(said, Err(ReplicaError::OutcomeUnknown(_))), "{said:?}");
+    assert!(plane.plane.sys().head().revision() > before, "it was made");
+    assert!(plane.plane.look(|_| ()).is_err());
 }
 
 #[test]

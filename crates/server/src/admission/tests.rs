@@ -11,6 +11,7 @@ use crate::options::Options;
 use crate::tenants::{Offer, Offered, Tree};
 
 mod certificates;
+mod charged;
 mod locked;
 mod roles;
 

@@ -95,3 +95,31 @@ async fn a_call_that_nobody_takes_anything_of_ends_with_what_it_said() {
     // The one that said nothing goes on.
     assert_eq!(gone.load(Ordering::Relaxed), 2);
 }
+
+/// A connection that runs its call by itself, as those of HTTP/1 do.
+struct Alone(u32);
+
+impl Future for Alone {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.0 += 1;
+        match self.0 {
+            1 => ends_with(Box::pin(tokio::time::sleep(Duration::from_secs(1)))),
+            // Another request.
+            2 => ends_with(Box::pin(tokio::time::sleep(Duration::from_secs(3)))),
+            _ => return Poll::Pending,
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_runs_its_calls_by_itself_is_over_with_the_last_of_them() {
+    let begun = Instant::now();
+    assert_eq!(Conversation::new(Alone(0), NewCalls::default()).await, None);
+    assert_eq!(begun.elapsed().as_secs(), 3);
+    let ended = Conversation::new(std::future::ready(7), NewCalls::default()).await;
+    assert_eq!(ended, Some(7));
+}

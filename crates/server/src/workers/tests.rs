@@ -2,6 +2,7 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use super::*;
+use crate::newcomers::SILENCE_MAX;
 use crate::admission::Admission;
 use crate::auth::Keys;
 use crate::meta::{Meta, Place};
@@ -66,4 +67,38 @@ async fn draining_ends_with_the_last_connection_and_idle_ones_are_closed() {
     tokio::time::timeout(Duration::from_secs(30), workers.drain()).await.unwrap();
     assert_eq!(open(&workers), [0, 0]);
     drop(clients);
+}
+
+/// A connection on which nobody is answered, and how it is told to end.
+fn connection(newcomers: &Arc<Newcomers>) -> Connection {
+    let new_store: NewStore = Arc::new(|| Err(io::ErrorKind::Other.into()));
+    let options = Options::for_tests(Keys::default());
+    let offered = Offered::new(&Offer::StorePerToken { new_store, stores_max: 0 }, &options);
+    let meta = Meta::new(1, Place { index: 0, of: 1 }, Recorder::new(&options.telemetry));
+    let admission = Admission::new(None, &options.telemetry, offered.of_worker());
+    let pipeline = Arc::new(Pipeline::new(meta, admission, Routes::default(), None));
+    Connection::new(pipeline, Accepted::default(), newcomers.come())
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_sends_no_whole_head_is_not_waited_for_without_end() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let newcomers = Arc::new(Newcomers::default());
+    // The last one says that it has no settings, and asks nothing.
+    let settings = [PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+    for sent in [&b""[..], b"PRI * HT", b"GET /v1/sys/health HT", PREFACE, &settings] {
+        let (mut client, server) = tokio::io::duplex(4_096);
+        let (_serving, stage) = watch::channel(Stage::Serving);
+        let conversing = tokio::spawn(converse(server, connection(&newcomers), stage));
+        client.write_all(sent).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.unwrap();
+        conversing.await.unwrap();
+        let took = begun.elapsed();
+        let text = String::from_utf8_lossy(sent);
+        assert!(took <= SILENCE_MAX + Duration::from_secs(1), "{text:?}: {took:?}");
+        assert!(took >= SILENCE_MAX - Duration::from_secs(1), "{text:?}: {took:?}");
+    }
 }

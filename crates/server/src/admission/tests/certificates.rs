@@ -61,3 +61,32 @@ async fn whoever_brings_a_token_is_judged_by_it_whatever_their_certificate() {
     world.clock.store(3_000, Relaxed);
     assert_eq!(code(world.call_on(&accepted, "t", None, CHECK).await), Code::Ok);
 }
+
+#[tokio::test]
+async fn where_a_certificate_is_required_a_token_is_nothing_without_it() {
+    let world = World::new().await;
+    world.create("a", "1").await;
+    world.token("t", "a", &[Role::Checker], None).await;
+    let needing = |accepted: Accepted| accepted.needing_certificate(true);
+    // Opened with one that names nobody, it has none.
+    for accepted in [needing(Accepted::default()), needing(opened("ended.example", 1_000))] {
+        for token in ["t", ROOT_KEY, "unknown"] {
+            for access in [CHECK, Access::Own] {
+                let said = world.call_on(&accepted, token, Some("a"), access).await;
+                assert_eq!(code(said), Code::Unauthenticated, "{token} {access:?}");
+            }
+        }
+        assert_eq!(code(world.call_on(&accepted, "t", None, Access::Open).await), Code::Ok);
+    }
+    let accepted = needing(opened("client.example", 2_000));
+    let entry = world.call_on(&accepted, "t", None, CHECK).await.unwrap();
+    let standing = world.standing(&entry, CHECK);
+    assert_eq!(code(world.call_on(&accepted, ROOT_KEY, Some("a"), CHECK).await), Code::Ok);
+    world.clock.store(1_999, Relaxed);
+    assert!(standing.stands());
+    // On the same connection, of which a pass is kept, and also of what is under way.
+    world.clock.store(2_000, Relaxed);
+    assert!(!standing.stands());
+    assert!(world.admission.again(&accepted, &headers("t", None), CHECK).is_none());
+    assert_eq!(code(world.call_on(&accepted, "t", None, CHECK).await), Code::Unauthenticated);
+}

@@ -86,11 +86,12 @@ async fn every_role_may_make_its_calls_and_no_others() {
                 wanted && !is_about_all,
                 "{what} by {role:?}"
             );
-            let is_own = access == Access::Own || access == Access::Open;
-            assert_eq!(may(&name(role, "a"), Some("root")).await, is_own, "{what} by {role:?} of a");
+            let is_open = access == Access::Open;
+            assert_eq!(may(&name(role, "a"), Some("root")).await, is_open, "{what} by {role:?} of a");
         }
         let is_for_all = access == Access::Own || access == Access::Open;
         assert_eq!(may("none", None).await, is_for_all, "{what} by a token without a role");
+        assert_eq!(may("none", Some("a")).await, is_for_all, "{what} by one that names its home");
     }
 }
 

@@ -6,6 +6,7 @@ use http::StatusCode;
 use idhini_model::Timestamp;
 use idhini_wire::idhini::v1;
 use idhini_wire::timestamp_message;
+use prost::Message as _;
 use serde_json::{Map, Value, json};
 use tonic::{Code, Status};
 
@@ -23,8 +24,11 @@ const LOCK: &str = "/idhini.v1.NamespaceService/LockNamespace";
 const UNLOCK: &str = "/idhini.v1.NamespaceService/UnlockNamespace";
 const READ_LOCK: &str = "/idhini.v1.NamespaceService/ReadLock";
 
-/// Namespaces of one answer; of more, a page at a time is asked for.
+/// Namespaces of one answer, and about how many bytes they may be; of more, a page at a time is asked for.
 const LISTED_MAX: usize = 100_000;
+const LISTED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// About what is around a namespace's own texts in an answer, in bytes.
+const AROUND_BYTES: usize = 256;
 /// What a change of a part is called.
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
@@ -120,33 +124,42 @@ async fn list(of: &mut Of<'_>, path: String, recursive: bool) -> Result<Answer, 
         root if root == ROOT => String::new(),
         base => format!("{base}/"),
     };
-    let wanted = of.query.limit.unwrap_or(LISTED_MAX);
+    let asked = of.query.limit.unwrap_or(LISTED_MAX);
+    let wanted = asked.min(LISTED_MAX);
     let after = of.query.after.trim_end_matches('/');
     let mut after_path = if after.is_empty() { String::new() } else { format!("{base}{after}") };
-    let (mut keys, mut key_info) = (Vec::new(), Map::new());
-    loop {
+    let (mut keys, mut key_info, mut bytes) = (Vec::new(), Map::new(), 0);
+    let is_more = loop {
         let request = v1::ListNamespacesRequest { path: path.clone(), recursive, page_size: 0, after_path };
         let page: v1::ListNamespacesResponse = of.asking.ask(LIST, &request).await?;
-        for namespace in page.namespaces.into_iter().take(wanted - keys.len().min(wanted)) {
+        let count = page.namespaces.len();
+        let before = keys.len();
+        for namespace in page.namespaces.into_iter().take(wanted - before.min(wanted)) {
+            if bytes >= LISTED_BYTES_MAX {
+                break;
+            }
+            bytes += AROUND_BYTES + namespace.encoded_len();
             let key = format!("{}/", namespace.path.strip_prefix(&base).unwrap_or(&namespace.path));
             key_info.insert(key.clone(), shown(namespace));
             keys.push(Value::from(key));
         }
         after_path = page.next_path;
-        if after_path.is_empty() || keys.len() >= wanted {
-            break;
+        if keys.len() - before < count {
+            break true;
         }
-    }
+        if after_path.is_empty() || keys.len() >= wanted {
+            break !after_path.is_empty();
+        }
+    };
     if keys.is_empty() {
         return Err(No::Nothing);
     }
+    let is_short = is_more && (of.query.limit.is_none() || keys.len() < asked);
     let answer = Answer::data(json!({ "keys": keys, "key_info": key_info }));
-    match (of.query.limit, after_path.is_empty()) {
-        (None, false) => Ok(answer.warning(format!(
-            "there are more than {LISTED_MAX}: go on with ?after=KEY behind the last of these"
-        ))),
-        _ => Ok(answer),
-    }
+    Ok(match is_short {
+        true => answer.warning("there are more than are answered at once: go on with ?after=KEY behind the last of these"),
+        false => answer,
+    })
 }
 
 pub(super) async fn lock(of: &mut Of<'_>, path: String) -> Result<Answer, No> {

@@ -171,7 +171,8 @@ async fn revoke(of: &mut Of<'_>, whose: Whose) -> Result<Answer, No> {
 
 async fn accessors(of: &mut Of<'_>) -> Result<Answer, No> {
     of.expect(Verb::List, "LIST, or GET and ?list=true")?;
-    let wanted = of.query.limit.unwrap_or(LISTED_MAX);
+    let asked = of.query.limit.unwrap_or(LISTED_MAX);
+    let wanted = asked.min(LISTED_MAX);
     let (mut keys, mut after_accessor) = (Vec::new(), of.query.after.clone());
     loop {
         let request = v1::ListTokensRequest { path: String::new(), page_size: 0, after_accessor };
@@ -183,10 +184,15 @@ async fn accessors(of: &mut Of<'_>) -> Result<Answer, No> {
             break;
         }
     }
-    match keys.is_empty() {
-        true => Err(No::Nothing),
-        false => Ok(Answer::data(json!({ "keys": keys }))),
+    if keys.is_empty() {
+        return Err(No::Nothing);
     }
+    let is_short = !after_accessor.is_empty() && (of.query.limit.is_none() || keys.len() < asked);
+    let answer = Answer::data(json!({ "keys": keys }));
+    Ok(match is_short {
+        true => answer.warning("there are more than are answered at once: go on with ?after=KEY behind the last of these"),
+        false => answer,
+    })
 }
 
 /// The token that a request is about, for whoever may read of it; and what else its body says.
