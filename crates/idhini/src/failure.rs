@@ -108,7 +108,9 @@ pub(crate) enum Failure {
     )]
     TokenNowhere { source: ClientFileError },
     /// Whoever could call would lack the right to grant any.
-    #[error("nobody would administrate this server: its root token is not to count, there is no preshared key, and `admin` of `root` was granted to nobody")]
+    #[error(
+        "nobody would administrate this server: its root token is not to count, there is no preshared key, and `admin` of `root` was granted to nobody"
+    )]
     NobodyAdministrates,
     /// The root token cannot be read or kept.
     #[error(transparent)]

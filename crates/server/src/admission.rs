@@ -268,7 +268,8 @@ impl Admission {
         gate.meters.denials.take(caller, accepted.from, at).map_err(Refusal::refused_too_often)?;
         let line = denied.pass.as_ref().and_then(|pass| pass.own_account.line.as_ref());
         // It is over as soon as it is counted.
-        line.map_or(Ok(()), |line| line.begin(Counts::Call, at).map(drop)).map_err(|over| Refusal::over_quota(&over))
+        line.map_or(Ok(()), |line| line.begin(Counts::Call, at).map(drop))
+            .map_err(|over| Refusal::over_quota(&over))
     }
 
     /// Puts on the audit trail that a call was not let in.

@@ -45,7 +45,7 @@ const LIGHT_REQUEST_BYTES_MAX: usize = 32 * 1024;
 
 /// Whoever may not is told so this long after the call came, whatever was looked at meanwhile: so the time tells nothing of
 /// what there is, and guessing is slow.
-const DENIED_AFTER: Duration = Duration::from_millis(5);
+pub(crate) const DENIED_AFTER: Duration = Duration::from_millis(5);
 
 /// A token, as clients of OpenBao and Vault send it.
 pub(crate) const VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");

@@ -178,6 +178,37 @@ async fn more_namespaces_than_a_page_has_are_all_listed() {
 }
 
 #[tokio::test]
+async fn of_more_than_an_answer_has_room_for_a_part_is_listed_and_said_to_be_one() {
+    let server = serving();
+    let root = Client::of(&server);
+    // As much as a namespace may have: some 40 kB each.
+    let metadata: serde_json::Map<String, Value> =
+        (0..64).map(|n| (format!("{n:0>128}"), Value::from("x".repeat(512)))).collect();
+    let metadata = json!({ "custom_metadata": metadata });
+    let made: Vec<String> = (0..250).map(|n| format!("n{n:03}/")).collect();
+    for name in &made {
+        root.told(200, "POST", &format!("/v1/sys/namespaces/{name}"), metadata.clone()).await;
+    }
+    let (mut listed, mut after, mut answers) = (Vec::new(), String::new(), 0);
+    loop {
+        let path = format!("/v1/sys/namespaces?after={after}&limit=1000000000");
+        let (_, bytes) = root.send("LIST", &path, "").await;
+        assert!(bytes.len() < 10 << 20, "{}", bytes.len());
+        let heard: Value = serde_json::from_slice(&bytes).unwrap();
+        listed.extend(keys(&heard).into_iter().map(str::to_owned));
+        answers += 1;
+        if heard["warnings"].is_null() {
+            break;
+        }
+        assert!(heard["warnings"][0].as_str().unwrap().contains("?after=KEY"), "{}", heard["warnings"]);
+        after = listed.last().unwrap().clone();
+    }
+    assert_eq!((listed, answers), (made, 2));
+    let part = root.told(200, "LIST", "/v1/sys/namespaces?limit=3", Value::Null).await;
+    assert!(keys(&part).len() == 3 && part["warnings"].is_null(), "as many as were asked for");
+}
+
+#[tokio::test]
 async fn locks_refuse_with_503_and_say_who_is_locked_to_whom_belongs_there() {
     let server = serving();
     let root = Client::of(&server);

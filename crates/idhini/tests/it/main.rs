@@ -7,6 +7,8 @@ mod bootstrap;
 mod calls;
 mod command_line;
 mod configuration;
+#[cfg(target_os = "linux")]
+mod connections;
 mod contract;
 mod docs;
 mod durable;

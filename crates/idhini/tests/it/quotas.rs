@@ -318,6 +318,122 @@ async fn the_disk_is_counted_by_what_is_appended() {
     is_over(schemas.write_schema(by(KEY, "a", schema)).await, "disk_bytes", "a");
 }
 
+#[tokio::test]
+async fn whoever_names_another_s_namespace_learns_nothing_and_uses_nothing_of_it_up() {
+    let world = World::new(&["a", "b"]).await;
+    let (of_a, of_b) = (world.token("a", "checker").await, world.token("b", "admin").await);
+    world.patch(KEY, "a", &[("idhini.quota.calls_per_second", "2")]).await.unwrap();
+    let read = async |token: &str, at: &str| {
+        let mut access = AccessServiceClient::new(world.channel.clone());
+        access.read_token(by(token, at, own::ReadTokenRequest::default())).await.map(drop)
+    };
+    let said = async |at: &str| {
+        let status = read(&of_b, at).await.unwrap_err();
+        (status.code(), status.message().to_owned(), status.details().to_vec())
+    };
+    let nowhere = said("nope").await;
+    assert_eq!(nowhere.0, Code::PermissionDenied);
+    for _ in 0..5 {
+        assert_eq!((said("a").await, said("root").await), (nowhere.clone(), nowhere.clone()));
+    }
+    world.check(&of_a, "a").await.unwrap();
+    world.check(&of_a, "a").await.unwrap();
+    is_over(world.check(&of_a, "a").await, "calls_per_second", "a");
+    // Nor does it get around its own by naming another.
+    world.patch(KEY, "b", &[("idhini.quota.calls_per_second", "2")]).await.unwrap();
+    let heard = [said("root").await.0, said("a").await.0, said("root").await.0];
+    assert_eq!(heard, [Code::PermissionDenied, Code::PermissionDenied, Code::ResourceExhausted]);
+    is_over(read(&of_b, "b").await, "calls_per_second", "b");
+}
+
+#[tokio::test]
+async fn what_administrates_counts_and_a_lock_is_refused_only_for_what_its_caller_does() {
+    let world = World::new(&["a", "a/b"]).await;
+    let (admin, member) = (world.token("a", "admin").await, world.token("a/b", "checker").await);
+    world.patch(KEY, "a", &[("idhini.quota.calls_per_second", "2")]).await.unwrap();
+    let revoke = async |token: &str, accessor: &str| {
+        let mut access = AccessServiceClient::new(world.channel.clone());
+        let request = own::RevokeTokenRequest { accessor: accessor.to_owned() };
+        access.revoke_token(by(token, "a", request)).await.map(drop)
+    };
+    let (mut done, mut over_quota) = (0, 0);
+    for number in 0..6 {
+        match world.patch(&admin, "a", &[("owner", &number.to_string())]).await {
+            Ok(()) => done += 1,
+            Err(status) => {
+                over(&status);
+                over_quota += 1;
+            }
+        }
+    }
+    assert!(done >= 2 && over_quota >= 2, "{done} {over_quota}");
+    while world.check(&member, "a/b").await.is_ok() {}
+    // All is used up, below and here; what ends a misuse goes on.
+    let namespaces = || NamespaceServiceClient::new(world.channel.clone());
+    let lock = || own::LockNamespaceRequest { path: "b".to_owned(), ..Default::default() };
+    let unlock = || own::UnlockNamespaceRequest { path: "b".to_owned(), ..Default::default() };
+    for _ in 0..3 {
+        namespaces().lock_namespace(by(&admin, "a", lock())).await.unwrap();
+        namespaces().unlock_namespace(by(&admin, "a", unlock())).await.unwrap();
+    }
+    assert_eq!(revoke(&admin, "nobody").await.unwrap_err().code(), Code::PermissionDenied);
+    // But what its caller may do in a second is not more for it.
+    world.patch(KEY, "a", &[("idhini.token_quota.calls_per_second", "4")]).await.unwrap();
+    let mut refused = None;
+    for _ in 0..20 {
+        let locked = namespaces().lock_namespace(by(&admin, "a", lock())).await.map(drop);
+        let unlocked = namespaces().unlock_namespace(by(&admin, "a", unlock())).await.map(drop);
+        refused = refused.or(locked.err()).or(unlocked.err());
+    }
+    let (metadata, _) = over(&refused.unwrap());
+    assert_eq!((metadata["quota_of"].as_str(), metadata["namespace"].as_str()), ("caller", "a"));
+    // Which is nobody else's business.
+    for _ in 0..10 {
+        let locked = namespaces().lock_namespace(by(KEY, "a", lock())).await.map(drop);
+        assert!(locked.is_ok() || locked.unwrap_err().code() == Code::FailedPrecondition);
+        namespaces().unlock_namespace(by(KEY, "a", unlock())).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_without_end_hears_no_more_than_that_and_others_are_answered() {
+    let world = World::new(&["a", "b"]).await;
+    let (one, other) = (world.token("a", "checker").await, world.token("a", "checker").await);
+    let flood = async |token: &str, code: Code| {
+        let mut heard: HashMap<Code, u32> = HashMap::new();
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..3_000 {
+            let (mut client, request) =
+                (world.permissions(), by(token, "b", check("document:a", "view", "user:a")));
+            asking.spawn(async move { client.check_permission(request).await.unwrap_err() });
+        }
+        while let Some(status) = asking.join_next().await {
+            let status = status.unwrap();
+            if status.code() == Code::ResourceExhausted {
+                let details = google::rpc::Status::decode(status.details()).unwrap().details;
+                let info = details.iter().find(|any| any.type_url.ends_with("google.rpc.ErrorInfo")).unwrap();
+                let info = google::rpc::ErrorInfo::decode(info.value.as_slice()).unwrap();
+                assert_eq!(info.reason, "TOO_MANY_REFUSALS");
+                assert!(info.metadata.contains_key("retry_after_milliseconds"));
+            }
+            *heard.entry(status.code()).or_default() += 1;
+        }
+        assert!(heard[&code] >= 1_000 && heard[&Code::ResourceExhausted] > 0, "{heard:?}");
+        assert_eq!(heard.len(), 2, "{heard:?}");
+    };
+    flood(&one, Code::PermissionDenied).await;
+    world.check(&one, "a").await.unwrap();
+    // Another of the same tenant, and whoever comes from the same address.
+    assert_eq!(world.check(&other, "b").await.unwrap_err().code(), Code::PermissionDenied);
+    flood("of nobody", Code::PermissionDenied).await;
+    let new = PermissionsServiceClient::new(world.seen.server.channel().await);
+    for token in [&one, &other] {
+        let asked = check("document:readme", "view", "user:ann");
+        new.clone().check_permission(by(token, "a", asked)).await.unwrap();
+    }
+    assert_eq!(world.check(&other, "b").await.unwrap_err().code(), Code::PermissionDenied);
+}
+
 /// A bulk check that is answered on the lane, as it has many items.
 fn long(items: usize) -> v1::CheckBulkPermissionsRequest {
     let items = (0..items).map(|n| {

@@ -376,3 +376,35 @@ fn a_restored_directory_has_a_token_of_its_own() {
     assert_eq!(user.tokens().len(), 2);
     assert_eq!(user.asks_with(&second.address, &token).status, 4);
 }
+
+#[test]
+fn a_root_token_that_is_not_to_count_does_not_and_somebody_has_to() {
+    let user = User::new();
+    let without = |arguments: &[&str]| {
+        let mut command = user.serve("data", &["--no-root-token"]);
+        command.args(arguments);
+        command
+    };
+    let refused = |mut command: Command| {
+        let status = command.stdout(std::process::Stdio::null()).status().unwrap();
+        let said = user.said();
+        assert!(!status.success() && said.contains("nobody would administrate"), "{said}");
+        assert!(said.contains("--no-root-token") && user.tokens().is_empty(), "{said}");
+    };
+    // Nobody could ever do anything in it.
+    refused(without(&[]));
+    let server = Server::of(user.serve("data", &[]));
+    let root = user.token();
+    let made = user.run(&["--addr", &server.address, "token", "create", "--role", "admin", "--json"], &[]);
+    assert_eq!(made.status, 0, "{}", made.stderr);
+    let made: serde_json::Value = serde_json::from_str(&made.stdout).unwrap();
+    let admin = made["token"].as_str().unwrap().to_owned();
+    server.stop();
+    let server = Server::of(without(&[]));
+    let with = |address: &str, token: &str| user.asks_with(address, token).status;
+    assert_eq!((with(&server.address, &root), with(&server.address, &admin)), (4, 0));
+    server.stop();
+    // It comes back with the setting.
+    let server = Server::of(user.serve("data", &[]));
+    assert_eq!((with(&server.address, &root), with(&server.address, &admin)), (0, 0));
+}

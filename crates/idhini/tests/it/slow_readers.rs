@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 
 use crate::eyes::{Seen, until};
-use crate::process::{Server, object, of_type, relationship, subject, with_key};
+use crate::process::{KEY, Server, object, of_type, relationship, subject, with_key};
 
 /// Results of a quick run, and the variable that says how many else.
 const RESULTS: u64 = 60_000;
@@ -314,4 +314,51 @@ async fn a_stream_that_nobody_reads_ends_with_its_deadline_and_with_a_lock() {
     namespaces.lock_namespace(lock).await.unwrap();
     until("the lock has ended them", || seen.metric(under_way) == Some(0.0)).await;
     drop((unread, others));
+}
+
+/// A reader of HTTP/1 that asks for a stream as JSON and takes nothing of it.
+fn unread(address: &str, timeout: &str) -> std::net::TcpStream {
+    use std::io::Write as _;
+    let body = "{\"resourceObjectType\":\"document\",\"permission\":\"view\",\"subject\":{\"object\":{\"objectType\":\"user\",\"objectId\":\"tom\"}}}";
+    let mut reader = std::net::TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST /v1/a/permissions/resources HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n{timeout}content-length: {}\r\n\r\n",
+        body.len()
+    );
+    reader.write_all((head + body).as_bytes()).unwrap();
+    reader
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_as_json_that_nobody_reads_ends_as_well() {
+    let seen = Seen::start(&["--http-addr", "127.0.0.1:0"]);
+    let http = seen.server.http_address();
+    let channel = seen.server.channel().await;
+    let about = |mut request: Request<()>| {
+        request.metadata_mut().insert("x-idhini-namespace", "a".parse().unwrap());
+        with_key(request)
+    };
+    let mut namespaces = NamespaceServiceClient::with_interceptor(channel.clone(), with_key);
+    let create = own::CreateNamespaceRequest { path: "a".to_owned(), ..Default::default() };
+    namespaces.create_namespace(create).await.unwrap();
+    let schema = v1::WriteSchemaRequest { schema: SCHEMA.to_owned() };
+    SchemaServiceClient::with_interceptor(channel.clone(), about).write_schema(schema).await.unwrap();
+    let mut permissions = PermissionsServiceClient::with_interceptor(channel, about);
+    // More than the buffers of the system hold.
+    let relationships =
+        (0..100_000).map(|n| relationship(&format!("document:d{n}#viewer@user:tom"))).collect();
+    let all = tokio_stream::once(v1::ImportBulkRelationshipsRequest { relationships });
+    permissions.import_bulk_relationships(all).await.unwrap();
+    let under_way = "idhini_requests_under_way";
+    let late = unread(&http, "grpc-timeout: 1S\r\n");
+    until("it is under way", || seen.metric(under_way) == Some(1.0)).await;
+    until("its deadline has ended it", || seen.metric(under_way) == Some(0.0)).await;
+    let others: Vec<_> = (0..3).map(|_| unread(&http, "")).collect();
+    until("they are under way", || seen.metric(under_way) == Some(3.0)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(seen.metric(under_way), Some(3.0), "nothing ends them before");
+    let lock = own::LockNamespaceRequest { path: "a".to_owned(), ..Default::default() };
+    namespaces.lock_namespace(lock).await.unwrap();
+    until("the lock has ended them", || seen.metric(under_way) == Some(0.0)).await;
+    drop((late, others));
 }

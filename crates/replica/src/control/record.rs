@@ -312,7 +312,8 @@ impl TokenRecord {
             ("created_at", text(self.created_at.to_string())),
             ("created_by", text(self.created_by.as_str())),
         ];
-        let mut token = record(accessor.resource(), "record", "token", facts.into_iter().chain(lifetime).chain(secret));
+        let mut token =
+            record(accessor.resource(), "record", "token", facts.into_iter().chain(lifetime).chain(secret));
         token.expires_at = expires_at;
         token
     }

@@ -54,8 +54,14 @@ pub(crate) fn judge(head: &Published, now: Timestamp, request: &Control) -> Judg
             let (created_at, created_by) = (now, rules.actor());
             let (description, lifetime_seconds) = (description.clone(), *lifetime_seconds);
             let (home, secret_now) = (id, Some(*secret));
-            let token =
-                TokenRecord { home, description, created_at, created_by, lifetime_seconds, secret: secret_now };
+            let token = TokenRecord {
+                home,
+                description,
+                created_at,
+                created_by,
+                lifetime_seconds,
+                secret: secret_now,
+            };
             rules.create_token(accessor, secret, &token, roles)
         }
         ControlChange::RenewToken { accessor } => rules.renew_token(accessor),

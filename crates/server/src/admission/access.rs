@@ -160,7 +160,8 @@ mod tests {
     fn health_runs_through_no_meter_locks_through_their_callers_and_everything_else_through_all() {
         for row in Telemetry::new(None).rows().iter().skip(1) {
             let is_free = row.service.starts_with("grpc.") || row.service == "idhini.admin.v1.AdminService";
-            let is_urgent = (row.service == "idhini.v1.NamespaceService" && row.call.ends_with("ockNamespace"))
+            let is_urgent = (row.service == "idhini.v1.NamespaceService"
+                && row.call.ends_with("ockNamespace"))
                 || ["ReadLock", "RevokeToken", "Revoke"].contains(&row.call.as_str());
             let counts = Kind::of(row).unwrap().counts;
             assert_eq!(counts.is_none(), is_free, "{}/{}", row.service, row.call);

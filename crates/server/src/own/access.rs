@@ -47,7 +47,10 @@ impl AccessService for Access {
         let change =
             ControlChange::CreateToken { accessor, secret, home, description, lifetime_seconds, roles };
         self.0.change(&asking, change).await?;
-        Ok(Response::new(v1::CreateTokenResponse { token, created: Some(Control::behind_change(self.token(&made))?) }))
+        Ok(Response::new(v1::CreateTokenResponse {
+            token,
+            created: Some(Control::behind_change(self.token(&made))?),
+        }))
     }
 
     async fn read_token(&self, request: Request<v1::ReadTokenRequest>) -> Answer<v1::ReadTokenResponse> {
@@ -79,7 +82,9 @@ impl AccessService for Access {
         let asking = Asking::of(&request)?;
         let accessor = own_or(&asking, request.into_inner().accessor)?;
         self.0.change(&asking, ControlChange::RenewToken { accessor: accessor.clone() }).await?;
-        Ok(Response::new(v1::RenewTokenResponse { token: Some(Control::behind_change(self.token(&accessor))?) }))
+        Ok(Response::new(v1::RenewTokenResponse {
+            token: Some(Control::behind_change(self.token(&accessor))?),
+        }))
     }
 
     async fn rotate_token(
@@ -94,7 +99,10 @@ impl AccessService for Access {
         audit::noting(|recording| recording.note_secret("token", &token));
         let rotate = ControlChange::RotateToken { accessor: accessor.clone(), secret, overlap_seconds };
         self.0.change(&asking, rotate).await?;
-        Ok(Response::new(v1::RotateTokenResponse { token, rotated: Some(Control::behind_change(self.token(&accessor))?) }))
+        Ok(Response::new(v1::RotateTokenResponse {
+            token,
+            rotated: Some(Control::behind_change(self.token(&accessor))?),
+        }))
     }
 
     async fn revoke_token(

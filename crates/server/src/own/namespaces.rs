@@ -35,7 +35,9 @@ impl NamespaceService for Namespaces {
         let id = NamespaceId(secrets::name(&self.0.randomness)?);
         let metadata = custom_metadata.into_iter().collect();
         self.0.change(&asking, ControlChange::Create { path: path.clone(), id, metadata }).await?;
-        Ok(Response::new(v1::CreateNamespaceResponse { namespace: Some(Control::behind_change(self.made(&path))?) }))
+        Ok(Response::new(v1::CreateNamespaceResponse {
+            namespace: Some(Control::behind_change(self.made(&path))?),
+        }))
     }
 
     async fn read_namespace(
@@ -65,7 +67,9 @@ impl NamespaceService for Namespaces {
             }
         }
         self.0.change(&asking, ControlChange::Patch { path: path.clone(), metadata }).await?;
-        Ok(Response::new(v1::PatchNamespaceResponse { namespace: Some(Control::behind_change(self.made(&path))?) }))
+        Ok(Response::new(v1::PatchNamespaceResponse {
+            namespace: Some(Control::behind_change(self.made(&path))?),
+        }))
     }
 
     async fn delete_namespace(

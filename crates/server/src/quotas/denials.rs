@@ -11,26 +11,35 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use idhini_model::SubjectRef;
 use tokio::time::Instant;
 
-/// One refusal is given back after so long: a hundred a second.
-const EACH: Duration = Duration::from_millis(10);
+use crate::pipeline::DENIED_AFTER;
+
+/// One refusal is given back after so long: as long as one of who may not takes, so that whoever waits for each is never over it.
+const EACH: Duration = DENIED_AFTER;
 /// Refusals at once after a pause.
 const SAVED_MAX: u32 = 1_000;
 /// Callers and addresses that are told apart.
 const KEPT_MAX: usize = 10_000;
+/// How often it is looked who may be forgotten, at most, however many come.
+const TIDY_PAUSE: Duration = Duration::from_millis(100);
 /// The bits of an IPv6 address that tell a network: whoever has one address of it has all.
 const NETWORK: u128 = !0 << 64;
 
 /// What was refused of late.
 #[derive(Debug, Default)]
-pub(crate) struct Denials {
+pub(crate) struct Denials(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
     /// The moment at which all that somebody has saved up is there again.
-    full_at: Mutex<HashMap<Who, Instant>>,
+    full_at: HashMap<Who, Instant>,
+    /// When it was looked last who may be forgotten.
+    tidied: Option<Instant>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -53,6 +62,13 @@ impl Who {
     }
 }
 
+impl State {
+    fn tidy(&mut self, now: Instant) {
+        self.tidied = Some(now);
+        self.full_at.retain(|_, full_at| *full_at > now);
+    }
+}
+
 impl Denials {
     /// Counts a refusal of a caller, or of somebody unknown from there; or says when the next one is told.
     pub(crate) fn take(
@@ -62,13 +78,16 @@ impl Denials {
         at: Instant,
     ) -> Result<(), Duration> {
         let mut who = Who::of(caller, from);
-        let mut all = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= KEPT_MAX && !all.contains_key(&who) {
-            all.retain(|_, full_at| *full_at > at);
-            if all.len() >= KEPT_MAX {
+        let mut state = self.state();
+        if state.full_at.len() >= KEPT_MAX && !state.full_at.contains_key(&who) {
+            if state.tidied.is_none_or(|tidied| at.saturating_duration_since(tidied) >= TIDY_PAUSE) {
+                state.tidy(at);
+            }
+            if state.full_at.len() >= KEPT_MAX {
                 who = Who::Others;
             }
         }
+        let all = &mut state.full_at;
         let full_at = all.get(&who).map_or(at, |full_at| at.max(*full_at)) + EACH;
         let wait = full_at.saturating_duration_since(at + EACH * SAVED_MAX);
         if !wait.is_zero() {
@@ -80,7 +99,11 @@ impl Denials {
 
     /// Lets go of whoever has all there is again.
     pub(super) fn tidy(&self, now: Instant) {
-        self.full_at.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, full_at| *full_at > now);
+        self.state().tidy(now);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,16 +120,16 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_refused_all_the_time_hears_so_a_hundred_times_a_second_and_nobody_else_is_in_the_way() {
+    fn whoever_is_refused_all_the_time_hears_so_so_often_and_nobody_else_is_in_the_way() {
         let (denials, begun) = (Denials::default(), Instant::now());
         assert_eq!(taken(&denials, "one", begun), SAVED_MAX);
         assert_eq!(denials.take(Some(&somebody("one")), None, begun), Err(EACH));
-        assert_eq!(taken(&denials, "one", begun + Duration::from_secs(2)), 200);
+        assert_eq!(taken(&denials, "one", begun + 200 * EACH), 200);
         assert_eq!(taken(&denials, "other", begun), SAVED_MAX);
         // However long the pause, no more is saved up.
         assert_eq!(taken(&denials, "one", begun + Duration::from_secs(1_000)), SAVED_MAX);
         denials.tidy(begun + Duration::from_secs(500));
-        assert_eq!(denials.full_at.lock().unwrap().len(), 1);
+        assert_eq!(denials.state().full_at.len(), 1);
     }
 
     #[test]
@@ -128,13 +151,13 @@ mod tests {
         for number in 0..2 * KEPT_MAX as u32 {
             let _ = denials.take(None, Some(std::net::Ipv4Addr::from_bits(number).into()), begun);
         }
-        assert_eq!(denials.full_at.lock().unwrap().len(), KEPT_MAX + 1);
+        assert_eq!(denials.state().full_at.len(), KEPT_MAX + 1);
         // Those who came late have spent together what there is.
         assert!(denials.take(None, Some(IpAddr::V4([192, 0, 2, 1].into())), begun).is_err());
         assert_eq!(denials.take(None, Some(std::net::Ipv4Addr::from_bits(1).into()), begun), Ok(()));
         // Later there is room again.
         let later = begun + Duration::from_secs(60);
         assert_eq!(denials.take(None, Some(IpAddr::V4([192, 0, 2, 1].into())), later), Ok(()));
-        assert_eq!(denials.full_at.lock().unwrap().len(), 1);
+        assert_eq!(denials.state().full_at.len(), 1);
     }
 }

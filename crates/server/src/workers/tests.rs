@@ -2,10 +2,10 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use super::*;
-use crate::newcomers::SILENCE_MAX;
 use crate::admission::Admission;
 use crate::auth::Keys;
 use crate::meta::{Meta, Place};
+use crate::newcomers::SILENCE_MAX;
 use crate::options::Options;
 use crate::telemetry::Recorder;
 use crate::tenants::{NewStore, Offer, Offered};

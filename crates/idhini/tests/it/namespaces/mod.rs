@@ -4,6 +4,7 @@ mod isolation;
 mod kills;
 mod locking;
 mod rules;
+mod tokens;
 
 use idhini_wire::google;
 use idhini_wire::idhini::v1;

@@ -400,8 +400,8 @@ impl World {
         let member = self.root.token(&top, "reader").await.map_err(failed)?;
         let cast = Cast {
             root: self.root.clone(),
-            admin: self.root.with(&admin),
-            member: self.root.with(&member),
+            admin: self.root.with(&admin).about(&top),
+            member: self.root.with(&member).about(&top),
             outsider: self.outsider.clone(),
         };
         let mut model = Model { nodes: BTreeMap::from([(String::new(), Node::default())]), top };
@@ -457,12 +457,17 @@ impl Cast {
         };
         let full = model.full(path);
         let there = caller.about(&full);
+        // Of what is above it nobody knows but who belongs there, and so paths begin where they do.
+        let at = match who {
+            Who::Root | Who::Outsider => full.as_str(),
+            Who::Admin | Who::Member => path,
+        };
         let mut schemas = SchemaServiceClient::new(there.channel.clone());
         let (mut shown, mut key) = (String::new(), None);
         let outcome = match act {
-            Act::Create => caller.create(&full).await,
-            Act::Delete => caller.delete(&full).await,
-            Act::Lock(mode) => caller.lock(&full, mode).await.map(|made| key = Some(made)),
+            Act::Create => caller.create(at).await,
+            Act::Delete => caller.delete(at).await,
+            Act::Lock(mode) => caller.lock(at, mode).await.map(|made| key = Some(made)),
             Act::Unlock(with) => {
                 let kept =
                     model.nodes.get(path).and_then(|node| node.lock.as_ref()).map(|(_, key)| key.clone());
@@ -472,14 +477,14 @@ impl Cast {
                     With::TheKey => kept.unwrap_or_else(|| "x".to_owned()),
                     With::AnotherKey => "not the key".to_owned(),
                 };
-                caller.unlock(&full, &given).await
+                caller.unlock(at, &given).await
             }
-            Act::Status => caller.lock_of(&full).await.map(|of| {
+            Act::Status => caller.lock_of(at).await.map(|of| {
                 let own = of.own.map(|lock| lock.mode());
                 let effective = of.effective.map(|lock| (lock.path.clone(), lock.mode()));
                 shown = format!("{own:?} {effective:?}");
             }),
-            Act::List => caller.list(&full, false).await.map(|all| {
+            Act::List => caller.list(at, false).await.map(|all| {
                 let all: Vec<_> = all.into_iter().map(|of| (of.path, of.locked)).collect();
                 shown = format!("{all:?}");
             }),

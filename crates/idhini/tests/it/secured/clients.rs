@@ -123,3 +123,24 @@ async fn only_verified_certificates_are_taken_and_of_these_only_pinned_ones() {
         assert_eq!(comes_in(&authority, &seen, Some(of.shown(name))).await, is_taken, "{name}");
     }
 }
+
+#[tokio::test]
+async fn where_a_certificate_is_required_a_token_is_good_with_it_alone() {
+    let authority = Authority::new();
+    authority.issue("short", &["--name", "short.example", "--lifetime", "3s"]);
+    let seen = authority.serve(&["--tls-client-ca-file", &authority.ca_file()]);
+    let channel = authority.channel(&seen.server, Some(authority.shown("short"))).await.unwrap();
+    let mut keyed = PermissionsServiceClient::with_interceptor(channel.clone(), with_key);
+    let mut said = async || {
+        let asked = check("document:readme", "view", "user:tom");
+        keyed.check_permission(asked).await.map_or_else(|status| status.code(), |_| Code::Ok)
+    };
+    assert_eq!(said().await, Code::Ok);
+    let mut waited = Duration::ZERO;
+    while said().await != Code::Unauthenticated {
+        assert!(waited < Duration::from_secs(10), "it is still good");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        waited += Duration::from_millis(100);
+    }
+    assert!(is_alive(&channel).await);
+}

@@ -60,7 +60,9 @@ async fn what_a_caller_does_for_itself_is_charged_to_its_home_and_what_it_asks_t
     world.create("a", "1").await;
     world.create("b", "2").await;
     world.token("t", "a", &[Role::Admin], None).await;
-    world.change(ControlChange::Grant { path: path("b"), role: Role::Reader, to: accessor("t").subject() }).await;
+    world
+        .change(ControlChange::Grant { path: path("b"), role: Role::Reader, to: accessor("t").subject() })
+        .await;
     world.limit("a", CALLS, "3").await;
     world.limit("b", CALLS, "5").await;
     let pass = world.pass("t", Some("b"), Access::Own).await;
@@ -152,7 +154,10 @@ async fn that_a_token_was_used_is_noted_also_by_a_call_that_was_let_in_before() 
     world.clock.store(1_060, Relaxed);
     world.tree.plane.record_uses().await.unwrap();
     assert_eq!((world.tree.plane.noted(&accessor("t")), used()), (None, Some(1_000)));
-    assert!(world.admission.again(&accepted, &headers("t", None), CHECK).is_some(), "nothing is made anew for it");
+    assert!(
+        world.admission.again(&accepted, &headers("t", None), CHECK).is_some(),
+        "nothing is made anew for it"
+    );
     assert_eq!(used(), Some(1_060));
     // Whoever only stands has not called.
     let entry = world.call_on(&accepted, "t", None, CHECK).await.unwrap();

@@ -157,7 +157,9 @@ async fn list(of: &mut Of<'_>, path: String, recursive: bool) -> Result<Answer, 
     let is_short = is_more && (of.query.limit.is_none() || keys.len() < asked);
     let answer = Answer::data(json!({ "keys": keys, "key_info": key_info }));
     Ok(match is_short {
-        true => answer.warning("there are more than are answered at once: go on with ?after=KEY behind the last of these"),
+        true => answer.warning(
+            "there are more than are answered at once: go on with ?after=KEY behind the last of these",
+        ),
         false => answer,
     })
 }

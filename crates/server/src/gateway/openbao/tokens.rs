@@ -190,7 +190,9 @@ async fn accessors(of: &mut Of<'_>) -> Result<Answer, No> {
     let is_short = !after_accessor.is_empty() && (of.query.limit.is_none() || keys.len() < asked);
     let answer = Answer::data(json!({ "keys": keys }));
     Ok(match is_short {
-        true => answer.warning("there are more than are answered at once: go on with ?after=KEY behind the last of these"),
+        true => answer.warning(
+            "there are more than are answered at once: go on with ?after=KEY behind the last of these",
+        ),
         false => answer,
     })
 }
