@@ -2,7 +2,9 @@
 
 use std::io::Read as _;
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
