@@ -170,11 +170,9 @@ impl Pipeline {
                 match deadline.within(admitting).await {
                     Ok(Ok(entry)) => entry,
                     Ok(Err(denied)) => {
-                        if let Err(refusal) = self.charged(&denied, accepted, call) {
-                            return refused(refusal);
-                        }
                         self.admission.not_admitted(&denied, accepted, request.headers(), call);
-                        return refused(denied.refusal);
+                        let charged = self.charged(&denied, accepted, call);
+                        return refused(charged.err().unwrap_or(denied.refusal));
                     }
                     Err(refusal) => return refused(refusal),
                 }

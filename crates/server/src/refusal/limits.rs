@@ -39,6 +39,7 @@ impl Refusal {
 
     /// Whoever asks was refused so often that they hear no more than that.
     pub(crate) fn refused_too_often(wait: Duration) -> Refusal {
+        telemetry::limited(Limited::Refusals);
         let text = format!(
             "too many calls with this token, or from this address without one that counts, were refused; ask again in {} ms",
             wait.max(WAIT_MIN).as_millis()

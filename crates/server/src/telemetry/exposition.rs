@@ -192,7 +192,7 @@ impl Page {
             let labels = [("kind", stranger.name())];
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
         }
-        let help = "Calls refused since a quota was used up, or since the server had too much to do";
+        let help = "Calls refused since a quota was used up, the server had too much to do, or too many were refused";
         let mut family = write.family("idhini_limited", help, MetricType::Counter)?;
         for by in Limited::all() {
             let labels = [("limit", by.name())];

@@ -36,19 +36,22 @@ pub(crate) enum Limited {
     Quota(QuotaKind),
     /// The server has too much to do.
     Overload,
+    /// Its caller, or who came from its address, was refused too often.
+    Refusals,
 }
 
 impl Limited {
-    const COUNT: usize = QuotaKind::ALL.len() + 1;
+    const COUNT: usize = QuotaKind::ALL.len() + 2;
 
     pub(super) fn all() -> impl Iterator<Item = Limited> {
-        QuotaKind::ALL.into_iter().map(Limited::Quota).chain([Limited::Overload])
+        QuotaKind::ALL.into_iter().map(Limited::Quota).chain([Limited::Overload, Limited::Refusals])
     }
 
     fn index(self) -> usize {
         match self {
             Limited::Quota(kind) => kind as usize,
-            Limited::Overload => Limited::COUNT - 1,
+            Limited::Overload => QuotaKind::ALL.len(),
+            Limited::Refusals => QuotaKind::ALL.len() + 1,
         }
     }
 
@@ -57,6 +60,7 @@ impl Limited {
         match self {
             Limited::Quota(kind) => kind.as_str(),
             Limited::Overload => "overload",
+            Limited::Refusals => "refusals",
         }
     }
 }
@@ -232,6 +236,6 @@ mod tests {
         assert_eq!(shards.strangers(Stranger::Migrated), 2);
         assert_eq!(shards.strangers(Stranger::OtherStore), 0);
         let limited: Vec<u64> = Limited::all().map(|by| shards.limited(by)).collect();
-        assert_eq!(limited, [0, 0, 0, 0, 0, 2, 2]);
+        assert_eq!(limited, [0, 0, 0, 0, 0, 2, 2, 0]);
     }
 }
