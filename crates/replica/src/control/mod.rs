@@ -114,7 +114,10 @@ impl ControlPlane {
         let (view, version, told) = (RwLock::default(), AtomicU64::new(0), watch::Sender::default());
         let (follows, uses, ledger) = (tokio::sync::Mutex::default(), Arc::default(), OnceLock::new());
         let plane = Arc::new(ControlPlane { sys, view, version, told, follows, uses, ledger });
-        plane.change(Control { by: None, change: ControlChange::Begin { admins } }, Wanted::always()).await?;
+        // By itself: whoever starts hears what cannot be read.
+        let begin = Control { by: None, change: ControlChange::Begin { admins } };
+        plane.sys.ask(Request::Control(Box::new(begin)), Wanted::always()).await?;
+        plane.catch_up().await?;
         Ok(plane)
     }
 
