@@ -320,7 +320,7 @@ impl Place {
     /// The refusal of a call of whoever has too much waiting here already.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         let refuses = || self.lane.turns().refuses(self.tenancy, Instant::now());
-        self.is_refusable.then(refuses).flatten().map(Refusal::overloaded)
+        self.is_refusable.then(refuses).flatten().map(Refusal::crowded)
     }
 
     /// Does something on the lane.
