@@ -365,7 +365,7 @@ async fn of_a_namespace_that_has_too_much_waiting_more_is_refused_and_of_no_othe
             crowding = PermissionsServiceClient::new(world.seen.server.channel().await);
         }
         crowd.spawn(ask_slow(&crowding));
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
         if let Some(ended) = crowd.try_join_next()
             && is_crowded(&ended.unwrap().unwrap_err())
         {
