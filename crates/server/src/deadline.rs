@@ -10,6 +10,7 @@ use idhini_replica::Wanted;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
+use crate::lane;
 use crate::refusal::Refusal;
 use crate::telemetry;
 
@@ -76,7 +77,7 @@ impl Deadline {
     /// When the deadline has passed.
     pub(crate) async fn breathe(self) -> Result<(), Refusal> {
         match telemetry::owed() {
-            None => tokio::task::yield_now().await,
+            None => lane::yield_turn().await,
             // What is slowed down rather than refused.
             Some(owed) => self.within(tokio::time::sleep(owed)).await?,
         }

@@ -8,7 +8,8 @@
 //! # Invariants
 //! * No more runs on the lane at a time than it has threads. Who runs next is the tenant that has had least of it; within
 //!   a tenant its namespaces take turns, and within a namespace whoever came first is first.
-//! * A turn is one look at a task, which evaluates one portion at most; what waits for anything else holds no turn.
+//! * A turn is one look at a task, which evaluates one portion at most; what waits for anything else holds no turn. Who has
+//!   not ended then waits for the next one before that is given to anybody.
 //! * Of a tenant of whose work too much waits for too long, more is refused, and of no other; and of that tenant, of those
 //!   namespaces of which as much waits as of the others.
 //! * A tenant that comes back has no claim on what it did not use while it was away.
@@ -17,7 +18,9 @@
 
 mod moving;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -161,6 +164,10 @@ impl Turns {
             self.now = self.now.max(self.least_running());
             return None;
         }
+        Some(self.wait(tenancy, waker, since))
+    }
+
+    fn wait(&mut self, tenancy: Tenancy, waker: &Waker, since: Instant) -> u64 {
         self.next_ticket += 1;
         let ticket = self.next_ticket;
         let waiter = Waiter { ticket, waker: waker.clone(), since };
@@ -171,7 +178,7 @@ impl Turns {
             Some((_, waiting)) => waiting.push_back(waiter),
             None => namespaces.push_back((tenancy.namespace, VecDeque::from([waiter]))),
         }
-        Some(ticket)
+        ticket
     }
 
     /// How many of a namespace's wait, and the tenant that it is of, if anything of that is known.
@@ -289,6 +296,9 @@ impl Lane {
     pub(crate) fn start(threads: usize, give_way: GiveWay) -> io::Result<Arc<Lane>> {
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(threads)
+            // Between two turns it looks at sockets, timers and at what is new; otherwise these would wait for sixty.
+            .event_interval(1)
+            .global_queue_interval(2)
             .thread_name("lane")
             .on_thread_start(give_way)
             .enable_all()
@@ -320,7 +330,7 @@ impl Place {
     /// The refusal of a call of whoever has too much waiting here already.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         let refuses = || self.lane.turns().refuses(self.tenancy, Instant::now());
-        self.is_refusable.then(refuses).flatten().map(Refusal::overloaded)
+        self.is_refusable.then(refuses).flatten().map(Refusal::crowded)
     }
 
     /// Does something on the lane.
@@ -369,8 +379,47 @@ impl<F: Future + Unpin> Future for Turning<F> {
             }
         }
         // Given back also if the work panics.
-        let _turn = Turn { lane, tenancy: *tenancy, began: Instant::now() };
-        Pin::new(work).poll(context)
+        let mut turn = Turn { lane, tenancy: *tenancy, began: Instant::now(), again: None };
+        ON_LANE.set(OnLane::Works);
+        let polled = Pin::new(work).poll(context);
+        if polled.is_pending() && ON_LANE.get() == OnLane::GivesWay {
+            turn.again = Some((context.waker(), waits));
+        }
+        polled
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnLane {
+    Not,
+    Works,
+    GivesWay,
+}
+
+thread_local! {
+    static ON_LANE: Cell<OnLane> = const { Cell::new(OnLane::Not) };
+}
+
+/// Lets others run; on the lane, those whose turn it is.
+///
+/// There what gives way waits with the others from that moment on. If it waited in the runtime's queue first, as with the
+/// runtime's own way to do this, only those would take turns that happen to be ahead of it, and each task would have the same
+/// share rather than each tenant.
+pub(crate) async fn yield_turn() {
+    let mut has_given_way = false;
+    poll_fn(|context| {
+        if has_given_way || ON_LANE.get() == OnLane::Not {
+            return Poll::Ready(());
+        }
+        has_given_way = true;
+        ON_LANE.set(OnLane::GivesWay);
+        // Between it and the task there may be those who look only at what was woken.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+    if !has_given_way {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -379,13 +428,22 @@ struct Turn<'l> {
     lane: &'l Lane,
     tenancy: Tenancy,
     began: Instant,
+    /// Whom to wake for the next turn, and what has its ticket then, if it waits for another.
+    again: Option<(&'l Waker, &'l mut Waits)>,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        ON_LANE.set(OnLane::Not);
         let ended = Instant::now();
         let took = ended.saturating_duration_since(self.began);
-        let next = self.lane.turns().give_back(self.tenancy, took, ended);
+        let next = {
+            let mut turns = self.lane.turns();
+            if let Some((waker, waits)) = self.again.take() {
+                *waits = Waits::For(turns.wait(self.tenancy, waker, ended));
+            }
+            turns.give_back(self.tenancy, took, ended)
+        };
         if let Some(waker) = next {
             waker.wake();
         }

@@ -26,7 +26,7 @@ const FOLDERS: u32 = 40;
 /// Of a bulk check.
 const ITEMS: u32 = 100;
 
-const SCHEMA: &str = "
+pub const SCHEMA: &str = "
 caveat slow(values list<int>, number int) {
   values.all(one, values.all(two, values.all(three, one + two + three + number >= 0)))
 }
@@ -51,10 +51,7 @@ pub fn spent(server: &Server) -> Duration {
 }
 
 /// Groups behind conditions that take long, and a tree that doubles at each level.
-pub async fn slow(arguments: &[&str]) -> Server {
-    let server = Server::start(arguments);
-    let schema = v1::WriteSchemaRequest { schema: SCHEMA.to_owned() };
-    server.schemas().await.write_schema(schema).await.unwrap();
+pub fn slow_relationships() -> Vec<String> {
     let values = (0..30).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
     let mut texts = Vec::new();
     for number in 0..CAVEATS {
@@ -72,8 +69,15 @@ pub async fn slow(arguments: &[&str]) -> Server {
             texts.push(format!("folder:{side}{level}#parent@folder:{parent}{}", level + 1));
         }
     }
+    texts
+}
+
+pub async fn slow(arguments: &[&str]) -> Server {
+    let server = Server::start(arguments);
+    let schema = v1::WriteSchemaRequest { schema: SCHEMA.to_owned() };
+    server.schemas().await.write_schema(schema).await.unwrap();
     let mut client = server.permissions().await;
-    for part in texts.chunks(1_000) {
+    for part in slow_relationships().chunks(1_000) {
         let part: Vec<&str> = part.iter().map(String::as_str).collect();
         client.write_relationships(touch(&part)).await.unwrap();
     }

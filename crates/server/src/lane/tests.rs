@@ -190,21 +190,14 @@ fn all_that_is_begun_ends_or_is_left_and_never_more_runs_than_there_are_threads(
     runtime.block_on(async {
         let mut tasks = Vec::new();
         for number in 0..200u64 {
-            let (lane, load) = (Arc::clone(&lane), Arc::default());
-            let place = Place {
-                lane,
-                tenancy: tenancy(number % 5, number % 7),
-                load,
-                is_refusable: true,
-                is_counted: false,
-            };
+            let place = place(&lane, tenancy(number % 5, number % 7));
             let running = Arc::clone(&running);
             tasks.push(place.spawn(async move {
                 for _ in 0..20 {
                     assert!(running.fetch_add(1, Ordering::SeqCst) < 2);
                     std::hint::black_box((0..500u64).sum::<u64>());
                     running.fetch_sub(1, Ordering::SeqCst);
-                    tokio::task::yield_now().await;
+                    yield_turn().await;
                 }
                 number
             }));
@@ -224,4 +217,43 @@ fn all_that_is_begun_ends_or_is_left_and_never_more_runs_than_there_are_threads(
         }
         panic!("a turn is lost: {:?}", lane.turns());
     });
+}
+
+fn place(lane: &Arc<Lane>, tenancy: Tenancy) -> Place {
+    let (lane, load) = (Arc::clone(lane), Arc::default());
+    Place { lane, tenancy, load, is_refusable: true, is_counted: false }
+}
+
+#[test]
+fn one_task_of_a_tenant_has_as_much_as_all_of_another() {
+    let lane = Lane::start(1, || ()).unwrap();
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (many, alone) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let endless = |turns: &Arc<AtomicUsize>| {
+        let turns = Arc::clone(turns);
+        async move {
+            loop {
+                let begun = std::time::Instant::now();
+                while begun.elapsed() < Duration::from_millis(1) {}
+                turns.fetch_add(1, Ordering::SeqCst);
+                yield_turn().await;
+            }
+        }
+    };
+    runtime.block_on(async {
+        let mut tasks = Vec::new();
+        for _ in 0..40 {
+            tasks.push(place(&lane, tenancy(1, 1)).spawn(endless(&many)));
+        }
+        tasks.push(place(&lane, tenancy(2, 2)).spawn(endless(&alone)));
+        while many.load(Ordering::SeqCst) + alone.load(Ordering::SeqCst) < 400 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        for task in tasks {
+            task.abort();
+        }
+    });
+    // Half. If each task had its share it would be ten.
+    let alone = alone.load(Ordering::SeqCst);
+    assert!(alone >= 150, "{alone} turns of 400");
 }

@@ -29,11 +29,19 @@ impl Refusal {
 
     /// The server has more to do than it can.
     pub(crate) fn overloaded(wait: Duration) -> Refusal {
+        let why = "the server has more to do than it can, and answers those first who ask less; ask again";
+        Self::shed(why, wait)
+    }
+
+    /// Too much of the namespace waits for its turn already.
+    pub(crate) fn crowded(wait: Duration) -> Refusal {
+        let why = "so much that takes long waits of this namespace already that more would wait for seconds; ask for less at once, or again";
+        Self::shed(why, wait)
+    }
+
+    fn shed(why: &str, wait: Duration) -> Refusal {
         telemetry::limited(Limited::Overload);
-        let text = format!(
-            "the server has more to do than it can, and answers those first who ask less; ask again in {} ms",
-            wait.as_millis()
-        );
+        let text = format!("{why} in {} ms", wait.as_millis());
         Refusal::new(Code::ResourceExhausted, text).because(Own::Overloaded).retried_after(wait)
     }
 
