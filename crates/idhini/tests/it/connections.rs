@@ -4,9 +4,8 @@ use std::io::Read as _;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::time::Instant;
 
 use crate::process::{PATIENCE, Server, check};
 use crate::secured::Authority;

@@ -2,7 +2,7 @@
 //! capped by what is above them.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use idhini_wire::authzed::api::v1;
 use idhini_wire::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
@@ -14,6 +14,7 @@ use idhini_wire::idhini::v1::access_service_client::AccessServiceClient;
 use idhini_wire::idhini::v1::namespace_service_client::NamespaceServiceClient;
 use idhini_wire::idhini::v1::permissions_service_client::PermissionsServiceClient as OwnPermissions;
 use prost::Message as _;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 

@@ -233,7 +233,7 @@ fn one_task_of_a_tenant_has_as_much_as_all_of_another() {
         let turns = Arc::clone(turns);
         async move {
             loop {
-                let begun = std::time::Instant::now();
+                let begun = Instant::now();
                 while begun.elapsed() < Duration::from_millis(1) {}
                 turns.fetch_add(1, Ordering::SeqCst);
                 yield_turn().await;
