@@ -34,7 +34,7 @@ use crate::meta::{Content, Meta, Reply, STATUS};
 use crate::refusal::Refusal;
 use crate::sent;
 use crate::single::{self, Checks, Rest};
-use crate::telemetry::Call;
+use crate::telemetry::{Call, Row};
 
 /// Longest request that a worker reads itself, in bytes: what is longer takes long to read, and mostly to answer.
 const LIGHT_REQUEST_BYTES_MAX: usize = 32 * 1024;
@@ -163,7 +163,13 @@ impl Pipeline {
         call.is_recorded(recording.clone());
         // Its state is no part of every check's.
         let response = Box::pin(self.answered(request, (call, deadline), kind, entry)).await;
-        recording.ended_by(response.headers());
+        if response.headers().contains_key(STATUS) || !kind.answers_stream {
+            recording.ended_by(response.headers());
+        } else if call.name().is_some_and(Row::has_no_end) {
+            // It may go on for days, and is told of by its end besides.
+            recording.begun();
+        }
+        // What answers a stream of its own accord ends with its trailers, or when nobody takes them any more (`meta.rs`).
         response
     }
 
