@@ -29,8 +29,8 @@ mod trail;
 pub mod verify;
 mod writer;
 
-pub use self::checkpoint::{Checkpoint, CheckpointError};
 pub use self::budget::RefusalOf;
+pub use self::checkpoint::{Checkpoint, CheckpointError};
 pub use self::event::{
     Actor, DETAIL_BYTES_MAX, DETAILS_BYTES_MAX, Detail, Event, Outcome, PARTS_MAX, TEXT_BYTES_MAX, noted,
 };

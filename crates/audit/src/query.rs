@@ -257,7 +257,9 @@ impl Filter {
             text("resource").is_some_and(is_it)
                 || objects(record).any(is_it)
                 || record["left_out"].is_number()
-                || ["updates_blake3", "questions_blake3"].iter().any(|name| record["details"][name].is_string())
+                || ["updates_blake3", "questions_blake3"]
+                    .iter()
+                    .any(|name| record["details"][name].is_string())
         };
         let is_outcome = |wanted: &str| match wanted {
             "none" => is_open,

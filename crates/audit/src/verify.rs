@@ -19,10 +19,10 @@ use idhini_model::Timestamp;
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
+use crate::file::cut_behind;
 use crate::keys::PublicKey;
 use crate::line::{self, Envelope, Hash, Head, LineFault};
 use crate::options::CHECKPOINT_SECONDS_MAX;
-use crate::file::cut_behind;
 use crate::reading::{Line, ReadError, beginning, cuts, files, lines};
 
 /// Records stand behind a checkpoint that is no older than this, or one follows them within it.

@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use idhini_model::Timestamp;
 
+use crate::budget::Withheld;
 use crate::checkpoint::Checkpoint;
 use crate::courier::Courier;
 use crate::event::Outcome;
 use crate::keys::Keys;
-use crate::budget::Withheld;
 use crate::line::{Chain, Fact, OUTCOME_BYTES_MAX, OWN_BYTES_MAX, Told, repeated_bytes};
 use crate::outlet::{Opened, Outlet};
 use crate::sink::{Ability, Message, Sink};

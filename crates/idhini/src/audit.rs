@@ -2,17 +2,22 @@
 //!
 //! # Invariants
 //! * A server whose trail cannot take records does not start.
-//! * Its start is on record with what is set; of keys there are keyed hashes.
+//! * Its start is on record with what is set; of keys and of the root token there are keyed hashes.
+//! * What was done to the data directory while no server held it, and noted, is on record before anything is answered.
 
 mod inspect;
+mod untold;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use idhini_audit::{Actor, Detail, Event, Intent, Keys, Outcome, Seeds, Surroundings, Trail};
+use idhini_audit::{Actor, Detail, Event, Intent, Keys, Outcome, SecretHash, Seeds, Surroundings, Trail};
 use idhini_model::Revision;
+use idhini_replica::RootToken;
+use tokio::sync::oneshot;
 
 pub(crate) use self::inspect::run;
+pub(crate) use self::untold::note_reset;
 use crate::clock::now;
 use crate::configuration::Configuration;
 use crate::entropy::random;
@@ -36,8 +41,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Opens the trail that is set, and puts the start on record; `None` if none is set.
-    pub(crate) async fn begin(configuration: &Configuration) -> Result<Option<Running>, Failure> {
+    /// Opens the trail that is set, and puts the start on record; `None` if none is set. The root token is the one that the data
+    /// directory has so far.
+    pub(crate) async fn begin(
+        configuration: &Configuration,
+        root_token: Option<RootToken>,
+    ) -> Result<Option<Running>, Failure> {
         let settings = &configuration.settings;
         let Some(options) = settings.auditing.options() else { return Ok(None) };
         let keys = Keys::read_or_make(&key_file(&settings.data_dir), || {
@@ -45,13 +54,7 @@ impl Running {
         })?;
         let report: idhini_audit::Report = Arc::new(|text| tracing::warn!("{text}"));
         let surroundings = Surroundings { keys: Arc::new(keys), clock: Arc::new(now), report };
-        // It waits until the sinks are open.
-        let opening = tokio::task::spawn_blocking(move || Trail::open(&options, surroundings));
-        let opened = opening.await.map_err(|error| Failure::System {
-            what: "a thread",
-            source: std::io::Error::other(error.to_string()),
-        })?;
-        let trail = opened?;
+        let trail = opened(options, surroundings).await?;
         let mut event = own("Start");
         let text = |text: String| Detail::Text(text.into());
         event.details.push(("version".into(), text(env!("CARGO_PKG_VERSION").to_owned())));
@@ -61,7 +64,11 @@ impl Running {
             let hash = trail.secret_hash(key.as_bytes());
             event.details.push(("preshared_key".into(), Detail::Secret(hash)));
         }
+        for token in root_token {
+            event.details.push(("root_token".into(), Detail::Secret(root_token_hash(&trail, token))));
+        }
         let start = trail.intent(event).await?;
+        untold::tell(&trail, &settings.data_dir, root_token).await?;
         Ok(Some(Running { trail, start }))
     }
 
@@ -76,6 +83,28 @@ impl Running {
         start.settle(Outcome::done(Some(revision))).await;
         trail
     }
+}
+
+/// Waits until the sinks are open. On a thread of its own: those of the trail are made by it and take after it, and a thread
+/// of the runtime may have been told to give way to those that answer calls, which wait for the trail.
+async fn opened(options: idhini_audit::Options, surroundings: Surroundings) -> Result<Trail, Failure> {
+    let failed = |source| Failure::System { what: "a thread", source };
+    let (tell, told) = oneshot::channel();
+    let open = move || drop(tell.send(Trail::open(&options, surroundings)));
+    std::thread::Builder::new().name("audit-open".to_owned()).spawn(open).map_err(failed)?;
+    let opened = told.await.map_err(|error| failed(std::io::Error::other(error)))?;
+    Ok(opened?)
+}
+
+/// What a root token is called in records: the directory has its hash only, of which this is the keyed one.
+pub(crate) fn root_token_hash(trail: &Trail, token: RootToken) -> SecretHash {
+    trail.secret_hash(&token.hash)
+}
+
+/// The server did something of itself.
+pub(crate) fn told(trail: &Trail, call: &'static str, details: Vec<(&'static str, Detail)>) {
+    let details = details.into_iter().map(|(name, detail)| (name.into(), detail)).collect();
+    trail.decision(Event { details, ..own(call) }, Outcome::done(None));
 }
 
 /// The server has stopped.

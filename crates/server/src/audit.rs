@@ -362,7 +362,9 @@ pub(crate) fn not_admitted(
 fn is_change(call: &Call) -> bool {
     let Some(row) = call.name() else { return false };
     match Kind::of(row) {
-        Some(kind) if kind.access == Access::Own => !["Read", "List", "CanI"].iter().any(|name| row.call.starts_with(name)),
+        Some(kind) if kind.access == Access::Own => {
+            !["Read", "List", "CanI"].iter().any(|name| row.call.starts_with(name))
+        }
         Some(kind) => kind.is_change(),
         None => false,
     }

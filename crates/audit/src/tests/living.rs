@@ -1,12 +1,12 @@
 //! What a trail that lives well records.
 
 use super::{World, done, kinds, lines_of, wait};
+use crate::budget::RefusalOf;
 use crate::checkpoint::Checkpoint;
 use crate::event::{Detail, Outcome};
 use crate::keys::Keys;
 use crate::options::{CheckpointsTo, FileOptions};
 use crate::query::{Filter, query};
-use crate::budget::RefusalOf;
 use crate::trail::{Settled, Trail, Unavailable};
 use crate::verify::{Against, Fault};
 
@@ -250,11 +250,8 @@ fn a_change_of_thousands_of_updates_is_told_whole_and_the_last_one_found() {
     }
     let last = format!("document:{:0>900}", 999);
     for (call, kind) in [("WriteRelationships", "outcome"), ("CheckBulkPermissions", "decision")] {
-        let filter = Filter {
-            resource: Some(last.clone()),
-            call: Some(call.to_owned()),
-            ..Filter::default()
-        };
+        let filter =
+            Filter { resource: Some(last.clone()), call: Some(call.to_owned()), ..Filter::default() };
         let mut found = Vec::new();
         query(&world.directory(), &filter, &mut |row| {
             found.push(row.record.clone());
