@@ -43,6 +43,8 @@ pub(crate) const DECISIONS: &str = "decisions";
 const IMPORT_BYTES_MAX: usize = 1 << 20;
 /// What a stream that goes on until somebody ends it is answered with when it begins.
 const BEGUN: &str = "begun";
+/// The same where its caller left before the end, or the connection ended.
+const LEFT: &str = "left";
 
 /// What is known of a call that is told of; clones are the same.
 #[derive(Debug, Clone)]
@@ -230,6 +232,11 @@ impl Recording {
         self.locked().answer = Some(Cow::Borrowed(answer_name(answer)));
     }
 
+    /// Its answers are streamed, and end with whatever ends them.
+    pub(crate) fn is_streamed(&self) {
+        self.has_sent(0);
+    }
+
     /// So many answers of a stream have left.
     pub(crate) fn has_sent(&self, answers: u64) {
         let results = &mut self.locked().results;
@@ -254,8 +261,19 @@ impl Recording {
     /// Tells that whoever called has left, or the connection has ended, before the call did, unless its end is on record.
     pub(crate) fn was_left(&self) {
         // A change that was not begun is none; one that was is told of by its own record.
-        if self.0.is_decision {
-            self.ended(Code::Cancelled, "the caller left before the end");
+        if !self.0.is_decision {
+            return;
+        }
+        let is_streamed = {
+            let mut told = self.locked();
+            if told.results.is_some() {
+                told.answer = Some(Cow::Borrowed(LEFT));
+            }
+            told.results.is_some()
+        };
+        match is_streamed {
+            true => self.ended(Code::Ok, ""),
+            false => self.ended(Code::Cancelled, "the caller left before it was answered"),
         }
     }
 

@@ -165,11 +165,14 @@ impl Pipeline {
         let response = Box::pin(self.answered(request, (call, deadline), kind, entry)).await;
         if response.headers().contains_key(STATUS) || !kind.answers_stream {
             recording.ended_by(response.headers());
-        } else if call.name().is_some_and(Row::has_no_end) {
-            // It may go on for days, and is told of by its end besides.
+            return response;
+        }
+        // It ends with its trailers, or when nobody takes its answers any more (`meta.rs`).
+        recording.is_streamed();
+        if call.name().is_some_and(Row::has_no_end) {
+            // It may go on for days.
             recording.begun();
         }
-        // What answers a stream of its own accord ends with its trailers, or when nobody takes them any more (`meta.rs`).
         response
     }
 
