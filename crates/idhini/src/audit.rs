@@ -64,7 +64,7 @@ impl Running {
             let hash = trail.secret_hash(key.as_bytes());
             event.details.push(("preshared_key".into(), Detail::Secret(hash)));
         }
-        for token in root_token {
+        if let Some(token) = root_token {
             event.details.push(("root_token".into(), Detail::Secret(root_token_hash(&trail, token))));
         }
         let start = trail.intent(event).await?;

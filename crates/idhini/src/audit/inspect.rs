@@ -242,7 +242,7 @@ fn hash(data_dir: &Path, is_json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     output::line(&hash);
-    for hash in of_root {
+    if let Some(hash) = of_root {
         output::line(&format!("{hash} as `root_token`"));
     }
     Ok(())
