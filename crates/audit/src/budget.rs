@@ -135,10 +135,10 @@ impl Withheld {
     }
 
     fn add_many(&mut self, actor: Arc<str>, count: u64) {
-        match self.by_actor.get_mut(&actor) {
-            Some(known) => *known += count,
-            None if self.by_actor.len() < NAMED_MAX => drop(self.by_actor.insert(actor, count)),
-            None => self.others += count,
+        let is_named = self.by_actor.len() < NAMED_MAX || self.by_actor.contains_key(&actor);
+        match is_named {
+            true => *self.by_actor.entry(actor).or_default() += count,
+            false => self.others += count,
         }
     }
 

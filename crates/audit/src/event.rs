@@ -108,16 +108,7 @@ impl Event {
     ) -> Event {
         Event { at, request, actor, call: call.into(), namespace: None, resource: None, details: Vec::new() }
     }
-}
 
-/// As much of a text as is worth keeping: more than is recorded, so that it shows where it was cut.
-#[must_use]
-pub fn noted(text: &str) -> &str {
-    // A character has at most four bytes.
-    &text[..text.floor_char_boundary(DETAIL_BYTES_MAX + 4)]
-}
-
-impl Event {
     /// Bytes of memory that it takes, about.
     pub(crate) fn bytes(&self) -> usize {
         let of_detail = |(name, detail): &(Cow<'static, str>, Detail)| {
@@ -140,4 +131,11 @@ impl Outcome {
     pub fn done(revision: Option<Revision>) -> Outcome {
         Outcome::Accepted { revision, answer: None }
     }
+}
+
+/// As much of a text as is worth keeping: more than is recorded, so that it shows where it was cut.
+#[must_use]
+pub fn noted(text: &str) -> &str {
+    // A character has at most four bytes.
+    &text[..text.floor_char_boundary(DETAIL_BYTES_MAX + 4)]
 }

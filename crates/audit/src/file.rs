@@ -111,10 +111,52 @@ impl FileOutlet {
         Ok(Current { number, file, written: 0, reserved: bytes, last: 0 })
     }
 
+    /// Looks at what is behind the last record of a file, and does with it what there is to do.
+    fn mend(
+        &self,
+        number: u64,
+        file: &dyn FolderFile,
+        found: &mut Found,
+        opened: &mut Opened,
+    ) -> io::Result<()> {
+        let aside = format!("{CUT}{number:0DIGITS$}-{}", opened.at.records);
+        let rest = found.rest(file)?;
+        match Rest::of(rest.as_deref(), opened.at) {
+            Rest::Nothing => {
+                // An earlier start may have come to its end before it could tell.
+                if self.synced.is_none() && self.folder.names()?.contains(&aside) {
+                    opened.cut.push(("kept_as", Fact::Text(aside)));
+                }
+            }
+            Rest::Unended { bytes, chain } => {
+                let end = found.whole_bytes + bytes;
+                file.set_bytes_len(end)?;
+                file.write_at(end, b"\n")?;
+                file.sync()?;
+                (found.whole_bytes, found.bytes) = (end + 1, end + 1);
+                (opened.at, opened.is_new) = (chain, false);
+            }
+            Rest::Begun(rest) => {
+                let aside = self.put_aside(&aside, rest)?;
+                file.set_bytes_len(found.whole_bytes)?;
+                file.sync()?;
+                found.bytes = found.whole_bytes;
+                opened.cut.push(("bytes", Fact::Number(rest.len() as u64)));
+                opened.cut.push(("blake3", Fact::Text(hex::text(blake3::hash(rest).as_bytes()))));
+                opened.cut.push(("kept_as", Fact::Text(aside)));
+            }
+            Rest::Strange => {
+                opened.strange.push(("file", Fact::Text(name_of(number))));
+                opened.strange.push(("bytes", Fact::Number(found.bytes - found.whole_bytes)));
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps what is cut off under this name, or with a number behind it if something else has it; answers which.
-    fn put_aside(&self, name: String, rest: &[u8]) -> io::Result<String> {
+    fn put_aside(&self, name: &str, rest: &[u8]) -> io::Result<String> {
         let names = self.folder.names()?;
-        let mut aside = name.clone();
+        let mut aside = name.to_owned();
         let mut turn = 1;
         while names.contains(&aside) {
             let there = self.folder.open(&aside)?;
@@ -162,54 +204,21 @@ impl Outlet for FileOutlet {
         while let (None, Some(earlier)) = (at, before.pop()) {
             at = Found::of(&*self.folder.open(&name_of(earlier))?)?.chain;
         }
-        let (mut cut, mut strange) = (Vec::new(), Vec::new());
-        let aside = format!("{CUT}{number:0DIGITS$}-{}", at.map_or(0, |at| at.records));
-        let rest = found.rest(&*file)?;
-        match Rest::of(rest.as_deref(), at.unwrap_or(Chain::EMPTY)) {
-            Rest::Nothing => {
-                // An earlier start may have come to its end before it could tell.
-                if self.synced.is_none() && self.folder.names()?.contains(&aside) {
-                    cut.push(("kept_as", Fact::Text(aside)));
-                }
-            }
-            Rest::Unended { bytes, chain } => {
-                found.whole_bytes += bytes;
-                file.set_bytes_len(found.whole_bytes)?;
-                file.write_at(found.whole_bytes, b"\n")?;
-                file.sync()?;
-                found.whole_bytes += 1;
-                found.bytes = found.whole_bytes;
-                at = Some(chain);
-            }
-            Rest::Begun(rest) => {
-                let aside = self.put_aside(aside, rest)?;
-                file.set_bytes_len(found.whole_bytes)?;
-                file.sync()?;
-                cut.push(("bytes", Fact::Number(rest.len() as u64)));
-                cut.push(("blake3", Fact::Text(hex::text(blake3::hash(rest).as_bytes()))));
-                cut.push(("kept_as", Fact::Text(aside)));
-                found.bytes = found.whole_bytes;
-            }
-            Rest::Strange => {
-                strange.push(("file", Fact::Text(name_of(number))));
-                strange.push(("bytes", Fact::Number(found.bytes - found.whole_bytes)));
-            }
-        }
+        let at = at.unwrap_or(Chain::EMPTY);
+        let mut opened = Opened { at, is_new, ..Opened::new(CHAIN.to_owned()) };
+        self.mend(number, &*file, &mut found, &mut opened)?;
         let last = |number: u64| known.iter().find(|(n, _)| *n == number).and_then(|(_, last)| *last);
         self.older = numbers.iter().map(|number| (*number, last(*number))).collect();
-        let mut written = found.bytes;
-        let mut file = file;
-        let mut is_new = is_new;
+        let (mut file, mut written, last) = (file, found.bytes, opened.at.records);
         // A file that holds anything but whole records at its end is left as it is.
         if found.bytes > found.whole_bytes {
-            self.older.push((number, at.map(|at| at.records)));
+            self.older.push((number, Some(last)));
             number += 1;
             file = self.begin(number, 0)?.file;
-            (written, is_new) = (0, true);
+            (written, opened.is_new) = (0, true);
         }
-        let at = at.unwrap_or(Chain::EMPTY);
-        self.current = Some(Current { number, file, written, reserved: written, last: at.records });
-        Ok(Opened { chain: CHAIN.to_owned(), at, is_new, cut, strange })
+        self.current = Some(Current { number, file, written, reserved: written, last });
+        Ok(opened)
     }
 
     fn reserve(&mut self, bytes: u64) -> io::Result<()> {

@@ -363,19 +363,19 @@ impl Details {
     }
 
     fn push(&mut self, name: &str, detail: &Detail) {
-        if let Detail::Texts(values) = detail {
-            return self.push_list(name, values);
-        }
-        let Some(to) = self.member(name) else {
-            self.left_out += 1;
-            return;
-        };
         match detail {
-            Detail::Text(value) => quoted_to(to, value, DETAIL_BYTES_MAX),
-            Detail::Number(value) => number(to, *value),
-            Detail::Flag(value) => to.extend(if *value { &b"true"[..] } else { b"false" }),
-            Detail::Secret(hash) => quoted(to, &hash.to_string()),
-            Detail::Texts(_) => {}
+            Detail::Text(value) => self.push_value(name, |to| quoted_to(to, value, DETAIL_BYTES_MAX)),
+            Detail::Texts(values) => self.push_list(name, values),
+            Detail::Number(value) => self.push_value(name, |to| number(to, *value)),
+            Detail::Flag(value) => self.push_value(name, |to| to.extend(value.to_string().bytes())),
+            Detail::Secret(hash) => self.push_value(name, |to| quoted(to, &hash.to_string())),
+        }
+    }
+
+    fn push_value(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        match self.member(name) {
+            Some(to) => write(to),
+            None => self.left_out += 1,
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use idhini_audit::query::{Filter, query};
 use idhini_audit::verify::{Against, Cut, Verified, bytes, verify};
-use idhini_audit::{Checkpoint, Keys, PublicKey};
+use idhini_audit::{Keys, PublicKey};
 use idhini_replica::RootToken;
 use serde_json::{Value, json};
 
