@@ -264,6 +264,21 @@ fn a_change_of_thousands_of_updates_is_told_whole_and_the_last_one_found() {
         assert_eq!(found[0]["details"][name].as_array().unwrap().len(), 1_000);
         assert!(found[0]["left_out"].is_null());
     }
+    // Without one of its parts it is told still, and that it is not whole: it may be about anything.
+    let lines: Vec<String> = lines_of(&world.directory());
+    let lost = lines.iter().position(|line| line.contains("\"kind\":\"more\"")).unwrap();
+    let without: String =
+        lines.iter().enumerate().filter(|(at, _)| *at != lost).map(|(_, line)| format!("{line}\n")).collect();
+    std::fs::write(&super::files_of(&world.directory())[0], without).unwrap();
+    let filter = Filter { resource: Some("folder:other".to_owned()), ..Filter::default() };
+    let mut found = Vec::new();
+    query(&world.directory(), &filter, &mut |row| {
+        found.push((row.record["call"].clone(), row.record["left_out"].clone()));
+        true
+    })
+    .unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].0.as_str(), found[0].1.is_u64()), (Some("WriteRelationships"), true), "{found:?}");
 }
 
 #[test]
@@ -297,14 +312,15 @@ fn secrets_are_there_as_the_hash_that_can_be_searched_for() {
 }
 
 #[test]
-fn texts_of_any_length_and_content_make_one_record_of_bounded_length() {
+fn texts_of_any_length_and_content_make_records_of_bounded_number_and_length() {
     let world = World::new();
     let trail = world.open();
-    let nasty: String = "\u{0}\"\\\n\u{7f}ä…\u{10ffff}".repeat(100_000);
+    let nasty: std::sync::Arc<str> = "\u{0}\"\\\n\u{7f}ä…\u{10ffff}".repeat(100_000).into();
+    let cut: std::sync::Arc<str> = nasty[..nasty.floor_char_boundary(8 << 10)].into();
     let mut event = world.event("WriteRelationships");
-    event.namespace = Some(nasty.as_str().into());
-    event.details =
-        (0..1000).map(|_| ("list".into(), Detail::Texts(vec![nasty.as_str().into(); 50]))).collect();
+    event.namespace = Some(nasty.clone());
+    event.details = vec![("text".into(), Detail::Text(nasty.clone()))];
+    event.details.extend((0..200).map(|_| ("list".into(), Detail::Texts(vec![cut.clone(); 50]))));
     wait(async { trail.intent(event).await.unwrap().settle(done(1)).await });
     trail.close();
     assert_eq!(world.verify().fault, None);
@@ -313,7 +329,32 @@ fn texts_of_any_length_and_content_make_one_record_of_bounded_length() {
     let intent = world.records().into_iter().find(|record| record["kind"] == "intent").unwrap();
     let namespace = intent["namespace"].as_str().unwrap();
     assert!(namespace.ends_with('…') && nasty.starts_with(&namespace[..namespace.len() - '…'.len_utf8()]));
-    assert!(intent["left_out"].as_u64().unwrap() > 900);
+    assert!(intent["left_out"].as_u64().unwrap() > 150);
+    let more = lines.iter().filter(|line| line.contains("\"kind\":\"more\"")).count();
+    assert_eq!(more, crate::PARTS_MAX - 1);
+}
+
+#[test]
+fn calls_that_are_too_large_together_are_refused_until_one_has_ended() {
+    let world = World::new();
+    let trail = world.open();
+    let text: std::sync::Arc<str> = "x".repeat(1 << 20).into();
+    let large = || {
+        let mut event = world.event("WriteRelationships");
+        event.details = vec![("updates".into(), Detail::Texts(vec![text.clone(); 200]))];
+        event
+    };
+    wait(async {
+        let first = trail.intent(large()).await.unwrap();
+        let second = trail.intent(large()).await;
+        assert!(matches!(second, Err(Unavailable::TooLarge { .. })), "{second:?}");
+        drop(second);
+        trail.intent(world.event("WriteSchema")).await.unwrap().settle(done(1)).await;
+        first.settle(done(2)).await;
+        trail.intent(large()).await.unwrap().settle(done(3)).await;
+    });
+    trail.close();
+    assert_eq!(world.verify().fault, None);
 }
 
 #[test]
