@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use idhini_audit::{Actor, Detail, Event, Intent, Keys, Outcome, SecretHash, Seeds, Surroundings, Trail};
+use idhini_changelog::disk::Disk;
 use idhini_model::Revision;
 use idhini_replica::RootToken;
 use tokio::sync::oneshot;
@@ -38,14 +39,15 @@ pub(crate) struct Running {
     trail: Trail,
     /// That of the start.
     start: Intent,
+    /// What the data directory had then.
+    root_token: Option<RootToken>,
 }
 
 impl Running {
-    /// Opens the trail that is set, and puts the start on record; `None` if none is set. The root token is the one that the data
-    /// directory has so far.
+    /// Opens the trail that is set, and puts the start on record; `None` if none is set.
     pub(crate) async fn begin(
         configuration: &Configuration,
-        root_token: Option<RootToken>,
+        disk: Option<&dyn Disk>,
     ) -> Result<Option<Running>, Failure> {
         let settings = &configuration.settings;
         let Some(options) = settings.auditing.options() else { return Ok(None) };
@@ -64,12 +66,21 @@ impl Running {
             let hash = trail.secret_hash(key.as_bytes());
             event.details.push(("preshared_key".into(), Detail::Secret(hash)));
         }
-        if let Some(token) = root_token {
+        let root_token = root_token_on(disk);
+        // Where there are preshared keys, they alone count.
+        if let (Some(token), []) = (root_token, settings.preshared_keys.0.as_slice()) {
             event.details.push(("root_token".into(), Detail::Secret(root_token_hash(&trail, token))));
         }
         let start = trail.intent(event).await?;
         untold::tell(&trail, &settings.data_dir, root_token).await?;
-        Ok(Some(Running { trail, start }))
+        Ok(Some(Running { trail, start, root_token }))
+    }
+
+    /// It is known who is let in: a root token that was made for want of one is told.
+    pub(crate) fn keyed(&self, disk: Option<&dyn Disk>) {
+        let Some(made) = root_token_on(disk).filter(|token| self.root_token != Some(*token)) else { return };
+        let hash = Detail::Secret(root_token_hash(&self.trail, made));
+        told(&self.trail, "MakeRootToken", vec![("root_token", hash)]);
     }
 
     /// What calls are told to.
@@ -79,7 +90,7 @@ impl Running {
 
     /// The server is about to answer, and its data is at this revision.
     pub(crate) async fn started(self, revision: Revision) -> Trail {
-        let Running { trail, start } = self;
+        let Running { trail, start, .. } = self;
         start.settle(Outcome::done(Some(revision))).await;
         trail
     }
@@ -96,8 +107,13 @@ async fn opened(options: idhini_audit::Options, surroundings: Surroundings) -> R
     Ok(opened?)
 }
 
+/// The root token that a data directory has. One that cannot be read is told by whoever lets in by it.
+fn root_token_on(disk: Option<&dyn Disk>) -> Option<RootToken> {
+    RootToken::read(disk?).ok().flatten()
+}
+
 /// What a root token is called in records: the directory has its hash only, of which this is the keyed one.
-pub(crate) fn root_token_hash(trail: &Trail, token: RootToken) -> SecretHash {
+fn root_token_hash(trail: &Trail, token: RootToken) -> SecretHash {
     trail.secret_hash(&token.hash)
 }
 

@@ -8,12 +8,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use idhini_audit::Detail;
 use idhini_changelog::disk::Disk;
 use idhini_changelog::embedded::Options as LogOptions;
 use idhini_changelog::{EmbeddedStore, FileDisk, MemoryStore, Store};
 use idhini_replica::control::{ControlPlane, ROOT, ROOT_LOG, SYS_LOG};
-use idhini_replica::{Clock, Identity, Node, NodeOptions, Parts, Report, RootToken};
+use idhini_replica::{Clock, Identity, Node, NodeOptions, Parts, Report};
 use idhini_server::{
     Keys, ListenError, Listener, LogObserver, Monitoring, MonitoringListener, Offer, Options, Randomness,
     SealOptions, Served, Telemetry, Tls, Tree,
@@ -61,12 +60,7 @@ async fn serve(
     let metrics = monitoring(&settings.observing, &telemetry, &monitored).await?;
     let stored = stored(settings, &telemetry)?;
     // Holds the directory from here on, which has the key.
-    let root_token = match &stored.disk {
-        // Where there are preshared keys, they alone count.
-        Some(disk) if settings.preshared_keys.0.is_empty() => RootToken::read(&**disk)?,
-        _ => None,
-    };
-    let auditing = audit::Running::begin(configuration, root_token).await?;
+    let auditing = audit::Running::begin(configuration, stored.disk.as_deref()).await?;
     let namespace = stored.node.namespace(ROOT_LOG).await?;
     bootstrap::load(&namespace, settings).await?;
     let trail = auditing.as_ref().map(audit::Running::trail);
@@ -76,13 +70,8 @@ async fn serve(
     let _ = monitored.set(served);
     let address = listener.address().to_string();
     let (keys, token_of_run) = keys(settings, &stored, &address, style)?;
-    if let (Some(trail), Some(disk)) = (&trail, &stored.disk)
-        && settings.preshared_keys.0.is_empty()
-        && let Some(made) = RootToken::read(&**disk)?
-        && root_token != Some(made)
-    {
-        let hash = Detail::Secret(audit::root_token_hash(trail, made));
-        audit::told(trail, "MakeRootToken", vec![("root_token", hash)]);
+    if let Some(auditing) = &auditing {
+        auditing.keyed(stored.disk.as_deref());
     }
     let plane = ControlPlane::open(stored.node.namespace(SYS_LOG).await?, keys.subjects())
         .await
@@ -100,7 +89,7 @@ async fn serve(
     }
     let stop = stopped()?;
     let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
-    let to = auditing.as_ref().map(audit::Running::trail);
+    let to = options.trail.clone();
     let keeping = keeper.map(|keeper| tokio::spawn(keeper.telling(to).keep()));
     output::said(&format!("listening on {address} ({})", stored.place));
     if let Some(address) = metrics {

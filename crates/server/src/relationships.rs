@@ -123,17 +123,17 @@ pub(crate) async fn import<M: Into<v1::ImportBulkRelationshipsRequest>>(
             relationships.push(relationship);
         }
     }
-    let num_loaded = relationships.len() as u64;
-    if num_loaded > 0 {
+    let count = relationships.len();
+    if count > 0 {
         let change = change.noting(|recording| {
-            recording.note("count", num_loaded);
-            recording.note_list("updates", told.unwrap_or_else(audit::import_list));
+            recording.note_number("count", count);
+            told.into_iter().for_each(|told| recording.note_list("updates", told));
         });
         change
             .make(|wanted| shared.namespace.import(relationships, wanted), |revision| Some(*revision))
             .await?;
     }
-    Ok(Response::new(v1::ImportBulkRelationshipsResponse { num_loaded }))
+    Ok(Response::new(v1::ImportBulkRelationshipsResponse { num_loaded: count as u64 }))
 }
 
 /// ReadRelationships.

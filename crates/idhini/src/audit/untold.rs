@@ -6,7 +6,8 @@
 //! Such a command has no sink of its own: it notes what it is about to do beside the key, where a trail is kept.
 //!
 //! # Invariants
-//! * It is noted before it is done. What is noted and was not done is told as not known.
+//! * It is noted before it is done. Only what the directory shows to be done is told as done; the rest, such as a reset that
+//!   another one followed, as not known.
 //! * What is noted goes away only when a sink has it.
 
 use std::fs::{self, File, OpenOptions};
@@ -61,17 +62,10 @@ pub(super) async fn tell(trail: &Trail, data_dir: &Path, now: Option<RootToken>)
     let path = data_dir.join(FILE);
     let failed = |source| Failure::File { path: path.clone(), source };
     let Some(text) = read(&path).map_err(failed)? else { return Ok(()) };
-    let resets: Vec<Option<Reset>> = text.lines().map(Reset::of).collect();
-    let last = resets.len();
-    for (place, reset) in resets.into_iter().enumerate() {
+    for reset in text.lines().map(Reset::of) {
         let (event, outcome) = match reset {
-            Some(reset) => {
-                let is_done = place + 1 < last || now == Some(reset.token);
-                (
-                    reset.event(trail),
-                    if is_done { Outcome::done(None) } else { not_known("it may not have come to its end") },
-                )
-            }
+            Some(reset) if now == Some(reset.token) => (reset.event(trail), Outcome::done(None)),
+            Some(reset) => (reset.event(trail), not_known("the directory has another token now")),
             None => (event(Timestamp::from_seconds(0)), not_known("what was noted of it cannot be read")),
         };
         if trail.intent(event).await?.settle(outcome).await != Settled::Recorded {
@@ -101,6 +95,7 @@ impl Reset {
 
     fn event(&self, trail: &Trail) -> Event {
         let details = vec![
+            ("at".into(), Detail::Text(self.at.to_string().into())),
             ("root_token".into(), Detail::Secret(root_token_hash(trail, self.token))),
             ("uid".into(), Detail::Number(self.uid)),
         ];
@@ -133,9 +128,8 @@ mod tests {
         let line = format!("reset-root-token 2027-01-15T08:00:00Z {hash} 1000");
         let at = Timestamp::from_seconds(1_800_000_000);
         assert_eq!(Reset::of(&line), Some(Reset { at, token, uid: 1000 }));
-        for bad in
-            ["", "reset-root-token", &line[..line.len() - 5], &format!("{line} x"), &line.replace(':', "")]
-        {
+        let late = line.replace("2027-01-15T08:00:00Z", "yesterday");
+        for bad in ["", "reset-root-token", &line[..line.len() - 5], &format!("{line} x"), &late] {
             assert_eq!(Reset::of(bad), None, "{bad}");
         }
     }

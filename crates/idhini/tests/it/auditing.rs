@@ -345,6 +345,22 @@ async fn a_root_token_that_was_reset_is_on_record_with_the_next_start() {
     // It is told once.
     serve().stop();
     assert_eq!(place.query(&["--call", "ResetRootToken"]).len(), 1);
+    // One that was noted and not done, and what cannot be read, are told as not known.
+    let other = idhini_graph::Digest::of(b"another");
+    let noted = format!("reset-root-token 2026-01-15T08:00:00Z {other} 7\nnone\n");
+    std::fs::write(place.0.join("data/audit-untold"), noted).unwrap();
+    // Also where the root token does not count.
+    place.serve().stop();
+    let told = place.query(&["--call", "ResetRootToken", "--outcome", "unknown"]);
+    assert_eq!(told.len(), 2);
+    assert_eq!(
+        (told[0]["details"]["at"].as_str(), told[0]["details"]["uid"].as_u64()),
+        (Some("2026-01-15T08:00:00Z"), Some(7))
+    );
+    assert!(!place.0.join("data/audit-untold").exists());
+    let last = place.query(&["--call", "Start"]).pop().unwrap();
+    assert!(last["details"]["root_token"].is_null(), "{last}");
+    assert_eq!(place.audit(&["audit", "verify"], "").status, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
