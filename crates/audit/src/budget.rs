@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::event::{Actor, Event};
+use crate::event::Actor;
 
 /// Actors that are told apart within a second.
 const ACTORS_MAX: usize = 1024;
@@ -75,14 +75,13 @@ impl Budget {
         Budget { max, second: Mutex::default() }
     }
 
-    /// Whether this refusal is recorded; otherwise whose it was.
-    pub(crate) fn admits(&self, event: &Event, of: RefusalOf) -> Result<(), Arc<str>> {
+    /// Whether this refusal is recorded, in this second; otherwise whose it was.
+    pub(crate) fn admits(&self, actor: &Actor, of: RefusalOf, at: i64) -> Result<(), Arc<str>> {
         if of == RefusalOf::AdmittedChange {
             return Ok(());
         }
-        let (name, is_known) = who(&event.actor);
+        let (name, is_known) = who(actor);
         let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = event.at.seconds();
         if second.at != at {
             *second = Second { at, ..Second::default() };
         }
@@ -166,42 +165,39 @@ impl Withheld {
 mod tests {
     use std::sync::Arc;
 
-    use idhini_model::Timestamp;
+    use super::{ACTORS_MAX, Actor, Budget, RefusalOf, Withheld, who};
 
-    use super::{ACTORS_MAX, Budget, RefusalOf, Withheld, who};
-    use crate::event::{Actor, Event};
+    const AT: i64 = 1_800_000_000;
 
-    fn of(accessor: Option<&str>, address: &str) -> Event {
-        let actor = Actor {
+    fn of(accessor: Option<&str>, address: &str) -> Actor {
+        Actor {
             accessor: accessor.map(Into::into),
             certificate: None,
             address: Some(format!("{address}:{}", 1 + address.len()).into()),
-        };
-        Event::new(Timestamp::from_seconds(1_800_000_000), "r".into(), Arc::new(actor), "CheckPermission")
+        }
     }
 
     #[test]
     fn a_flood_of_one_hides_nothing_of_another() {
         let budget = Budget::new(10);
         let flood = of(None, "10.0.0.1");
-        let told = (0..5_000).filter(|_| budget.admits(&flood, RefusalOf::Question).is_ok()).count();
+        let told = (0..5_000).filter(|_| budget.admits(&flood, RefusalOf::Question, AT).is_ok()).count();
         assert_eq!(told, 10);
-        assert_eq!(budget.admits(&flood, RefusalOf::Question), Err("10.0.0.1".into()));
+        assert_eq!(budget.admits(&flood, RefusalOf::Question, AT), Err("10.0.0.1".into()));
         for other in [of(None, "10.0.0.2"), of(Some("token:a"), "10.0.0.1"), of(None, "[::1]")] {
-            assert_eq!(budget.admits(&other, RefusalOf::Question), Ok(()), "{other:?}");
+            assert_eq!(budget.admits(&other, RefusalOf::Question, AT), Ok(()), "{other:?}");
         }
         // Nor does his own hide a change that he tries.
-        assert_eq!(budget.admits(&flood, RefusalOf::Change), Ok(()));
-        assert_eq!(budget.admits(&flood, RefusalOf::AdmittedChange), Ok(()));
-        let later = Event { at: Timestamp::from_seconds(1_800_000_001), ..flood };
-        assert_eq!(budget.admits(&later, RefusalOf::Question), Ok(()));
+        assert_eq!(budget.admits(&flood, RefusalOf::Change, AT), Ok(()));
+        assert_eq!(budget.admits(&flood, RefusalOf::AdmittedChange, AT), Ok(()));
+        assert_eq!(budget.admits(&flood, RefusalOf::Question, AT + 1), Ok(()));
     }
 
     #[test]
     fn changes_of_callers_who_were_let_in_are_never_left_out() {
         let budget = Budget::new(1);
-        let event = of(Some("token:a"), "10.0.0.1");
-        assert!((0..1_000).all(|_| budget.admits(&event, RefusalOf::AdmittedChange).is_ok()));
+        let actor = of(Some("token:a"), "10.0.0.1");
+        assert!((0..1_000).all(|_| budget.admits(&actor, RefusalOf::AdmittedChange, AT).is_ok()));
     }
 
     #[test]
@@ -209,13 +205,13 @@ mod tests {
         let budget = Budget::new(10);
         let mut told = 0;
         for number in 0..100_000 {
-            let event = of(None, &format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255));
-            told += usize::from(budget.admits(&event, RefusalOf::Question).is_ok());
+            let actor = of(None, &format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255));
+            told += usize::from(budget.admits(&actor, RefusalOf::Question, AT).is_ok());
         }
         assert!((ACTORS_MAX..=ACTORS_MAX + 200).contains(&told), "{told}");
         for known in 0..50 {
-            let event = of(Some(&format!("token:{known}")), "10.0.0.1");
-            assert_eq!(budget.admits(&event, RefusalOf::Question), Ok(()));
+            let actor = of(Some(&format!("token:{known}")), "10.0.0.1");
+            assert_eq!(budget.admits(&actor, RefusalOf::Question, AT), Ok(()));
         }
         let second = budget.second.lock().unwrap();
         assert_eq!(second.unknown.recorded.len(), ACTORS_MAX);

@@ -275,7 +275,8 @@ impl Trail {
 
     /// Tells of a call that was refused. Beyond a number a second of each actor they are counted instead, with whose they were.
     pub fn refusal(&self, event: Event, outcome: Outcome, of: RefusalOf) {
-        match self.0.refusals.admits(&event, of) {
+        let now = (self.0.clock)().seconds();
+        match self.0.refusals.admits(&event.actor, of, now) {
             Ok(()) => self.tell(event, outcome, true),
             Err(actor) => {
                 for sink in &self.0.sinks {
