@@ -29,8 +29,8 @@ use crate::reading::{Line, ReadError, beginning, cuts, files, lines};
 const UNSIGNED_SECONDS_MAX: i64 = 2 * CHECKPOINT_SECONDS_MAX as i64;
 /// Intents without an outcome that are named.
 const OPEN_NAMED_MAX: usize = 1000;
-/// Files of what was cut off that are looked at; a server makes one for a crash in the middle of a write.
-const CUTS_MAX: usize = 100_000;
+/// Bytes of what was cut off that are kept until the record before it comes: its number and the hash before are among them.
+const CUT_KEPT_BYTES: usize = 256;
 
 /// What a trail is compared with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -240,7 +240,7 @@ pub fn verify(
     let cuts = cuts(directory)?;
     let files = files(directory)?;
     let mut verifier = Verifier::new(key, against);
-    for file in cuts.iter().take(CUTS_MAX) {
+    for file in &cuts {
         verifier.cut(&file.name, file.bytes, beginning(file)?);
     }
     let count = files.len();
@@ -271,7 +271,7 @@ pub(crate) struct Verifier<'k> {
     key_id: String,
     kept: &'k [Checkpoint],
     accepts_cuts: bool,
-    /// What was cut off behind each record, as far as it is no longer than a line: a place among all that was, and bytes.
+    /// What may be unfinished behind each record: a place among all that was cut off, and its first bytes.
     cuts: BTreeMap<u64, Vec<(usize, Vec<u8>)>>,
     /// Hashes of what was cut off by the files' names, and those that the trail tells.
     cut_hashes: HashMap<String, String>,
@@ -329,16 +329,19 @@ impl<'k> Verifier<'k> {
     }
 
     /// A file of what was cut off: its name, its length, and its beginning. All of them before the first line.
-    pub(crate) fn cut(&mut self, name: &str, bytes: u64, beginning: Vec<u8>) {
+    pub(crate) fn cut(&mut self, name: &str, bytes: u64, mut beginning: Vec<u8>) {
         let behind = cut_behind(name);
         // Zeros behind it are room that was never written.
         let is_too_long = bytes != beginning.len() as u64 && beginning.last() != Some(&0);
-        let is_unfinished = (behind.is_none() || is_too_long).then_some(false);
+        let is_begun = behind.is_some_and(|behind| line::is_begun(&beginning, behind, None));
+        let is_unfinished = (is_too_long || !is_begun).then_some(false);
         if bytes == beginning.len() as u64 {
             let hash = crate::hex::text(blake3::hash(&beginning).as_bytes());
             self.cut_hashes.insert(name.to_owned(), hash);
         }
         if let (Some(behind), None) = (behind, is_unfinished) {
+            beginning.truncate(CUT_KEPT_BYTES);
+            beginning.shrink_to_fit();
             self.cuts.entry(behind).or_default().push((self.verified.cuts.len(), beginning));
         }
         self.verified.cuts.push(Cut { file: name.to_owned(), bytes, behind, is_unfinished });
