@@ -4,8 +4,9 @@
 //!
 //! # Invariants
 //! * No text of an event is a secret: a secret has no way in but as a [`SecretHash`].
-//! * An event has a bounded size as a record, whatever its fields hold: texts are cut at [`TEXT_BYTES_MAX`], details at
-//!   [`DETAILS_BYTES_MAX`], and the record says that they were.
+//! * An event has a bounded size as a record, whatever its fields hold: texts are cut at [`TEXT_BYTES_MAX`], those of
+//!   details at [`DETAIL_BYTES_MAX`], which no update reaches. Details of more than [`DETAILS_BYTES_MAX`] go on in further
+//!   records, of which there are at most [`PARTS_MAX`]; what there is more is counted.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,8 +17,16 @@ use crate::keys::SecretHash;
 
 /// Bytes of one text of an event that are recorded.
 pub const TEXT_BYTES_MAX: usize = 1024;
-/// Bytes of all details of an event that are recorded.
+/// Bytes of the name of an object that are recorded: none is longer.
+pub const RESOURCE_BYTES_MAX: usize = 2048;
+/// Bytes of one text among the details that are recorded: more than a relationship has.
+pub const DETAIL_BYTES_MAX: usize = 4096;
+/// Bytes of details in one record, about; more go on in the next.
 pub const DETAILS_BYTES_MAX: usize = 64 << 10;
+/// Records of one event.
+pub const PARTS_MAX: usize = 128;
+/// What a text of its own takes beside its bytes.
+const TEXT_OVERHEAD_BYTES: usize = 32;
 
 /// Who called. One value serves all calls of a connection with the same token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -99,6 +108,21 @@ impl Event {
     ) -> Event {
         Event { at, request, actor, call: call.into(), namespace: None, resource: None, details: Vec::new() }
     }
+
+    /// Bytes of memory that it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let of_detail = |(name, detail): &(Cow<'static, str>, Detail)| {
+            let texts = match detail {
+                Detail::Text(text) => text.len(),
+                Detail::Texts(texts) => texts.iter().map(|text| text.len() + TEXT_OVERHEAD_BYTES).sum(),
+                Detail::Number(_) | Detail::Flag(_) | Detail::Secret(_) => 0,
+            };
+            name.len() + texts + size_of::<(Cow<'static, str>, Detail)>()
+        };
+        let own = [Some(&self.request), self.namespace.as_ref(), self.resource.as_ref()];
+        let own: usize = own.into_iter().flatten().map(|text| text.len()).sum();
+        size_of::<Event>() + own + self.details.iter().map(of_detail).sum::<usize>()
+    }
 }
 
 impl Outcome {
@@ -107,4 +131,11 @@ impl Outcome {
     pub fn done(revision: Option<Revision>) -> Outcome {
         Outcome::Accepted { revision, answer: None }
     }
+}
+
+/// As much of a text as is worth keeping: more than is recorded, so that it shows where it was cut.
+#[must_use]
+pub fn noted(text: &str) -> &str {
+    // A character has at most four bytes.
+    &text[..text.floor_char_boundary(DETAIL_BYTES_MAX + 4)]
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! DIRECTORY/0000000001.jsonl     the oldest that is kept
 //! DIRECTORY/0000000002.jsonl     the one that is written
-//! DIRECTORY/cut-0000000002-SEQ   what was found behind the last whole record after a crash
+//! DIRECTORY/cut-0000000002-SEQ   a record that a crash left unfinished behind record SEQ; another one there has `-2` behind it
 //! ```
 //! The chain goes on from file to file. The first record of each is a checkpoint, so that a file that begins anywhere else
 //! has lost its beginning.
@@ -11,15 +11,16 @@
 //! # Invariants
 //! * A record that was synced is never written again or taken out, but for whole files that are surplus, after a record
 //!   says so.
-//! * What is behind the last whole record and holds none is cut off, kept aside, and told of. What has records behind it was
-//!   changed by somebody: it stays for `verify` to find, and the chain goes on behind it.
+//! * Behind the last whole record a crash leaves the beginning of the next one, which nobody was told of: it is cut off, kept
+//!   aside, and told of. If its line feed alone is missing it is kept. Whatever else is there was put or changed by somebody,
+//!   or is what a power cut left of several pages: it stays for `verify` to name, and the chain goes on in a new file.
 //! * Room that was reserved in one file is reserved in the next before that is used.
 
 use std::io;
 
 use crate::folder::{Folder, FolderFile};
 use crate::hex;
-use crate::line::{self, Chain, Fact, LINE_BYTES_MAX};
+use crate::line::{self, Chain, Envelope, Fact, LINE_BYTES_MAX};
 use crate::outlet::{Opened, Outlet, Surplus};
 
 /// What a file's name ends with.
@@ -32,6 +33,12 @@ const PORTION_BYTES: u64 = 256 << 10;
 pub(crate) const CHAIN: &str = "file";
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 256 << 10;
+/// What the names of files begin with that were cut off.
+const CUT: &str = "cut-";
+/// Longest rest that is looked at: a line, and room that was never written.
+const REST_BYTES_MAX: u64 = 64 << 20;
+/// Different rests behind one record that are kept.
+const ASIDE_MAX: u32 = 1000;
 
 /// The files.
 #[derive(Debug)]
@@ -69,6 +76,20 @@ fn name_of(number: u64) -> String {
     format!("{number:0DIGITS$}{SUFFIX}")
 }
 
+/// Whether a file of this name holds what was cut off.
+pub(crate) fn is_cut(name: &str) -> bool {
+    name.starts_with(CUT)
+}
+
+/// The record behind which that stood, if the name says it as ours do.
+pub(crate) fn cut_behind(name: &str) -> Option<u64> {
+    let mut parts = name.strip_prefix(CUT)?.split('-');
+    number_of(&format!("{}{SUFFIX}", parts.next()?))?;
+    let records = parts.next()?.parse().ok()?;
+    let is_one = parts.next().is_none_or(|turn| turn.parse::<u32>().is_ok()) && parts.next().is_none();
+    is_one.then_some(records)
+}
+
 impl FileOutlet {
     pub(crate) fn new(folder: Box<dyn Folder>, rotate_bytes: u64, keep_files: Option<usize>) -> FileOutlet {
         FileOutlet { folder, rotate_bytes, keep_files, older: Vec::new(), current: None, synced: None }
@@ -89,6 +110,73 @@ impl FileOutlet {
         }
         Ok(Current { number, file, written: 0, reserved: bytes, last: 0 })
     }
+
+    /// Looks at what is behind the last record of a file, and does with it what there is to do.
+    fn mend(
+        &self,
+        number: u64,
+        file: &dyn FolderFile,
+        found: &mut Found,
+        opened: &mut Opened,
+    ) -> io::Result<()> {
+        let aside = format!("{CUT}{number:0DIGITS$}-{}", opened.at.records);
+        let rest = found.rest(file)?;
+        match Rest::of(rest.as_deref(), opened.at) {
+            Rest::Nothing => {
+                // An earlier start may have come to its end before it could tell.
+                if self.synced.is_none() && self.folder.names()?.contains(&aside) {
+                    opened.cut.push(("kept_as", Fact::Text(aside)));
+                }
+            }
+            Rest::Unended { bytes, chain } => {
+                let end = found.whole_bytes + bytes;
+                file.set_bytes_len(end)?;
+                file.write_at(end, b"\n")?;
+                file.sync()?;
+                (found.whole_bytes, found.bytes) = (end + 1, end + 1);
+                (opened.at, opened.is_new) = (chain, false);
+            }
+            Rest::Begun(rest) => {
+                let aside = self.put_aside(&aside, rest)?;
+                file.set_bytes_len(found.whole_bytes)?;
+                file.sync()?;
+                found.bytes = found.whole_bytes;
+                opened.cut.push(("bytes", Fact::Number(rest.len() as u64)));
+                opened.cut.push(("blake3", Fact::Text(hex::text(blake3::hash(rest).as_bytes()))));
+                opened.cut.push(("kept_as", Fact::Text(aside)));
+            }
+            Rest::Strange => {
+                opened.strange.push(("file", Fact::Text(name_of(number))));
+                opened.strange.push(("bytes", Fact::Number(found.bytes - found.whole_bytes)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what is cut off under this name, or with a number behind it if something else has it; answers which.
+    fn put_aside(&self, name: &str, rest: &[u8]) -> io::Result<String> {
+        let names = self.folder.names()?;
+        let mut aside = name.to_owned();
+        let mut turn = 1;
+        while names.contains(&aside) {
+            let there = self.folder.open(&aside)?;
+            let mut bytes = vec![0; rest.len()];
+            let read = there.read_at(0, &mut bytes)?;
+            if there.bytes_len()? == rest.len() as u64 && read == rest.len() && bytes == rest {
+                return Ok(aside);
+            }
+            turn += 1;
+            if turn > ASIDE_MAX {
+                return Err(io::Error::other("too many unfinished records were cut off in one place"));
+            }
+            aside = format!("{name}-{turn}");
+        }
+        let kept = self.folder.create(&aside)?;
+        kept.write_at(0, rest)?;
+        kept.sync()?;
+        self.folder.sync_names()?;
+        Ok(aside)
+    }
 }
 
 impl Outlet for FileOutlet {
@@ -98,7 +186,7 @@ impl Outlet for FileOutlet {
         let known = std::mem::take(&mut self.older);
         let Some(mut number) = numbers.pop() else {
             self.current = Some(self.begin(1, 0)?);
-            return Ok(Opened { chain: CHAIN.to_owned(), at: Chain::EMPTY, is_new: true, cut: Vec::new() });
+            return Ok(Opened::new(CHAIN.to_owned()));
         };
         let file = self.folder.open(&name_of(number))?;
         // What this process wrote and could not sync may be gone from the disk though it can still be read.
@@ -116,42 +204,21 @@ impl Outlet for FileOutlet {
         while let (None, Some(earlier)) = (at, before.pop()) {
             at = Found::of(&*self.folder.open(&name_of(earlier))?)?.chain;
         }
-        let mut cut = Vec::new();
-        let aside = format!("cut-{number:0DIGITS$}-{}", at.map_or(0, |at| at.records));
-        let is_aside = self.folder.names()?.contains(&aside);
-        if found.is_torn() {
-            let rest = found.rest(&*file)?;
-            if !is_aside {
-                let kept = self.folder.create(&aside)?;
-                kept.write_at(0, &rest)?;
-                kept.sync()?;
-                self.folder.sync_names()?;
-            }
-            file.set_bytes_len(found.whole_bytes)?;
-            file.sync()?;
-            cut.push(("bytes", Fact::Number(rest.len() as u64)));
-            cut.push(("blake3", Fact::Text(hex::text(blake3::hash(&rest).as_bytes()))));
-            cut.push(("kept_as", Fact::Text(aside)));
-            found.bytes = found.whole_bytes;
-        } else if is_aside && self.synced.is_none() {
-            // An earlier start came to its end before it could tell.
-            cut.push(("kept_as", Fact::Text(aside)));
-        }
+        let at = at.unwrap_or(Chain::EMPTY);
+        let mut opened = Opened { at, is_new, ..Opened::new(CHAIN.to_owned()) };
+        self.mend(number, &*file, &mut found, &mut opened)?;
         let last = |number: u64| known.iter().find(|(n, _)| *n == number).and_then(|(_, last)| *last);
         self.older = numbers.iter().map(|number| (*number, last(*number))).collect();
-        let mut written = found.bytes;
-        let mut file = file;
-        let mut is_new = is_new;
+        let (mut file, mut written, last) = (file, found.bytes, opened.at.records);
         // A file that holds anything but whole records at its end is left as it is.
         if found.bytes > found.whole_bytes {
-            self.older.push((number, at.map(|at| at.records)));
+            self.older.push((number, Some(last)));
             number += 1;
             file = self.begin(number, 0)?.file;
-            (written, is_new) = (0, true);
+            (written, opened.is_new) = (0, true);
         }
-        let at = at.unwrap_or(Chain::EMPTY);
-        self.current = Some(Current { number, file, written, reserved: written, last: at.records });
-        Ok(Opened { chain: CHAIN.to_owned(), at, is_new, cut })
+        self.current = Some(Current { number, file, written, reserved: written, last });
+        Ok(opened)
     }
 
     fn reserve(&mut self, bytes: u64) -> io::Result<()> {
@@ -253,16 +320,47 @@ struct Found {
     whole_bytes: u64,
     /// That record; `None` if there is none.
     chain: Option<Chain>,
-    /// Whether everything before it is records too.
-    is_clean: bool,
+}
+
+/// What is behind the last record.
+#[derive(Debug)]
+enum Rest<'r> {
+    Nothing,
+    /// A record whose line feed is missing: how long it is, and where the chain stands with it.
+    Unended {
+        bytes: u64,
+        chain: Chain,
+    },
+    /// The beginning of a record.
+    Begun(&'r [u8]),
+    /// Something that no crash of ours explains.
+    Strange,
+}
+
+impl Rest<'_> {
+    /// None: it is longer than any of ours.
+    fn of(rest: Option<&[u8]>, at: Chain) -> Rest<'_> {
+        let Some(rest) = rest else { return Rest::Strange };
+        if rest.is_empty() {
+            return Rest::Nothing;
+        }
+        let written = line::without_zeros(rest);
+        match line::read(written) {
+            Ok(Envelope { seq, prev, hash }) if seq == at.records + 1 && prev == at.head => {
+                Rest::Unended { bytes: written.len() as u64, chain: Chain { records: seq, head: hash } }
+            }
+            _ if line::is_begun(rest, at.records, Some(at.head)) => Rest::Begun(rest),
+            _ => Rest::Strange,
+        }
+    }
 }
 
 impl Found {
     /// Reads all of it: a line at a time.
     fn of(file: &dyn FolderFile) -> io::Result<Found> {
         let bytes = file.bytes_len()?;
-        let mut found = Found { bytes, whole_bytes: 0, chain: None, is_clean: true };
-        let (mut offset, mut rest, mut is_bad) = (0u64, Vec::new(), false);
+        let mut found = Found { bytes, whole_bytes: 0, chain: None };
+        let (mut offset, mut rest) = (0u64, Vec::new());
         let mut portion = vec![0; READ_BYTES];
         loop {
             let read = file.read_at(offset + rest.len() as u64, &mut portion)?;
@@ -275,35 +373,30 @@ impl Found {
             {
                 let line = rest.get(begin..begin + length).unwrap_or_default();
                 begin += length + 1;
-                match line::read(line) {
-                    Ok(envelope) => {
-                        found.chain = Some(Chain { records: envelope.seq, head: envelope.hash });
-                        found.whole_bytes = offset + begin as u64;
-                        found.is_clean = !is_bad;
-                    }
-                    Err(_) => is_bad = true,
+                if let Ok(Envelope { seq, hash, .. }) = line::read(line) {
+                    found.chain = Some(Chain { records: seq, head: hash });
+                    found.whole_bytes = offset + begin as u64;
                 }
             }
             // What is longer than any line is none of ours; it is passed over in portions.
             if rest.len() - begin > LINE_BYTES_MAX {
-                (begin, is_bad) = (rest.len(), true);
+                begin = rest.len();
             }
             offset += begin as u64;
             rest.drain(..begin);
         }
     }
 
-    /// Whether what is behind the last record is the rest of a write that a crash ended.
-    fn is_torn(&self) -> bool {
-        self.whole_bytes < self.bytes && self.is_clean
-    }
-
-    fn rest(&self, file: &dyn FolderFile) -> io::Result<Vec<u8>> {
-        let length = usize::try_from(self.bytes - self.whole_bytes).map_err(io::Error::other)?;
-        let mut rest = vec![0; length];
+    /// What is behind the last record; `None` if it is too long to be ours.
+    fn rest(&self, file: &dyn FolderFile) -> io::Result<Option<Vec<u8>>> {
+        let length = self.bytes - self.whole_bytes;
+        if length > REST_BYTES_MAX {
+            return Ok(None);
+        }
+        let mut rest = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         let read = file.read_at(self.whole_bytes, &mut rest)?;
         rest.truncate(read);
-        Ok(rest)
+        Ok(Some(rest))
     }
 }
 

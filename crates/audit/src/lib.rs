@@ -7,8 +7,9 @@
 //! * Records are chained by hash; a signed [`Checkpoint`] fixes all of them up to it.
 //! * A sink that is full, broken or hung holds up nobody; when none is able, intents are refused.
 //!
-//! Reading order: `event`, `line`, `trail`, `sink`, `writer`, `file`, `verify`.
+//! Reading order: `event`, `list`, `line`, `trail`, `budget`, `sink`, `writer`, `file`, `verify`.
 
+mod budget;
 mod checkpoint;
 mod courier;
 mod event;
@@ -17,6 +18,7 @@ mod folder;
 mod hex;
 mod keys;
 mod line;
+mod list;
 mod options;
 mod outlet;
 pub mod query;
@@ -27,10 +29,14 @@ mod trail;
 pub mod verify;
 mod writer;
 
+pub use self::budget::RefusalOf;
 pub use self::checkpoint::{Checkpoint, CheckpointError};
-pub use self::event::{Actor, DETAILS_BYTES_MAX, Detail, Event, Outcome, TEXT_BYTES_MAX};
+pub use self::event::{
+    Actor, DETAIL_BYTES_MAX, DETAILS_BYTES_MAX, Detail, Event, Outcome, PARTS_MAX, TEXT_BYTES_MAX, noted,
+};
 pub use self::keys::{KeyError, Keys, PublicKey, PublicKeyError, SecretHash, Seeds};
 pub use self::line::{Hash, LINE_BYTES_MAX};
+pub use self::list::{LIST_BYTES_MAX, List};
 pub use self::options::{
     CHECKPOINT_SECONDS_MAX, CheckpointsTo, FileOptions, Options, OptionsError, SyslogAddress,
     SyslogAddressError,

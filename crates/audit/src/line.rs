@@ -6,6 +6,9 @@
 //! A record's hash is BLAKE3 of its line up to the comma before `"hash"`: the number, the hash before and every byte of
 //! what it says. The hash before the first record is all zeros.
 //!
+//! What has more details than go into a record goes on in those right behind it, of the kind `more`, which say `of` which
+//! record they are and which `part` of how many `parts`.
+//!
 //! # Invariants
 //! * What [`read`] takes is what [`Chain::push`] may have written: no other spelling of the same record is good.
 //! * Texts of events are cut at a bound, so that a line has at most [`LINE_BYTES_MAX`] bytes.
@@ -17,10 +20,14 @@ use std::fmt;
 use idhini_model::Timestamp;
 
 use crate::checkpoint::Checkpoint;
-use crate::event::{Actor, DETAILS_BYTES_MAX, Detail, Event, Outcome, TEXT_BYTES_MAX};
+use crate::event::{
+    Actor, DETAIL_BYTES_MAX, DETAILS_BYTES_MAX, Detail, Event, Outcome, PARTS_MAX, RESOURCE_BYTES_MAX,
+    TEXT_BYTES_MAX,
+};
 use crate::hex;
 
-/// No line is longer, its end included: texts may grow sixfold as JSON, and there are ten of them beside the details.
+/// No line is longer, its end included: texts may grow sixfold as JSON, and there are ten of them beside the details, the last
+/// of which may begin where there is no more room.
 pub const LINE_BYTES_MAX: usize = 6 * (DETAILS_BYTES_MAX + 12 * TEXT_BYTES_MAX);
 /// More than an outcome has beyond what its intent says: texts of it, numbers, names, hashes.
 pub(crate) const OUTCOME_BYTES_MAX: u64 = (2 * 6 * TEXT_BYTES_MAX + 1024) as u64;
@@ -115,8 +122,29 @@ pub(crate) enum Fact {
 impl Chain {
     pub(crate) const EMPTY: Chain = Chain { records: 0, head: Hash::ZERO };
 
-    /// Appends the next record to `lines`.
+    /// Appends the next record to `lines`, and those that go on with it.
     pub(crate) fn push(&mut self, lines: &mut Vec<u8>, told: &Told<'_>) {
+        let Some(event) = told.event_with_details() else { return self.push_one(lines, |to| told.write(to)) };
+        let details = Details::of(event);
+        let (of, parts) = (self.records + 1, details.parts.len());
+        self.push_one(lines, |to| {
+            told.write(to);
+            details.write_first(to);
+        });
+        for (at, part) in details.parts.iter().enumerate().skip(1) {
+            self.push_one(lines, |to| {
+                head(to, event.at, "more");
+                for (name, value) in [("of", of), ("part", at as u64 + 1), ("parts", parts as u64)] {
+                    key(to, name);
+                    number(to, value);
+                }
+                text(to, "request", &event.request);
+                write_part(to, part);
+            });
+        }
+    }
+
+    fn push_one(&mut self, lines: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         let begin = lines.len();
         self.records += 1;
         lines.extend(SEQ);
@@ -124,7 +152,7 @@ impl Chain {
         lines.extend(PREV);
         hex::push(lines, &self.head.0);
         lines.extend(b"\"");
-        told.write(lines);
+        write(lines);
         self.head = Hash(*blake3::hash(lines.get(begin..).unwrap_or_default()).as_bytes());
         lines.extend(HASH);
         hex::push(lines, &self.head.0);
@@ -157,6 +185,32 @@ pub(crate) fn read(line: &[u8]) -> Result<Envelope, LineFault> {
     }
 }
 
+/// Whether these bytes behind the last record of a chain are the beginning of the next one: what a crash leaves of a write
+/// that was not synced, so that nobody heard that it was done. Zeros behind it are room that was never written.
+///
+/// Not a line, and nothing that has all of a record: that was whole once, and is another matter. Without `before` the hash of
+/// the last record is not known.
+pub(crate) fn is_begun(rest: &[u8], records: u64, before: Option<Hash>) -> bool {
+    let begun = without_zeros(rest);
+    let mut expected = SEQ.to_vec();
+    number(&mut expected, records.saturating_add(1));
+    expected.extend(PREV);
+    if let Some(Hash(before)) = &before {
+        hex::push(&mut expected, before);
+        expected.extend(b"\",\"at\":\"");
+    }
+    let is_next = begun.iter().zip(&expected).all(|(byte, expected)| byte == expected);
+    // No record has such bytes.
+    let is_text = begun.iter().all(|byte| *byte >= 0x20 && *byte != 0x7f);
+    is_next && is_text && begun.len() <= LINE_BYTES_MAX && read(begun) == Err(LineFault::Malformed)
+}
+
+/// What was written of it.
+pub(crate) fn without_zeros(rest: &[u8]) -> &[u8] {
+    let written = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    rest.get(..written).unwrap_or_default()
+}
+
 /// The beginning of what a record tells, of a line that [`read`] took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head<'l> {
@@ -178,13 +232,23 @@ impl<'l> Head<'l> {
 }
 
 impl Told<'_> {
+    /// Of what tells what else there is to know.
+    fn event_with_details(&self) -> Option<&Event> {
+        match self {
+            Told::Intent { event, .. } | Told::Decision { event, .. } | Told::Refusal { event, .. } => {
+                Some(event)
+            }
+            Told::Outcome { .. } | Told::Checkpoint(_) | Told::Own { .. } => None,
+        }
+    }
+
+    /// All but the details.
     fn write(&self, to: &mut Vec<u8>) {
         match self {
             Told::Intent { event, intent } => {
                 head(to, event.at, "intent");
                 text(to, "intent", intent);
                 write_event(to, event);
-                write_details(to, event);
             }
             Told::Outcome { event, intent, at, outcome } => {
                 head(to, *at, "outcome");
@@ -196,13 +260,11 @@ impl Told<'_> {
                 head(to, event.at, "decision");
                 write_event(to, event);
                 write_outcome(to, outcome);
-                write_details(to, event);
             }
             Told::Refusal { event, outcome } => {
                 head(to, event.at, "refusal");
                 write_event(to, event);
                 write_outcome(to, outcome);
-                write_details(to, event);
             }
             Told::Checkpoint(checkpoint) => {
                 head(to, checkpoint.at, "checkpoint");
@@ -239,7 +301,6 @@ fn write_event(to: &mut Vec<u8>, event: &Event) {
         ("certificate", certificate),
         ("address", address),
         ("namespace", &event.namespace),
-        ("resource", &event.resource),
     ];
     text(to, "call", &event.call);
     for (name, value) in optional {
@@ -247,6 +308,17 @@ fn write_event(to: &mut Vec<u8>, event: &Event) {
             text(to, name, value);
         }
     }
+    if let Some(resource) = &event.resource {
+        key(to, "resource");
+        quoted_to(to, resource, RESOURCE_BYTES_MAX);
+    }
+}
+
+/// Bytes of what an outcome says again of its intent.
+pub(crate) fn repeated_bytes(event: &Event) -> u64 {
+    let mut to = Vec::new();
+    write_event(&mut to, event);
+    to.len() as u64
 }
 
 fn write_outcome(to: &mut Vec<u8>, outcome: &Outcome) {
@@ -273,52 +345,105 @@ fn write_outcome(to: &mut Vec<u8>, outcome: &Outcome) {
     }
 }
 
-/// As many details as there is room for; how many there are more is said.
-fn write_details(to: &mut Vec<u8>, event: &Event) {
-    if event.details.is_empty() {
-        return;
-    }
-    key(to, "details");
-    to.push(b'{');
-    let begin = to.len();
-    let is_full = |to: &Vec<u8>| to.len() - begin > DETAILS_BYTES_MAX;
-    let mut left_out = 0;
-    for (name, detail) in &event.details {
-        if is_full(to) {
-            left_out += 1;
-            continue;
+/// The details of an event, as members of JSON objects of about [`DETAILS_BYTES_MAX`] each.
+#[derive(Debug, Default)]
+struct Details {
+    parts: Vec<Vec<u8>>,
+    left_out: usize,
+}
+
+impl Details {
+    /// As many as there are parts for.
+    fn of(event: &Event) -> Details {
+        let mut details = Details::default();
+        for (name, detail) in &event.details {
+            details.push(name, detail);
         }
-        if to.len() > begin {
+        details
+    }
+
+    fn push(&mut self, name: &str, detail: &Detail) {
+        match detail {
+            Detail::Text(value) => self.push_value(name, |to| quoted_to(to, value, DETAIL_BYTES_MAX)),
+            Detail::Texts(values) => self.push_list(name, values),
+            Detail::Number(value) => self.push_value(name, |to| number(to, *value)),
+            Detail::Flag(value) => self.push_value(name, |to| to.extend(value.to_string().bytes())),
+            Detail::Secret(hash) => self.push_value(name, |to| quoted(to, &hash.to_string())),
+        }
+    }
+
+    fn push_value(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        match self.member(name) {
+            Some(to) => write(to),
+            None => self.left_out += 1,
+        }
+    }
+
+    /// A list goes on under its name in the next part.
+    fn push_list(&mut self, name: &str, values: &[impl AsRef<str>]) {
+        let mut rest = values;
+        loop {
+            let Some(to) = self.member(name) else {
+                self.left_out += if rest.len() < values.len() { rest.len() } else { 1 };
+                return;
+            };
+            to.push(b'[');
+            let mut is_first = true;
+            while let Some((value, others)) = rest.split_first() {
+                // At least one, so that it comes to an end.
+                if !is_first && to.len() > DETAILS_BYTES_MAX {
+                    break;
+                }
+                if !std::mem::take(&mut is_first) {
+                    to.push(b',');
+                }
+                quoted_to(to, value.as_ref(), DETAIL_BYTES_MAX);
+                rest = others;
+            }
+            to.push(b']');
+            if rest.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Begins a member where there is room; `None` if there is none any more.
+    fn member(&mut self, name: &str) -> Option<&mut Vec<u8>> {
+        if self.parts.last().is_none_or(|part| part.len() > DETAILS_BYTES_MAX) {
+            if self.parts.len() == PARTS_MAX {
+                return None;
+            }
+            self.parts.push(Vec::new());
+        }
+        let to = self.parts.last_mut()?;
+        if !to.is_empty() {
             to.push(b',');
         }
         quoted(to, name);
         to.push(b':');
-        match detail {
-            Detail::Text(value) => quoted(to, value),
-            Detail::Number(value) => number(to, *value),
-            Detail::Flag(value) => to.extend(if *value { &b"true"[..] } else { b"false" }),
-            Detail::Secret(hash) => quoted(to, &hash.to_string()),
-            Detail::Texts(values) => {
-                to.push(b'[');
-                for (at, value) in values.iter().enumerate() {
-                    if is_full(to) {
-                        left_out += values.len() - at;
-                        break;
-                    }
-                    if at > 0 {
-                        to.push(b',');
-                    }
-                    quoted(to, value);
-                }
-                to.push(b']');
-            }
+        Some(to)
+    }
+
+    /// Those of the first record, and how many others there are.
+    fn write_first(&self, to: &mut Vec<u8>) {
+        let Some(part) = self.parts.first() else { return };
+        write_part(to, part);
+        if self.parts.len() > 1 {
+            key(to, "parts");
+            number(to, self.parts.len() as u64);
+        }
+        if self.left_out > 0 {
+            key(to, "left_out");
+            number(to, self.left_out as u64);
         }
     }
+}
+
+fn write_part(to: &mut Vec<u8>, part: &[u8]) {
+    key(to, "details");
+    to.push(b'{');
+    to.extend(part);
     to.push(b'}');
-    if left_out > 0 {
-        key(to, "left_out");
-        number(to, left_out as u64);
-    }
 }
 
 fn key(to: &mut Vec<u8>, name: &str) {
@@ -338,7 +463,12 @@ fn number(to: &mut Vec<u8>, value: u64) {
 
 /// A JSON string of at most [`TEXT_BYTES_MAX`] bytes of the value; one that is cut ends with `…`.
 fn quoted(to: &mut Vec<u8>, value: &str) {
-    let kept = &value[..value.floor_char_boundary(TEXT_BYTES_MAX)];
+    quoted_to(to, value, TEXT_BYTES_MAX);
+}
+
+/// The same of at most so many bytes.
+fn quoted_to(to: &mut Vec<u8>, value: &str, bytes_max: usize) {
+    let kept = &value[..value.floor_char_boundary(bytes_max)];
     to.push(b'"');
     for byte in kept.bytes() {
         match byte {

@@ -26,7 +26,7 @@ pub struct Options {
     pub queue_records_max: usize,
     /// Intents that may be without an outcome at one time; further mutating calls are refused.
     pub intents_max: usize,
-    /// Refusals of admission that are recorded each second; those beyond are counted.
+    /// Refusals of one actor that are recorded each second; those beyond are counted, with whose they were.
     pub refusals_per_second_max: u32,
     /// A sink that does not answer for so long is not able.
     pub hang_ms_max: u64,

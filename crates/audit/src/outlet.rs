@@ -58,8 +58,17 @@ pub(crate) struct Opened {
     pub(crate) at: Chain,
     /// Whether the next record is the first of a file.
     pub(crate) is_new: bool,
-    /// What was found to be no record and taken out.
+    /// What was found to be an unfinished record and taken out.
     pub(crate) cut: Vec<(&'static str, Fact)>,
+    /// What was found to be no record, and stays where it is.
+    pub(crate) strange: Vec<(&'static str, Fact)>,
+}
+
+impl Opened {
+    /// A chain without records.
+    pub(crate) fn new(chain: String) -> Opened {
+        Opened { chain, at: Chain::EMPTY, is_new: true, cut: Vec::new(), strange: Vec::new() }
+    }
 }
 
 /// Files that are to go.
@@ -120,7 +129,7 @@ impl<W: Take> Outlet for Stream<W> {
         self.to = Some(to);
         self.opened += 1;
         let chain = format!("{}-{}-{}", self.name, self.run, self.opened);
-        Ok(Opened { chain, at: Chain::EMPTY, is_new: true, cut: Vec::new() })
+        Ok(Opened::new(chain))
     }
 
     fn reserve(&mut self, _bytes: u64) -> io::Result<()> {

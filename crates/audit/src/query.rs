@@ -2,6 +2,7 @@
 //!
 //! A call that changes something has two records; it is told by its outcome, with the details of its intent, or by its intent
 //! where there is no outcome.
+//! What goes on in further records is told as one.
 //! Lines that do not fit their hash are passed over and counted: `verify` says what is wrong with them.
 //!
 //! Cost: two passes over the files, and the details of calls that were under way at one time in memory.
@@ -81,43 +82,127 @@ pub fn query(
         })?;
     }
     let mut asked = Asked::default();
-    let mut details: HashMap<String, Value> = HashMap::new();
+    let mut telling = Telling { filter, each, open, details: HashMap::new(), begun: None, told: 0 };
+    let mut goes_on = true;
     for file in &files {
-        let goes_on = lines(file, false, |line| {
+        goes_on = lines(file, false, |line| {
             if line::read(line.bytes).is_err() {
                 // The end of the last line may not have been written yet.
                 asked.bad += u64::from(line.has_end);
                 return true;
             }
-            let Some(head) = Head::of(line.bytes) else { return true };
-            let is_open = head.kind == "intent" && head.intent.is_some_and(|intent| open.contains(intent));
-            let is_intent = head.kind == "intent" && !is_open;
-            if !is_intent && !filter.admits_time(head.at) {
-                head.intent.iter().for_each(|intent| drop(details.remove(*intent)));
-                return true;
-            }
-            let intent = head.intent.map(str::to_owned);
-            let Ok(mut record) = serde_json::from_slice::<Value>(line.bytes) else { return true };
-            match (is_intent, intent) {
-                (true, Some(intent)) => {
-                    details.insert(intent, told_by_intent(record));
-                    return true;
-                }
-                (true, None) => return true,
-                (false, Some(intent)) => merge(&mut record, details.remove(&intent)),
-                (false, None) => {}
-            }
-            if !filter.admits(&record, is_open) {
-                return true;
-            }
-            asked.told += 1;
-            each(&Row { record: &record, is_open })
+            telling.line(line.bytes)
         })?;
         if !goes_on {
             break;
         }
     }
+    if goes_on {
+        telling.end_begun();
+    }
+    asked.told = telling.told;
     Ok(asked)
+}
+
+/// Goes along the records.
+struct Telling<'q> {
+    filter: &'q Filter,
+    each: &'q mut dyn FnMut(&Row<'_>) -> bool,
+    /// Intents without an outcome.
+    open: HashSet<String>,
+    /// What intents told whose outcomes are still to come.
+    details: HashMap<String, Value>,
+    /// A record that goes on in those behind it, and how many of these are still to come.
+    begun: Option<(Value, u64)>,
+    told: u64,
+}
+
+impl Telling<'_> {
+    /// The next good line; answers whether there is any use in more.
+    fn line(&mut self, line: &[u8]) -> bool {
+        let Some(head) = Head::of(line) else { return true };
+        if head.kind == "more" {
+            return self.more(line);
+        }
+        if !self.end_begun() {
+            return false;
+        }
+        let is_intent = head.kind == "intent" && !self.is_open(&head);
+        if !is_intent && !self.filter.admits_time(head.at) {
+            head.intent.iter().for_each(|intent| drop(self.details.remove(*intent)));
+            return true;
+        }
+        let Ok(record) = serde_json::from_slice::<Value>(line) else { return true };
+        match record["parts"].as_u64() {
+            Some(parts) if parts > 1 => {
+                self.begun = Some((record, parts - 1));
+                true
+            }
+            _ => self.record(record),
+        }
+    }
+
+    /// A record goes on.
+    fn more(&mut self, line: &[u8]) -> bool {
+        // It may be one of a time that nobody asked for.
+        let Some((mut record, left)) = self.begun.take() else { return true };
+        let more: Value = serde_json::from_slice(line).unwrap_or_default();
+        if more["of"] != record["seq"] {
+            self.begun = Some((record, left));
+            return self.end_begun();
+        }
+        add_details(&mut record["details"], &more["details"]);
+        if left > 1 {
+            self.begun = Some((record, left - 1));
+            return true;
+        }
+        self.record(record)
+    }
+
+    /// A record whose other parts did not come, if there is one: what they said is not known.
+    fn end_begun(&mut self) -> bool {
+        let Some((mut record, left)) = self.begun.take() else { return true };
+        if record["left_out"].is_null() {
+            record["left_out"] = Value::from(left);
+        }
+        self.record(record)
+    }
+
+    fn is_open(&self, head: &Head<'_>) -> bool {
+        head.intent.is_some_and(|intent| self.open.contains(intent))
+    }
+
+    /// A whole record.
+    fn record(&mut self, mut record: Value) -> bool {
+        let is_intent = record["kind"] == "intent";
+        let intent = record["intent"].as_str().map(str::to_owned);
+        let is_open = is_intent && intent.as_ref().is_some_and(|intent| self.open.contains(intent));
+        match (is_intent && !is_open, intent) {
+            (true, Some(intent)) => {
+                self.details.insert(intent, told_by_intent(record));
+                return true;
+            }
+            (true, None) => return true,
+            (false, Some(intent)) => merge(&mut record, self.details.remove(&intent)),
+            (false, None) => {}
+        }
+        if !self.filter.admits(&record, is_open) {
+            return true;
+        }
+        self.told += 1;
+        (self.each)(&Row { record: &record, is_open })
+    }
+}
+
+/// Lists go on under their names.
+fn add_details(to: &mut Value, more: &Value) {
+    let (Value::Object(to), Value::Object(more)) = (to, more) else { return };
+    for (name, value) in more {
+        match (to.get_mut(name), value) {
+            (Some(Value::Array(list)), Value::Array(more)) => list.extend(more.iter().cloned()),
+            _ => drop(to.insert(name.clone(), value.clone())),
+        }
+    }
 }
 
 /// Of an intent, what its outcome does not say again.
@@ -162,6 +247,7 @@ impl Filter {
             let is_accessor =
                 |accessor: &str| accessor == wanted || accessor.strip_prefix("token:") == Some(wanted);
             text("accessor").is_some_and(is_accessor)
+                || text("actor").is_some_and(is_accessor)
                 || text("certificate") == Some(wanted)
                 || text("address").is_some_and(is_of_address)
         };
@@ -171,6 +257,9 @@ impl Filter {
             text("resource").is_some_and(is_it)
                 || objects(record).any(is_it)
                 || record["left_out"].is_number()
+                || ["updates_blake3", "questions_blake3"]
+                    .iter()
+                    .any(|name| record["details"][name].is_string())
         };
         let is_outcome = |wanted: &str| match wanted {
             "none" => is_open,

@@ -1,11 +1,11 @@
 //! What is in the files of a trail: all of them in order, a line at a time, also while a server writes to them.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::file::number_of;
+use crate::file::{is_cut, number_of};
 use crate::line::LINE_BYTES_MAX;
 
 /// Bytes that are read at a time.
@@ -45,12 +45,30 @@ pub(crate) struct Line<'l> {
 
 /// The files of a directory, the oldest first.
 pub(crate) fn files(directory: &Path) -> Result<Vec<TrailFile>, ReadError> {
+    named(directory, |name| number_of(name).is_some())
+}
+
+/// Those that hold what was cut off.
+pub(crate) fn cuts(directory: &Path) -> Result<Vec<TrailFile>, ReadError> {
+    named(directory, is_cut)
+}
+
+/// The beginning of a file, as long as a line and its end may be at most.
+pub(crate) fn beginning(file: &TrailFile) -> Result<Vec<u8>, ReadError> {
+    let failed = |source| ReadError { path: file.path.clone(), source };
+    let opened = File::open(&file.path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    opened.take(LINE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+fn named(directory: &Path, is_one: impl Fn(&str) -> bool) -> Result<Vec<TrailFile>, ReadError> {
     let failed = |source| ReadError { path: directory.to_owned(), source };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let Ok(name) = entry.file_name().into_string() else { continue };
-        if number_of(&name).is_some() {
+        if is_one(&name) {
             let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
             files.push(TrailFile { name, path: entry.path(), bytes });
         }

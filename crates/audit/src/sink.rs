@@ -4,7 +4,8 @@
 //! # Invariants
 //! * Whoever tells waits for nobody: the lock is held for a few instructions, never while anything is written.
 //! * Each intent that is offered is answered once to its waiter by each sink: taken, or failed.
-//! * What waits is bounded: decisions by a number, intents by the trail, outcomes by the intents that were written here.
+//! * What waits is bounded: decisions by a number and their bytes, intents by the trail, outcomes by the intents that were
+//!   written here. For a sink that is not able no decision waits.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,10 +15,15 @@ use std::time::Duration;
 use idhini_model::Timestamp;
 use tokio::sync::Notify;
 
+use crate::budget::Withheld;
 use crate::event::{Event, Outcome};
 
 /// Messages that are written together, at most: a bound to how long one waits for others.
 const BATCH_MAX: usize = 4096;
+/// The same in bytes, about, of memory: records take about as many.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Bytes of decisions that wait for one sink, about.
+pub(crate) const DECISIONS_BYTES_MAX: usize = 64 << 20;
 
 /// Something to be recorded.
 #[derive(Debug)]
@@ -26,6 +32,8 @@ pub(crate) enum Message {
         id: u64,
         event: Arc<Event>,
         waiter: Option<Arc<Waiter>>,
+        /// What it takes while it waits, about.
+        bytes: usize,
     },
     Outcome {
         id: u64,
@@ -39,6 +47,8 @@ pub(crate) enum Message {
     Decision {
         told: Arc<(Event, Outcome)>,
         is_refusal: bool,
+        /// What it takes while it waits, about.
+        bytes: usize,
     },
 }
 
@@ -85,7 +95,7 @@ pub(crate) struct Sink {
     /// Decisions that were dropped since that was last told.
     pub(crate) lost: AtomicU64,
     /// Refusals that were too many since that was last told.
-    pub(crate) withheld: AtomicU64,
+    withheld: Mutex<Withheld>,
     /// Intents and outcomes that others have and this one has not.
     pub(crate) missed: AtomicU64,
 }
@@ -94,6 +104,7 @@ pub(crate) struct Sink {
 pub(crate) struct Waiting {
     messages: VecDeque<Message>,
     decisions: usize,
+    decisions_bytes: usize,
     /// Intents that are in the sink or on the way into it, with the room that is kept for their outcomes.
     pub(crate) open: HashMap<u64, u64>,
     /// Who waits for what is being written.
@@ -152,6 +163,20 @@ impl Waiting {
     pub(crate) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
+
+    fn count(&mut self, message: &Message) {
+        if let Message::Decision { bytes, .. } = message {
+            self.decisions += 1;
+            self.decisions_bytes += bytes;
+        }
+    }
+
+    fn discount(&mut self, message: &Message) {
+        if let Message::Decision { bytes, .. } = message {
+            self.decisions -= 1;
+            self.decisions_bytes -= bytes;
+        }
+    }
 }
 
 impl Message {
@@ -159,6 +184,14 @@ impl Message {
         match self {
             Message::Intent { waiter, .. } | Message::Outcome { waiter, .. } => waiter.as_ref(),
             Message::Decision { .. } => None,
+        }
+    }
+
+    /// What it takes while it waits, beside what others have as well.
+    fn bytes(&self) -> usize {
+        match self {
+            Message::Intent { bytes, .. } | Message::Decision { bytes, .. } => *bytes,
+            Message::Outcome { .. } => size_of::<Message>(),
         }
     }
 
@@ -175,6 +208,7 @@ impl Sink {
         let waiting = Waiting {
             messages: VecDeque::new(),
             decisions: 0,
+            decisions_bytes: 0,
             open: HashMap::new(),
             in_flight: Vec::new(),
             ability: None,
@@ -191,13 +225,17 @@ impl Sink {
             turned: Condvar::new(),
             beat: AtomicU64::new(0),
             lost: AtomicU64::new(0),
-            withheld: AtomicU64::new(0),
+            withheld: Mutex::default(),
             missed: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn withheld(&self) -> MutexGuard<'_, Withheld> {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it can be written to; one that is being opened cannot.
@@ -245,16 +283,22 @@ impl Sink {
     }
 
     /// To be written soon. Wakes nobody unless there is little room left.
-    pub(crate) fn offer_decision(&self, told: Arc<(Event, Outcome)>, is_refusal: bool) {
+    pub(crate) fn offer_decision(&self, told: Arc<(Event, Outcome)>, is_refusal: bool, bytes: usize) {
         let mut waiting = self.waiting();
-        if waiting.decisions >= self.decisions_max || waiting.is_closing {
+        let is_full = waiting.decisions >= self.decisions_max
+            || waiting.decisions_bytes.saturating_add(bytes) > DECISIONS_BYTES_MAX;
+        let is_unable = matches!(waiting.ability, Some(Ability::Unable { .. }));
+        if is_full || is_unable || waiting.is_closing {
             drop(waiting);
             self.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        waiting.messages.push_back(Message::Decision { told, is_refusal });
-        waiting.decisions += 1;
-        if waiting.decisions == self.decisions_max.div_ceil(2) {
+        let message = Message::Decision { told, is_refusal, bytes };
+        waiting.count(&message);
+        waiting.messages.push_back(message);
+        let is_half_full = waiting.decisions >= self.decisions_max.div_ceil(2)
+            || waiting.decisions_bytes >= DECISIONS_BYTES_MAX / 2;
+        if is_half_full && !waiting.is_urgent {
             self.hurry(waiting);
         }
     }
@@ -291,16 +335,13 @@ impl Sink {
         let mut waiting = self.waiting();
         for mut message in messages.into_iter().rev() {
             message.take_waiter();
-            if matches!(message, Message::Decision { .. }) {
-                waiting.decisions += 1;
-            }
+            waiting.count(&message);
             waiting.messages.push_front(message);
         }
-        while waiting.decisions > self.decisions_max {
+        while waiting.decisions > self.decisions_max || waiting.decisions_bytes > DECISIONS_BYTES_MAX {
             let at = waiting.messages.iter().position(|message| matches!(message, Message::Decision { .. }));
-            let Some(at) = at else { break };
-            waiting.messages.remove(at);
-            waiting.decisions -= 1;
+            let Some(dropped) = at.and_then(|at| waiting.messages.remove(at)) else { break };
+            waiting.discount(&dropped);
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -312,10 +353,15 @@ impl Sink {
             let waited = self.wake.wait_timeout_while(waiting, patience, |w| !w.is_urgent && !w.is_closing);
             waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let count = waiting.messages.len().min(BATCH_MAX);
-        let batch: Vec<Message> = waiting.messages.drain(..count).collect();
-        let decisions = batch.iter().filter(|message| matches!(message, Message::Decision { .. })).count();
-        waiting.decisions -= decisions;
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while batch.len() < BATCH_MAX
+            && bytes < BATCH_BYTES_MAX
+            && let Some(message) = waiting.messages.pop_front()
+        {
+            waiting.discount(&message);
+            bytes += message.bytes();
+            batch.push(message);
+        }
         waiting.is_urgent = !waiting.messages.is_empty();
         waiting.in_flight = batch.iter().filter_map(|message| message.waiter().cloned()).collect();
         batch

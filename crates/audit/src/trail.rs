@@ -2,7 +2,7 @@
 //!
 //! * A call that changes anything: [`Trail::intent`] before anything is done, [`Intent::settle`] before the answer leaves.
 //! * A decision, where the namespace asks for it: [`Trail::decision`], which waits for nobody.
-//! * A call that is not admitted: [`Trail::refusal`], of which a flood is counted instead of written.
+//! * A call that is refused before anything is on record: [`Trail::refusal`], of which a flood is counted instead of written.
 //!
 //! # Invariants
 //! * Without a sink that has the intent there is no [`Intent`], and without it the caller does nothing.
@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use idhini_model::Timestamp;
 
+use crate::budget::{Budget, RefusalOf};
 use crate::courier::Courier;
 use crate::event::{Event, Outcome};
 use crate::file::FileOutlet;
@@ -24,12 +25,14 @@ use crate::folder::RealFolder;
 use crate::keys::{Keys, SecretHash};
 use crate::options::{Options, OptionsError, SyslogAddress};
 use crate::outlet::{Outlet, Stdout, Stream};
-use crate::sink::{Ability, Message, Sink, Waiter};
+use crate::sink::{Ability, DECISIONS_BYTES_MAX, Message, Sink, Waiter};
 use crate::syslog::Syslog;
 use crate::writer::{Parts, Writer};
 
 /// Looks at each sink while one act of it may take its time.
 const TICKS: u32 = 4;
+/// Bytes of all calls that are on record without their end, about.
+const INTENTS_BYTES_MAX: usize = 256 << 20;
 
 /// What time it is.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -47,10 +50,10 @@ struct Inner {
     /// The number of the next intent.
     next: AtomicU64,
     open: Arc<AtomicUsize>,
+    /// The same in bytes.
+    open_bytes: AtomicUsize,
     intents_max: usize,
-    /// The second, in the upper half, and how many refusals it had.
-    refusals: AtomicU64,
-    refusals_max: u32,
+    refusals: Budget,
     hang: Duration,
     watch: Arc<Watch>,
 }
@@ -69,6 +72,7 @@ pub struct Intent {
     trail: Trail,
     id: u64,
     event: Arc<Event>,
+    bytes: usize,
     waiter: Option<Arc<Waiter>>,
     is_settled: bool,
 }
@@ -94,6 +98,12 @@ pub enum Unavailable {
     TooMany {
         /// How many.
         open: usize,
+    },
+    /// The calls that are on record without their end are too large together.
+    #[error("the calls on the audit trail without their end have {bytes} bytes, which is as much as may be")]
+    TooLarge {
+        /// How large, with this one.
+        bytes: usize,
     },
 }
 
@@ -192,8 +202,8 @@ impl Trail {
             next: AtomicU64::new(1),
             open: Arc::new(AtomicUsize::new(0)),
             intents_max: options.intents_max,
-            refusals: AtomicU64::new(0),
-            refusals_max: options.refusals_per_second_max,
+            open_bytes: AtomicUsize::new(0),
+            refusals: Budget::new(options.refusals_per_second_max),
             hang,
             watch,
         };
@@ -214,7 +224,9 @@ impl Trail {
     /// # Errors
     /// [`Unavailable`]: the call is to be refused, and nothing done.
     pub async fn intent(&self, event: Event) -> Result<Intent, Unavailable> {
+        let bytes = event.bytes();
         let open = self.0.open.fetch_add(1, Ordering::Relaxed);
+        let open_bytes = self.0.open_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let proofs = self.0.sinks.iter().filter(|sink| sink.is_proof).count();
         let waiter = Waiter::new(proofs);
@@ -222,17 +234,21 @@ impl Trail {
             trail: self.clone(),
             id,
             event: Arc::new(event),
+            bytes,
             waiter: Some(Arc::clone(&waiter)),
             is_settled: false,
         };
-        if open >= self.0.intents_max {
+        if open >= self.0.intents_max || open_bytes > INTENTS_BYTES_MAX {
             // Nobody has heard of it.
             intent.is_settled = true;
-            return Err(Unavailable::TooMany { open });
+            return Err(match open >= self.0.intents_max {
+                true => Unavailable::TooMany { open },
+                false => Unavailable::TooLarge { bytes: open_bytes },
+            });
         }
         for sink in &self.0.sinks {
             let waiter = sink.is_proof.then(|| Arc::clone(&waiter));
-            sink.offer_intent(Message::Intent { id, event: Arc::clone(&intent.event), waiter });
+            sink.offer_intent(Message::Intent { id, event: Arc::clone(&intent.event), waiter, bytes });
         }
         match waiter.wait().await {
             true => {
@@ -257,41 +273,28 @@ impl Trail {
         self.tell(event, outcome, false);
     }
 
-    /// Tells of a call that was not admitted. Beyond a number a second they are counted instead.
-    pub fn refusal(&self, event: Event, outcome: Outcome) {
-        if self.admits_refusal(event.at) {
-            self.tell(event, outcome, true);
-        } else {
-            for sink in &self.0.sinks {
-                sink.withheld.fetch_add(1, Ordering::Relaxed);
+    /// Tells of a call that was refused. Beyond a number a second of each actor they are counted instead, with whose they were.
+    pub fn refusal(&self, event: Event, outcome: Outcome, of: RefusalOf) {
+        let now = (self.0.clock)().seconds();
+        match self.0.refusals.admits(&event.actor, of, now) {
+            Ok(()) => self.tell(event, outcome, true),
+            Err(actor) => {
+                for sink in &self.0.sinks {
+                    sink.withheld().add(Arc::clone(&actor));
+                }
             }
         }
     }
 
     fn tell(&self, event: Event, outcome: Outcome, is_refusal: bool) {
+        let bytes = event.bytes().min(DECISIONS_BYTES_MAX);
         let told = Arc::new((event, outcome));
         if let Some((last, others)) = self.0.sinks.split_last() {
             for sink in others {
-                sink.offer_decision(Arc::clone(&told), is_refusal);
+                sink.offer_decision(Arc::clone(&told), is_refusal, bytes);
             }
-            last.offer_decision(told, is_refusal);
+            last.offer_decision(told, is_refusal, bytes);
         }
-    }
-
-    fn admits_refusal(&self, at: Timestamp) -> bool {
-        // Seconds since 1970 fit into half of it until the year 2106, and begin anew then.
-        let second = u64::try_from(at.seconds().rem_euclid(1 << 32)).unwrap_or_default();
-        let max = u64::from(self.0.refusals_max);
-        let counted = self.0.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
-            let (of, count) = (state >> 32, state & u64::from(u32::MAX));
-            match of == second {
-                true if count >= max => None,
-                true => Some(state + 1),
-                false if max == 0 => None,
-                false => Some((second << 32) | 1),
-            }
-        });
-        counted.is_ok()
     }
 
     /// What a secret is called in records.
@@ -387,6 +390,7 @@ impl Drop for Intent {
             self.tell(Outcome::Unknown { why: why.into() }, None, is_unheard);
         }
         self.trail.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.trail.0.open_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

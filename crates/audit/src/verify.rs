@@ -5,11 +5,13 @@
 //!   a beginning that was taken off, and a stretch without checkpoints that is longer than the trail leaves any. The first
 //!   place is named.
 //! * Against a checkpoint kept elsewhere: an end that was cut off, and records that were written anew with all that follows.
+//! * What a server cut off at a start, kept in files of their own. The beginning of a record is no fault: a crash leaves it of
+//!   a write that was not synced. Whatever else was cut off may be records, and is a fault unless it was looked at.
 //! * Intents without an outcome, which are no fault: the call is going on, or a crash ended it.
 //!
 //! Cost: a hash of each line, in one pass and little memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 
@@ -17,15 +19,27 @@ use idhini_model::Timestamp;
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
+use crate::file::cut_behind;
 use crate::keys::PublicKey;
 use crate::line::{self, Envelope, Hash, Head, LineFault};
 use crate::options::CHECKPOINT_SECONDS_MAX;
-use crate::reading::{Line, ReadError, files, lines};
+use crate::reading::{Line, ReadError, beginning, cuts, files, lines};
 
 /// Records stand behind a checkpoint that is no older than this, or one follows them within it.
 const UNSIGNED_SECONDS_MAX: i64 = 2 * CHECKPOINT_SECONDS_MAX as i64;
 /// Intents without an outcome that are named.
 const OPEN_NAMED_MAX: usize = 1000;
+/// Bytes of what was cut off that are kept until the record before it comes: its number and the hash before are among them.
+const CUT_KEPT_BYTES: usize = 256;
+
+/// What a trail is compared with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Against<'k> {
+    /// Checkpoints that were kept elsewhere.
+    pub kept: &'k [Checkpoint],
+    /// Whether somebody has looked at what was cut off and found nothing wrong with it.
+    pub accepts_cuts: bool,
+}
 
 /// What a trail was found to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +68,22 @@ pub struct Verified {
     pub open_named: Vec<OpenIntent>,
     /// Checkpoints kept elsewhere that are about records which are kept no more.
     pub too_old: u64,
+    /// What was cut off at starts, by the names of its files.
+    pub cuts: Vec<Cut>,
+}
+
+/// What a server cut off at a start, and keeps in a file of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The file's name.
+    pub file: String,
+    /// How long it is.
+    pub bytes: u64,
+    /// Behind which record it stood, as its name says.
+    pub behind: Option<u64>,
+    /// Whether it is the beginning of the record that came next and nothing else: what a crash leaves of a write that nobody
+    /// was told of. Not known where a fault comes before that place.
+    pub is_unfinished: Option<bool>,
 }
 
 /// Where something is wrong.
@@ -118,6 +148,8 @@ pub enum Fault {
         /// That chain.
         chain: String,
     },
+    /// What was cut off is not the beginning of a record alone.
+    CutOff,
     /// There are no records at all.
     Empty,
 }
@@ -184,6 +216,11 @@ impl fmt::Display for Finding {
             Fault::KeptOther { chain } => {
                 write!(f, "the checkpoint to compare with is one of another chain, `{chain}`")
             }
+            Fault::CutOff => write!(
+                f,
+                "what was cut off behind record {} is no unfinished write: it may be records; look at the file, then verify with --accept-cuts",
+                seq.saturating_sub(1)
+            ),
             Fault::Empty => f.write_str("there are no records"),
         }
     }
@@ -196,11 +233,16 @@ impl fmt::Display for Finding {
 pub fn verify(
     directory: &Path,
     key: &PublicKey,
-    kept: &[Checkpoint],
+    against: Against<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Verified, ReadError> {
+    // First: what is cut off meanwhile is told the next time.
+    let cuts = cuts(directory)?;
     let files = files(directory)?;
-    let mut verifier = Verifier::new(key, kept);
+    let mut verifier = Verifier::new(key, against);
+    for file in &cuts {
+        verifier.cut(&file.name, file.bytes, beginning(file)?);
+    }
     let count = files.len();
     for (at, file) in files.iter().enumerate() {
         verifier.file(&file.name);
@@ -228,6 +270,12 @@ pub(crate) struct Verifier<'k> {
     key: &'k PublicKey,
     key_id: String,
     kept: &'k [Checkpoint],
+    accepts_cuts: bool,
+    /// What may be unfinished behind each record: a place among all that was cut off, and its first bytes.
+    cuts: BTreeMap<u64, Vec<(usize, Vec<u8>)>>,
+    /// Hashes of what was cut off by the files' names, and those that the trail tells.
+    cut_hashes: HashMap<String, String>,
+    cuts_told: HashMap<String, String>,
     file: String,
     is_first_of_file: bool,
     chain: Option<String>,
@@ -243,7 +291,8 @@ pub(crate) struct Verifier<'k> {
 }
 
 impl<'k> Verifier<'k> {
-    pub(crate) fn new(key: &'k PublicKey, kept: &'k [Checkpoint]) -> Verifier<'k> {
+    pub(crate) fn new(key: &'k PublicKey, against: Against<'k>) -> Verifier<'k> {
+        let Against { kept, accepts_cuts } = against;
         let verified = Verified {
             fault: None,
             records: 0,
@@ -257,11 +306,16 @@ impl<'k> Verifier<'k> {
             open: 0,
             open_named: Vec::new(),
             too_old: 0,
+            cuts: Vec::new(),
         };
         Verifier {
             key,
             key_id: key.id(),
             kept,
+            accepts_cuts,
+            cuts: BTreeMap::new(),
+            cut_hashes: HashMap::new(),
+            cuts_told: HashMap::new(),
             file: String::new(),
             is_first_of_file: false,
             chain: None,
@@ -271,6 +325,34 @@ impl<'k> Verifier<'k> {
             before: None,
             late_since: None,
             beginning: None,
+        }
+    }
+
+    /// A file of what was cut off: its name, its length, and its beginning. All of them before the first line.
+    pub(crate) fn cut(&mut self, name: &str, bytes: u64, mut beginning: Vec<u8>) {
+        let behind = cut_behind(name);
+        // Zeros behind it are room that was never written.
+        let is_too_long = bytes != beginning.len() as u64 && beginning.last() != Some(&0);
+        let is_begun = behind.is_some_and(|behind| line::is_begun(&beginning, behind, None));
+        let is_unfinished = (is_too_long || !is_begun).then_some(false);
+        if bytes == beginning.len() as u64 {
+            let hash = crate::hex::text(blake3::hash(&beginning).as_bytes());
+            self.cut_hashes.insert(name.to_owned(), hash);
+        }
+        if let (Some(behind), None) = (behind, is_unfinished) {
+            beginning.truncate(CUT_KEPT_BYTES);
+            beginning.shrink_to_fit();
+            self.cuts.entry(behind).or_default().push((self.verified.cuts.len(), beginning));
+        }
+        self.verified.cuts.push(Cut { file: name.to_owned(), bytes, behind, is_unfinished });
+    }
+
+    /// Looks at what was cut off behind this record.
+    fn judge_cuts(&mut self, records: u64, head: Option<Hash>) {
+        for (place, beginning) in self.cuts.remove(&records).unwrap_or_default() {
+            if let Some(cut) = self.verified.cuts.get_mut(place) {
+                cut.is_unfinished = Some(line::is_begun(&beginning, records, head));
+            }
         }
     }
 
@@ -314,6 +396,13 @@ impl<'k> Verifier<'k> {
     fn note_removed(&mut self, line: &Line<'_>) {
         let value = serde_json::from_slice::<Value>(line.bytes).unwrap_or_default();
         self.removed = self.removed.max(value["last"].as_u64().unwrap_or(0));
+    }
+
+    fn note_cut(&mut self, line: &Line<'_>) {
+        let value = serde_json::from_slice::<Value>(line.bytes).unwrap_or_default();
+        if let (Some(name), Some(hash)) = (value["kept_as"].as_str(), value["blake3"].as_str()) {
+            self.cuts_told.insert(name.to_owned(), hash.to_owned());
+        }
     }
 
     fn judge(&mut self, line: &Line<'_>) -> Result<(), Finding> {
@@ -378,6 +467,7 @@ impl<'k> Verifier<'k> {
                 self.open.remove(intent);
             }
             ("removed", _) => self.note_removed(line),
+            ("cut", _) => self.note_cut(line),
             _ => {}
         }
         self.verified.unsigned += 1;
@@ -418,7 +508,10 @@ impl<'k> Verifier<'k> {
     }
 
     /// With checkpoints kept elsewhere that end here.
-    fn compare(&self, line: u64, seq: u64, hash: Hash) -> Result<(), Finding> {
+    fn compare(&mut self, line: u64, seq: u64, hash: Hash) -> Result<(), Finding> {
+        if !self.cuts.is_empty() {
+            self.judge_cuts(seq, Some(hash));
+        }
         let is_other = |kept: &&Checkpoint| kept.records == seq && kept.head != hash && kept.is_of(self.key);
         match self.kept.iter().find(is_other) {
             Some(_) => Err(self.finding(line, seq, Fault::Rewritten)),
@@ -429,6 +522,24 @@ impl<'k> Verifier<'k> {
     /// All lines were told.
     pub(crate) fn end(mut self) -> Verified {
         self.file = String::new();
+        if self.verified.fault.is_none() {
+            // Of records that are kept no more the hash is not known.
+            let first = self.verified.first;
+            let older: Vec<u64> = self.cuts.keys().copied().filter(|records| *records < first).collect();
+            older.into_iter().for_each(|records| self.judge_cuts(records, None));
+            // What is left stands behind records that are not there.
+            for (place, _) in std::mem::take(&mut self.cuts).into_values().flatten() {
+                if let Some(cut) = self.verified.cuts.get_mut(place) {
+                    cut.is_unfinished = Some(false);
+                }
+            }
+        }
+        for cut in &mut self.verified.cuts {
+            let (is, told) = (self.cut_hashes.get(&cut.file), self.cuts_told.get(&cut.file));
+            if is.zip(told).is_some_and(|(is, told)| is != told) {
+                cut.is_unfinished = Some(false);
+            }
+        }
         let beheaded = self.beginning.take().filter(|beginning| self.removed + 1 < beginning.seq);
         let fault = beheaded.or(self.verified.fault.take()).or_else(|| self.at_the_end());
         let Verified { first, last, .. } = self.verified;
@@ -456,6 +567,12 @@ impl<'k> Verifier<'k> {
         if had > last {
             return Some(self.finding(0, last + 1, Fault::Cut { had }));
         }
-        (self.verified.records == 0).then(|| self.finding(0, 1, Fault::Empty))
+        if self.verified.records == 0 {
+            return Some(self.finding(0, 1, Fault::Empty));
+        }
+        let is_strange = |cut: &&Cut| cut.is_unfinished == Some(false);
+        let strange = self.verified.cuts.iter().find(is_strange).filter(|_| !self.accepts_cuts)?;
+        let seq = strange.behind.map_or(0, |behind| behind.saturating_add(1));
+        Some(Finding { file: strange.file.clone(), line: 1, seq, fault: Fault::CutOff })
     }
 }

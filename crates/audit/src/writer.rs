@@ -16,11 +16,12 @@ use std::time::Duration;
 
 use idhini_model::Timestamp;
 
+use crate::budget::Withheld;
 use crate::checkpoint::Checkpoint;
 use crate::courier::Courier;
 use crate::event::Outcome;
 use crate::keys::Keys;
-use crate::line::{Chain, Fact, OUTCOME_BYTES_MAX, OWN_BYTES_MAX, Told};
+use crate::line::{Chain, Fact, OUTCOME_BYTES_MAX, OWN_BYTES_MAX, Told, repeated_bytes};
 use crate::outlet::{Opened, Outlet};
 use crate::sink::{Ability, Message, Sink};
 use crate::trail::{Clock, Report};
@@ -43,6 +44,8 @@ pub(crate) struct Writer {
     is_new: bool,
     /// Records that the last checkpoint stands behind, and when.
     signed: (u64, Timestamp),
+    /// The second in which it was told last whose refusals were left out.
+    withheld_at: Option<i64>,
     /// What is to be said about the trail itself with the next records.
     notes: Vec<(&'static str, Vec<(&'static str, Fact)>)>,
     lines: Vec<u8>,
@@ -105,6 +108,7 @@ impl Writer {
             chain: Chain::EMPTY,
             is_new: false,
             signed: (0, Timestamp::from_seconds(0)),
+            withheld_at: None,
             notes: Vec::new(),
             lines: Vec::new(),
             checkpoints: Vec::new(),
@@ -159,11 +163,18 @@ impl Writer {
     /// Finds out where the chain stands, and says what there is to say.
     fn open(&mut self) {
         match self.sink.inside(|| self.outlet.open()) {
-            Ok(Opened { chain, at, is_new, cut }) => {
+            Ok(Opened { chain, at, is_new, cut, strange }) => {
                 (self.name, self.chain, self.is_new) = (chain, at, is_new);
                 self.signed = (at.records, (self.parts.clock)());
                 if !cut.is_empty() {
                     self.note("cut", cut);
+                }
+                if !strange.is_empty() {
+                    let name = &self.sink.name;
+                    (self.parts.report)(&format!(
+                        "the audit sink {name} has something at its end that is no record and stays there: see `idhini audit verify`"
+                    ));
+                    self.note("strange", strange);
                 }
                 self.state = State::Open;
                 self.record(Vec::new());
@@ -217,7 +228,7 @@ impl Writer {
     /// Writes and syncs a batch, and what else is to be said.
     fn record_with(&mut self, batch: Vec<Message>, is_end: bool) {
         // In a full sink there is room for no more than outcomes, checkpoints and the end.
-        let mut counts = if self.state == State::Open { self.take_counts() } else { Counts::default() };
+        let mut counts = if self.state == State::Open { self.take_counts(is_end) } else { Counts::default() };
         let before = (self.chain, self.is_new, self.signed, self.notes.clone());
         let mut batch = batch;
         loop {
@@ -237,12 +248,11 @@ impl Writer {
                     }
                     match failed {
                         Failed::NoRoom(error) if self.state == State::Open => {
-                            self.restore_counts(&counts);
-                            counts = Counts::default();
+                            self.restore_counts(std::mem::take(&mut counts));
                             batch = self.only_outcomes(batch, &error);
                         }
                         Failed::NoRoom(error) | Failed::Broken(error) => {
-                            self.restore_counts(&counts);
+                            self.restore_counts(counts);
                             return self.give_up(batch, &error);
                         }
                     }
@@ -271,6 +281,15 @@ impl Writer {
         if !facts.is_empty() {
             self.chain.push(&mut self.lines, &Told::Own { kind: "lost", at: now, facts: &facts });
         }
+        let (by_actor, others) = counts.withheld.told();
+        for (actor, count) in by_actor {
+            let facts = [("actor", Fact::Text(actor.to_string())), ("withheld", Fact::Number(count))];
+            self.chain.push(&mut self.lines, &Told::Own { kind: "withheld", at: now, facts: &facts });
+        }
+        if others > 0 {
+            let facts = [("withheld", Fact::Number(others))];
+            self.chain.push(&mut self.lines, &Told::Own { kind: "withheld", at: now, facts: &facts });
+        }
         let mut written = Written::default();
         for message in batch {
             self.compose_one(message, &mut written);
@@ -285,13 +304,11 @@ impl Writer {
     }
 
     fn compose_one(&mut self, message: &Message, written: &mut Written) {
-        let begin = self.lines.len();
         match message {
             Message::Intent { id, event, .. } => {
                 let intent = self.intent(*id);
                 self.chain.push(&mut self.lines, &Told::Intent { event, intent: &intent });
-                let room = (self.lines.len() - begin) as u64 + OUTCOME_BYTES_MAX;
-                written.begun.push((*id, room));
+                written.begun.push((*id, repeated_bytes(event) + OUTCOME_BYTES_MAX));
             }
             Message::Outcome { id, event, at, outcome, is_for_known, .. } => {
                 let is_known = self.sink.waiting().open.contains_key(id)
@@ -305,7 +322,7 @@ impl Writer {
                 self.chain.push(&mut self.lines, &told);
                 written.ended.push(*id);
             }
-            Message::Decision { told, is_refusal } => {
+            Message::Decision { told, is_refusal, .. } => {
                 let (event, outcome) = &**told;
                 let told = match is_refusal {
                     true => Told::Refusal { event, outcome },
@@ -449,30 +466,43 @@ impl Writer {
         }
     }
 
-    fn take_counts(&self) -> Counts {
+    /// Whose refusals were left out is told once a second, as it takes many records.
+    fn take_counts(&mut self, is_end: bool) -> Counts {
         let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
-        let Sink { lost, withheld, missed, .. } = &*self.sink;
-        Counts { lost: take(lost), withheld: take(withheld), missed: take(missed) }
+        let now = (self.parts.clock)().seconds();
+        let withheld = match is_end || self.withheld_at != Some(now) {
+            true => std::mem::take(&mut *self.sink.withheld()),
+            false => Withheld::default(),
+        };
+        if withheld.total() > 0 {
+            self.withheld_at = Some(now);
+        }
+        let Sink { lost, missed, .. } = &*self.sink;
+        Counts { lost: take(lost), withheld, missed: take(missed) }
     }
 
-    fn restore_counts(&self, counts: &Counts) {
+    fn restore_counts(&mut self, counts: Counts) {
         self.sink.lost.fetch_add(counts.lost, Ordering::Relaxed);
-        self.sink.withheld.fetch_add(counts.withheld, Ordering::Relaxed);
         self.sink.missed.fetch_add(counts.missed, Ordering::Relaxed);
+        if counts.withheld.total() > 0 {
+            self.sink.withheld().add_all(counts.withheld);
+            self.withheld_at = None;
+        }
     }
 }
 
 /// What was not recorded.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Counts {
     lost: u64,
-    withheld: u64,
+    withheld: Withheld,
     missed: u64,
 }
 
 impl Counts {
     fn facts(&self) -> Vec<(&'static str, Fact)> {
-        let all = [("decisions", self.lost), ("refusals", self.withheld), ("changes", self.missed)];
+        let refusals = self.withheld.total();
+        let all = [("decisions", self.lost), ("refusals", refusals), ("changes", self.missed)];
         all.into_iter()
             .filter(|(_, count)| *count > 0)
             .map(|(name, count)| (name, Fact::Number(count)))

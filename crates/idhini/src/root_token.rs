@@ -16,13 +16,15 @@ use idhini_server::Keys;
 use serde_json::json;
 
 use crate::arguments::Security;
+use crate::audit;
 use crate::client_file::{ClientFile, ClientFileError, Entry, Place, vacate};
+use crate::clock::now;
 use crate::entropy::random;
 use crate::failure::Failure;
 use crate::output::{self, Style};
 
 /// Says what it is wherever it turns up.
-const PREFIX: &str = "idhini_root_";
+pub(crate) const PREFIX: &str = "idhini_root_";
 /// Characters behind the prefix: more than 142 bits.
 const LENGTH: usize = 24;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -118,7 +120,9 @@ pub(crate) fn reset(Reset { data_dir }: &Reset, is_json: bool, style: Style) -> 
         true => output::said(&format!("{:#}", json!({ "token": token }))),
         false => output::said(&token),
     }
-    Ok(RootToken::of(&token).write(&disk)?)
+    let token = RootToken::of(&token);
+    audit::note_reset(data_dir, token, now())?;
+    Ok(token.write(&disk)?)
 }
 
 /// Writes a new token to the client file and shows it.

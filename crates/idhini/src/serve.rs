@@ -63,7 +63,7 @@ async fn serve(
     let metrics = monitoring(&settings.observing, &telemetry, &monitored).await?;
     let stored = stored(settings, &telemetry)?;
     // Holds the directory from here on, which has the key.
-    let auditing = audit::Running::begin(configuration).await?;
+    let auditing = audit::Running::begin(configuration, stored.disk.as_deref()).await?;
     let namespace = stored.node.namespace(ROOT_LOG).await?;
     bootstrap::load(&namespace, settings).await?;
     let trail = auditing.as_ref().map(audit::Running::trail);
@@ -73,6 +73,9 @@ async fn serve(
     let _ = monitored.set(served);
     let address = listener.address().to_string();
     let (keys, token_of_run) = keys(settings, &stored, &address, style)?;
+    if let Some(auditing) = &auditing {
+        auditing.keyed(stored.disk.as_deref());
+    }
     let plane = ControlPlane::open(stored.node.namespace(SYS_LOG).await?, keys.subjects())
         .await
         .map_err(Failure::ControlPlane)?;
@@ -92,7 +95,8 @@ async fn serve(
     }
     let stop = stopped()?;
     let looking_after = tokio::spawn(look_after(Arc::clone(&stored.node)));
-    let keeping = keeper.map(|keeper| tokio::spawn(keeper.keep()));
+    let to = options.trail.clone();
+    let keeping = keeper.map(|keeper| tokio::spawn(keeper.telling(to).keep()));
     output::said(&format!("listening on {address} ({})", stored.place));
     if let Some(address) = metrics {
         output::said(&format!("metrics on http://{address}/metrics"));

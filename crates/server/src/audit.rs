@@ -6,6 +6,9 @@
 //! refusal:   told when a call is not let in, or a change is refused before anything was on record
 //! ```
 //!
+//! A stream of answers is told when it ends, by whatever ends it, with how many answers have left; one that has no end of its
+//! own is told when it begins as well.
+//!
 //! What a call is about is noted by whoever finds it out, wherever in the call that is: its recording belongs to the task.
 //!
 //! # Invariants
@@ -19,14 +22,14 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderMap;
-use idhini_audit::{Actor, Detail, Event, Outcome, Trail};
+use idhini_audit::{Actor, Detail, Event, LIST_BYTES_MAX, List, Outcome, RefusalOf, Trail, noted};
 use idhini_engine::Permissionship;
 use idhini_model::{Revision, Timestamp};
 use idhini_replica::Wanted;
 use idhini_replica::control::{ControlChange, NamespacePath, ROOT};
 use tonic::{Code, Request, Status};
 
-use crate::admission::wanted;
+use crate::admission::{Access, Kind, Standing, wanted};
 use crate::checks::Asked;
 use crate::deadline::Deadline;
 use crate::refusal::{Own, Refusal};
@@ -36,8 +39,12 @@ use crate::telemetry::{self, CODES, Call};
 pub(crate) const AUDIT_KEY: &str = "idhini.audit";
 /// Its value.
 pub(crate) const DECISIONS: &str = "decisions";
-/// Questions or updates of one call that are told; how many there were is told besides.
-const NOTED_MAX: usize = 1_000;
+/// Of an import, which may have millions, the first are told, and all of them are fixed by their hash.
+const IMPORT_BYTES_MAX: usize = 1 << 20;
+/// What a stream that goes on until somebody ends it is answered with when it begins.
+const BEGUN: &str = "begun";
+/// The same where its caller left before the end, or the connection ended.
+const LEFT: &str = "left";
 
 /// What is known of a call that is told of; clones are the same.
 #[derive(Debug, Clone)]
@@ -47,6 +54,7 @@ pub(crate) struct Recording(Arc<Recorded>);
 struct Recorded {
     trail: Trail,
     is_decision: bool,
+    is_change: bool,
     told: Mutex<Told>,
 }
 
@@ -56,6 +64,9 @@ struct Told {
     event: Option<Event>,
     revision: Option<Revision>,
     answer: Option<Cow<'static, str>>,
+    /// Of a stream: answers that have left, and relationships in them where one answer has many.
+    results: Option<u64>,
+    relationships: Option<u64>,
 }
 
 /// Says of a request that was let in whether it is told of; among its extensions.
@@ -65,6 +76,9 @@ pub(crate) struct Audited(pub(crate) Option<Recording>);
 /// A change that a call asks for.
 pub(crate) struct Change {
     wanted: Wanted,
+    deadline: Deadline,
+    /// What its caller was let in with; none of a call to the control plane.
+    standing: Option<Standing>,
     /// None of a call of which nobody has said whether it is told of: it changes nothing.
     audited: Option<Audited>,
 }
@@ -72,13 +86,20 @@ pub(crate) struct Change {
 impl Change {
     /// Of a request to a namespace: it is wanted until its deadline, and as long as its caller may make it.
     pub(crate) fn of<T>(request: &Request<T>) -> Change {
-        let wanted = wanted(request, Deadline::of(request.metadata()));
-        Change { wanted, audited: request.extensions().get().cloned() }
+        let deadline = Deadline::of(request.metadata());
+        let extensions = request.extensions();
+        let (standing, audited) = (extensions.get().cloned(), extensions.get().cloned());
+        Change { wanted: wanted(request, deadline), deadline, standing, audited }
     }
 
     /// Of a request to the control plane, whose writer judges whether its caller may.
-    pub(crate) fn of_control(wanted: Wanted, audited: Option<Audited>) -> Change {
-        Change { wanted, audited }
+    pub(crate) fn of_control(deadline: Deadline, audited: Option<Audited>) -> Change {
+        Change { wanted: deadline.wanted(), deadline, standing: None, audited }
+    }
+
+    /// Whether anybody is told of it, so that what it is need not be found out otherwise.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(self.audited, Some(Audited(Some(_))))
     }
 
     /// Notes what the change is.
@@ -102,13 +123,14 @@ impl Change {
         W: Future<Output = Result<T, E>>,
         Refusal: From<E>,
     {
-        let Change { wanted, audited } = self;
+        let Change { wanted, deadline, standing, audited } = self;
         let Audited(recording) = audited.ok_or_else(|| unavailable(&"the call was not let in properly"))?;
-        let Some(recording) = recording else { return Ok(work(wanted).await?) };
+        let refused = |error| because_of(Refusal::from(error), deadline, standing.as_ref());
+        let Some(recording) = recording else { return work(wanted).await.map_err(refused) };
         let event = recording.locked().event.take();
         let event = event.ok_or_else(|| unavailable(&"the call is on record already"))?;
         let intent = recording.0.trail.intent(event).await.map_err(|error| unavailable(&error))?;
-        let done = work(wanted).await.map_err(Refusal::from);
+        let done = work(wanted).await.map_err(refused);
         let outcome = match &done {
             Ok(done) => {
                 Outcome::Accepted { revision: revision(done), answer: recording.locked().answer.take() }
@@ -121,11 +143,26 @@ impl Change {
     }
 }
 
+/// A change that its writer called off was not wanted any more: since its time was up, or since its caller may not make it,
+/// as its namespace was locked meanwhile.
+fn because_of(refusal: Refusal, deadline: Deadline, standing: Option<&Standing>) -> Refusal {
+    if refusal.code != Code::DeadlineExceeded || deadline.is_over() {
+        return refusal;
+    }
+    standing.and_then(Standing::refusal).unwrap_or(refusal)
+}
+
+impl Told {
+    fn of(event: Event) -> Told {
+        Told { event: Some(event), revision: None, answer: None, results: None, relationships: None }
+    }
+}
+
 impl Recording {
     /// Of a call by this caller; a decision is told whether or not it was refused.
     pub(crate) fn new(trail: &Trail, call: &Call, caller: &Caller<'_>, is_decision: bool) -> Recording {
-        let told = Told { event: Some(caller.event(call)), revision: None, answer: None };
-        Recording(Arc::new(Recorded { trail: trail.clone(), is_decision, told: Mutex::new(told) }))
+        let told = Mutex::new(Told::of(caller.event(call)));
+        Recording(Arc::new(Recorded { trail: trail.clone(), is_decision, is_change: is_change(call), told }))
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Told> {
@@ -144,20 +181,23 @@ impl Recording {
 
     /// Notes something that the call is about.
     pub(crate) fn note(&self, name: &'static str, text: impl Display) {
-        self.detail(name, Detail::Text(text.to_string().into()));
+        self.detail(name, Detail::Text(noted(&text.to_string()).into()));
     }
 
     pub(crate) fn note_number(&self, name: &'static str, number: usize) {
         self.detail(name, Detail::Number(number as u64));
     }
 
-    /// Notes texts, as many as are told, and how many there are if those are more.
-    pub(crate) fn note_all(&self, name: &'static str, texts: impl ExactSizeIterator<Item = String>) {
-        let count = texts.len();
-        self.detail(name, Detail::Texts(texts.take(NOTED_MAX).map(Arc::from).collect()));
-        if count > NOTED_MAX {
-            self.note_number("count", count);
-        }
+    /// Notes texts, all of them that a request of the usual length has; of more the first, and the number and hash of all.
+    pub(crate) fn note_all(&self, name: &'static str, texts: impl Iterator<Item = String>) {
+        let mut list = List::new(LIST_BYTES_MAX);
+        texts.for_each(|text| list.push(&text));
+        self.note_list(name, list);
+    }
+
+    /// The same of texts that were put together before.
+    pub(crate) fn note_list(&self, name: &'static str, list: List) {
+        self.with_event(|event| event.details.extend(list.details(name)));
     }
 
     /// Notes a secret without saying it: `idhini audit hash` finds it again.
@@ -192,6 +232,51 @@ impl Recording {
         self.locked().answer = Some(Cow::Borrowed(answer_name(answer)));
     }
 
+    /// Its answers are streamed, and end with whatever ends them.
+    pub(crate) fn is_streamed(&self) {
+        self.has_sent(0);
+    }
+
+    /// So many answers of a stream have left.
+    pub(crate) fn has_sent(&self, answers: u64) {
+        let results = &mut self.locked().results;
+        *results = Some(results.unwrap_or(0).saturating_add(answers));
+    }
+
+    /// There are so many relationships in them.
+    pub(crate) fn has_exported(&self, relationships: usize) {
+        let count = &mut self.locked().relationships;
+        *count = Some(count.unwrap_or(0).saturating_add(relationships as u64));
+    }
+
+    /// Tells that a stream has begun that goes on until somebody ends it.
+    pub(crate) fn begun(&self) {
+        let told = self.locked();
+        if let (true, Some(event)) = (self.0.is_decision, &told.event) {
+            let outcome = Outcome::Accepted { revision: told.revision, answer: Some(Cow::Borrowed(BEGUN)) };
+            self.0.trail.decision(event.clone(), outcome);
+        }
+    }
+
+    /// Tells that whoever called has left, or the connection has ended, before the call did, unless its end is on record.
+    pub(crate) fn was_left(&self) {
+        // A change that was not begun is none; one that was is told of by its own record.
+        if !self.0.is_decision {
+            return;
+        }
+        let is_streamed = {
+            let mut told = self.locked();
+            if told.results.is_some() {
+                told.answer = Some(Cow::Borrowed(LEFT));
+            }
+            told.results.is_some()
+        };
+        match is_streamed {
+            true => self.ended(Code::Ok, ""),
+            false => self.ended(Code::Cancelled, "the caller left before it was answered"),
+        }
+    }
+
     /// For the questions of a stream, each of which is a decision by itself.
     pub(crate) fn items(&self) -> Option<Items> {
         let event = self.locked().event.clone()?;
@@ -207,9 +292,13 @@ impl Recording {
     }
 
     fn ended(&self, code: Code, message: &str) {
-        let Recorded { trail, is_decision, .. } = &*self.0;
+        let Recorded { trail, is_decision, is_change, .. } = &*self.0;
         let mut told = self.locked();
-        let Some(event) = told.event.take() else { return };
+        let Some(mut event) = told.event.take() else { return };
+        let counts = [("results", told.results), ("relationships", told.relationships)];
+        for (name, count) in counts {
+            event.details.extend(count.map(|count| (Cow::Borrowed(name), Detail::Number(count))));
+        }
         match (code, is_decision) {
             (Code::Ok, true) => {
                 let (revision, answer) = (told.revision, told.answer.take());
@@ -218,7 +307,15 @@ impl Recording {
             // What changes something and ends well is on record; what reads of the control plane is not told.
             (Code::Ok, false) => {}
             (code, true) => trail.decision(event, outcome_of(code, message)),
-            (code, false) => trail.refusal(event, outcome_of(code, message)),
+            (code, false) => {
+                let of = match (is_change, code) {
+                    (false, _) => RefusalOf::Question,
+                    // Quotas are there for those who flood.
+                    (true, Code::ResourceExhausted) => RefusalOf::Change,
+                    (true, _) => RefusalOf::AdmittedChange,
+                };
+                trail.refusal(event, outcome_of(code, message), of);
+            }
         }
     }
 }
@@ -233,9 +330,8 @@ pub(crate) struct Items {
 impl Items {
     /// Tells of a question.
     pub(crate) fn tell(&self, asked: &Asked, answered: Result<(Revision, Permissionship), &Refusal>) {
-        let told = Told { event: Some((*self.event).clone()), revision: None, answer: None };
-        let trail = self.trail.clone();
-        let item = Recording(Arc::new(Recorded { trail, is_decision: true, told: Mutex::new(told) }));
+        let (trail, told) = (self.trail.clone(), Mutex::new(Told::of((*self.event).clone())));
+        let item = Recording(Arc::new(Recorded { trail, is_decision: true, is_change: false, told }));
         item.question(asked);
         match answered {
             Ok((revision, answer)) => {
@@ -276,7 +372,25 @@ pub(crate) fn not_admitted(
         let hash = trail.secret_hash(token.as_bytes());
         event.details.push((Cow::Borrowed("token"), Detail::Secret(hash)));
     }
-    trail.refusal(event, outcome_of(refusal.code, &refusal.message));
+    let of = if is_change(call) { RefusalOf::Change } else { RefusalOf::Question };
+    trail.refusal(event, outcome_of(refusal.code, &refusal.message), of);
+}
+
+/// Whether a call changes anything, be it in a namespace or of the control plane.
+fn is_change(call: &Call) -> bool {
+    let Some(row) = call.name() else { return false };
+    match Kind::of(row) {
+        Some(kind) if kind.access == Access::Own => {
+            !["Read", "List", "CanI"].iter().any(|name| row.call.starts_with(name))
+        }
+        Some(kind) => kind.is_change(),
+        None => false,
+    }
+}
+
+/// What is told of an import.
+pub(crate) fn import_list() -> List {
+    List::new(IMPORT_BYTES_MAX)
 }
 
 /// Notes something on the recording of the call that runs here, if there is one.

@@ -101,7 +101,10 @@ impl Begun {
         if let Some(id) = &behind.id {
             response.headers_mut().insert(REQUEST_ID, id.clone());
         }
-        response.map(|content| Reply::Answered(Answered { content, call, finished, behind: Some(behind) }))
+        response.map(|content| {
+            let messages = Messages::default();
+            Reply::Answered(Answered { content, call, finished, behind: Some(behind), messages })
+        })
     }
 }
 
@@ -187,6 +190,43 @@ pub(crate) struct Answered {
     finished: Finished,
     /// To be added behind the last message.
     behind: Option<Behind>,
+    messages: Messages,
+}
+
+/// Counts messages of an answer as it passes, however it is cut into frames of HTTP: each has a byte, its length (4,
+/// big-endian) and so many bytes.
+#[derive(Debug, Default)]
+struct Messages {
+    /// Of a message's first five bytes, what has passed.
+    head: Vec<u8>,
+    /// Bytes of the message that are still to pass.
+    left: usize,
+}
+
+impl Messages {
+    const HEAD_BYTES: usize = 5;
+
+    /// How many of them begin in these bytes, but for a head that is cut: that begins with what comes next.
+    fn count(&mut self, mut data: &[u8]) -> u64 {
+        let mut count = 0;
+        while !data.is_empty() {
+            let passed = self.left.min(data.len());
+            self.left -= passed;
+            data = data.get(passed..).unwrap_or_default();
+            let wanted = Messages::HEAD_BYTES - self.head.len();
+            let (head, rest) = data.split_at(wanted.min(data.len()));
+            self.head.extend(head);
+            data = rest;
+            if let [_, length @ ..] = self.head.as_slice()
+                && let Ok(length) = <[u8; 4]>::try_from(length)
+            {
+                self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+                self.head.clear();
+                count += 1;
+            }
+        }
+        count
+    }
 }
 
 impl http_body::Body for Reply {
@@ -225,7 +265,7 @@ impl http_body::Body for Reply {
 
 impl Answered {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Answered { content, call, finished, behind } = self;
+        let Answered { content, call, finished, behind, messages } = self;
         let mut polled = match content {
             Content::Messages(body) => call.run_now(|| http_body::Body::poll_frame(Pin::new(body), context)),
             Content::Cut(answers) => call.run_now(|| answers.poll_frame(context)),
@@ -241,6 +281,13 @@ impl Answered {
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
         };
+        if let (Poll::Ready(Some(Ok(frame))), Some(recording)) = (&polled, call.recording()) {
+            if let Some(data) = frame.data_ref() {
+                recording.has_sent(messages.count(data));
+            } else if let Some(trailers) = frame.trailers_ref() {
+                recording.ended_by(trailers);
+            }
+        }
         if let Poll::Ready(Some(Ok(frame))) = &mut polled
             && let Some(trailers) = frame.trailers_mut()
         {
@@ -260,6 +307,22 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn messages_are_counted_however_they_are_cut() {
+        let bytes: Vec<u8> = [0_usize, 1, 300, 5, 0]
+            .into_iter()
+            .flat_map(|length| {
+                let head = u32::try_from(length).unwrap().to_be_bytes();
+                [&[0][..], &head, &vec![7; length]].concat()
+            })
+            .collect();
+        for size in [1, 2, 3, 4, 5, 6, 7, 100, bytes.len()] {
+            let mut messages = Messages::default();
+            let count: u64 = bytes.chunks(size).map(|chunk| messages.count(chunk)).sum();
+            assert_eq!((count, messages.left), (5, 0), "{size}");
+        }
+    }
 
     #[test]
     fn no_two_workers_give_out_the_same_id() {

@@ -38,7 +38,7 @@ use crate::quotas::Counts;
 use crate::refusal::Refusal;
 use crate::sent;
 use crate::single::{self, Checks, Rest};
-use crate::telemetry::Call;
+use crate::telemetry::{Call, Row};
 
 /// Longest request that a worker reads itself, in bytes: what is longer takes long to read, and mostly to answer.
 const LIGHT_REQUEST_BYTES_MAX: usize = 32 * 1024;
@@ -185,7 +185,16 @@ impl Pipeline {
         call.is_recorded(recording.clone());
         // Its state is no part of every check's.
         let response = Box::pin(self.answered(request, (call, deadline), kind, entry)).await;
-        recording.ended_by(response.headers());
+        if response.headers().contains_key(STATUS) || !kind.answers_stream {
+            recording.ended_by(response.headers());
+            return response;
+        }
+        // It ends with its trailers, or when nobody takes its answers any more (`meta.rs`).
+        recording.is_streamed();
+        if call.name().is_some_and(Row::has_no_end) {
+            // It may go on for days.
+            recording.begun();
+        }
         response
     }
 

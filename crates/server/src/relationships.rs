@@ -48,12 +48,16 @@ pub(crate) async fn written(shared: &Shared, change: Change, write: Write) -> Re
 
 /// Without the caveat's context, which is nobody's business.
 fn update_text(update: &Update) -> String {
-    let Relationship { resource, relation, subject, caveat, expires_at } = &update.relationship;
     let operation = match update.operation {
         Operation::Create => "CREATE",
         Operation::Touch => "TOUCH",
         Operation::Delete => "DELETE",
     };
+    relationship_text(operation, &update.relationship)
+}
+
+fn relationship_text(operation: &str, relationship: &Relationship) -> String {
+    let Relationship { resource, relation, subject, caveat, expires_at } = relationship;
     let mut text = format!("{operation} {resource}#{relation}@{subject}");
     if let Some(caveat) = caveat {
         text.push_str(&format!("[{}]", caveat.name));
@@ -96,6 +100,7 @@ pub(crate) async fn import<M: Into<v1::ImportBulkRelationshipsRequest>>(
     let mut stream = request.into_inner();
     let max = shared.limits.import_relationships_max;
     let mut relationships = Import::default();
+    let mut told = change.is_told().then(audit::import_list);
     while let Some(message) = stream.message().await.map_err(requests::broken_off)? {
         let message: v1::ImportBulkRelationshipsRequest = message.into();
         if message.relationships.len() > max - relationships.len() {
@@ -111,17 +116,24 @@ pub(crate) async fn import<M: Into<v1::ImportBulkRelationshipsRequest>>(
             if at > 0 && at.is_multiple_of(PORTION_ROWS) {
                 deadline.pause().await?;
             }
-            relationships.push(requests::relationship(relationship, &shared.limits)?);
+            let relationship = requests::relationship(relationship, &shared.limits)?;
+            if let Some(told) = &mut told {
+                told.push(&relationship_text("CREATE", &relationship));
+            }
+            relationships.push(relationship);
         }
     }
-    let num_loaded = relationships.len() as u64;
-    if num_loaded > 0 {
-        let change = change.noting(|recording| recording.note("count", num_loaded));
+    let count = relationships.len();
+    if count > 0 {
+        let change = change.noting(|recording| {
+            recording.note_number("count", count);
+            told.into_iter().for_each(|told| recording.note_list("updates", told));
+        });
         change
             .make(|wanted| shared.namespace.import(relationships, wanted), |revision| Some(*revision))
             .await?;
     }
-    Ok(Response::new(v1::ImportBulkRelationshipsResponse { num_loaded }))
+    Ok(Response::new(v1::ImportBulkRelationshipsResponse { num_loaded: count as u64 }))
 }
 
 /// ReadRelationships.
@@ -236,6 +248,7 @@ impl Batch {
 
     fn take(&mut self, cursors: &Cursors) -> v1::ExportBulkRelationshipsResponse {
         let Batch { relationships, last, .. } = std::mem::take(self);
+        audit::noting(|recording| recording.has_exported(relationships.len()));
         v1::ExportBulkRelationshipsResponse {
             after_result_cursor: last.and_then(|position| cursors.after(&position.to_bytes())),
             relationships,

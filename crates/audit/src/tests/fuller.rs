@@ -11,7 +11,7 @@ use crate::outlet::{Outlet, Stream, Take};
 use crate::reading::Line;
 use crate::sink::Ability;
 use crate::trail::{Settled, Trail, Unavailable};
-use crate::verify::{Verified, Verifier};
+use crate::verify::{Against, Verified, Verifier};
 
 fn over(world: &World, folders: &[&FaultyFolder]) -> Trail {
     over_rotated(world, folders, 1 << 30)
@@ -27,7 +27,7 @@ pub(super) fn over_rotated(world: &World, folders: &[&FaultyFolder], rotate_byte
 
 pub(super) fn verified(folder: &FaultyFolder) -> Verified {
     let public = keys().public();
-    let mut verifier = Verifier::new(&public, &[]);
+    let mut verifier = Verifier::new(&public, Against::default());
     verifier.file("f");
     for (at, line) in folder.text().lines().enumerate() {
         verifier.line(&Line { number: at as u64 + 1, bytes: line.as_bytes(), has_end: true });
@@ -205,6 +205,49 @@ fn what_does_not_fit_into_the_queue_is_counted_to_the_last() {
     let lost: u64 = text.lines().map(counted).sum();
     assert_eq!(count(&folder, "decision") as u64 + lost, 10_000);
     assert!(lost >= 9_000, "{lost}");
+    assert_eq!(verified(&folder).fault, None);
+}
+
+#[test]
+fn decisions_for_a_sink_that_is_not_able_are_dropped_and_take_no_memory() {
+    let mut world = World::new();
+    world.options.hang_ms_max = 40;
+    let folder = FaultyFolder::new();
+    let trail = over(&world, &[&folder]);
+    folder.be(Mood::Hung);
+    trail.decision(world.event("CheckPermission"), done(1));
+    until("it is found", || matches!(trail.abilities()[0].1, Ability::Unable { .. }));
+    let before = world.event("CheckPermission");
+    let arc = std::sync::Arc::clone(&before.actor);
+    trail.decision(before, done(2));
+    // Nobody holds it any more.
+    assert_eq!(std::sync::Arc::strong_count(&arc), 1);
+    folder.be(Mood::Well);
+    until("it is back", || is_able(&trail));
+    trail.close();
+    assert!(!folder.text().contains("\"revision\":2,"), "{}", folder.text());
+    assert!(folder.text().contains("\"decisions\":1"), "{}", folder.text());
+}
+
+#[test]
+fn decisions_that_wait_are_bounded_by_their_bytes() {
+    let mut world = World::new();
+    world.options.hang_ms_max = 60_000;
+    let folder = FaultyFolder::new();
+    let trail = over(&world, &[&folder]);
+    folder.be(Mood::Hung);
+    let text: std::sync::Arc<str> = "x".repeat(4 << 20).into();
+    for _ in 0..100 {
+        let mut event = world.event("CheckBulkPermissions");
+        event.details = vec![("questions".into(), crate::Detail::Text(text.clone()))];
+        trail.decision(event, done(1));
+    }
+    folder.be(Mood::Well);
+    trail.close();
+    // 4 MiB each, about: some fifteen wait, and a batch is on its way.
+    let (written, text) = (count(&folder, "decision"), folder.text());
+    assert!((10..=24).contains(&written), "{written}");
+    assert!(text.contains("\"kind\":\"lost\""));
     assert_eq!(verified(&folder).fault, None);
 }
 

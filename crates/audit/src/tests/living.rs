@@ -1,13 +1,14 @@
 //! What a trail that lives well records.
 
 use super::{World, done, kinds, lines_of, wait};
+use crate::budget::RefusalOf;
 use crate::checkpoint::Checkpoint;
 use crate::event::{Detail, Outcome};
 use crate::keys::Keys;
 use crate::options::{CheckpointsTo, FileOptions};
 use crate::query::{Filter, query};
 use crate::trail::{Settled, Trail, Unavailable};
-use crate::verify::Fault;
+use crate::verify::{Against, Fault};
 
 fn change(world: &World, trail: &Trail, revision: u64) {
     wait(async {
@@ -55,7 +56,7 @@ fn a_refusal_says_its_code_and_why() {
         let intent = trail.intent(world.event("LockNamespace")).await.unwrap();
         intent.settle(refused.clone()).await;
     });
-    trail.refusal(world.event("CheckPermission"), refused);
+    trail.refusal(world.event("CheckPermission"), refused, RefusalOf::Question);
     trail.close();
     let records = world.records();
     let of = |kind: &str| records.iter().find(|record| record["kind"] == kind).unwrap().clone();
@@ -145,7 +146,8 @@ fn checkpoints_are_written_in_time_and_sent_elsewhere() {
     let kept = kept();
     assert!(kept.len() >= 11, "{kept:?}");
     let compared = |kept: &[_]| {
-        crate::verify::verify(&world.directory(), &super::keys().public(), kept, &mut |_| {}).unwrap()
+        let against = Against { kept, ..Against::default() };
+        crate::verify::verify(&world.directory(), &super::keys().public(), against, &mut |_| {}).unwrap()
     };
     assert_eq!(compared(&kept).fault, None);
     // Whatever is cut from the end shows against the last of them.
@@ -188,16 +190,95 @@ fn a_flood_of_refusals_is_counted_and_not_written() {
     let trail = world.open();
     let refused = || Outcome::Refused { code: "UNAUTHENTICATED".into(), why: "no such token".into() };
     for _ in 0..1000 {
-        trail.refusal(world.event("CheckPermission"), refused());
+        trail.refusal(world.event("CheckPermission"), refused(), RefusalOf::Question);
     }
     world.hands.forward(1);
-    trail.refusal(world.event("CheckPermission"), refused());
+    trail.refusal(world.event("CheckPermission"), refused(), RefusalOf::Question);
+    // Somebody else's is not hidden by it, nor is a change.
+    let mut other = world.event("CheckPermission");
+    other.actor = std::sync::Arc::new(crate::Actor { accessor: Some("acc-2".into()), ..Default::default() });
+    trail.refusal(other, refused(), RefusalOf::Question);
+    (0..50).for_each(|_| {
+        trail.refusal(world.event("WriteSchema"), refused(), RefusalOf::AdmittedChange);
+    });
     trail.close();
     let records = world.records();
-    assert_eq!(kinds(&records).iter().filter(|kind| **kind == "refusal").count(), 11);
-    let counted: u64 = records.iter().filter_map(|record| record["refusals"].as_u64()).sum();
+    let of = |name: &str, value: &str| {
+        records.iter().filter(|r| r["kind"] == "refusal" && r[name] == value).count()
+    };
+    assert_eq!((of("accessor", "acc-1"), of("accessor", "acc-2")), (61, 1));
+    assert_eq!(of("call", "WriteSchema"), 50);
+    let sum = |name: &str| records.iter().filter_map(|record| record[name].as_u64()).sum::<u64>();
+    assert_eq!((sum("refusals"), sum("withheld")), (990, 990));
+    // With whose they were, which a query finds.
+    let filter = Filter { actor: Some("acc-1".to_owned()), ..Filter::default() };
+    let mut counted = 0;
+    query(&world.directory(), &filter, &mut |row| {
+        counted += row.record["withheld"].as_u64().unwrap_or(0);
+        true
+    })
+    .unwrap();
     assert_eq!(counted, 990);
     assert_eq!(world.verify().fault, None);
+}
+
+#[test]
+fn a_change_of_thousands_of_updates_is_told_whole_and_the_last_one_found() {
+    let world = World::new();
+    let trail = world.open();
+    let mut list = crate::List::new(crate::LIST_BYTES_MAX);
+    let text = |number: usize| format!("TOUCH document:{number:0>900}#viewer@user:{number:0>900}");
+    (0..1_000).for_each(|number| list.push(&text(number)));
+    let mut event = world.event("WriteRelationships");
+    event.resource = None;
+    event.details = list.details("updates");
+    wait(async { trail.intent(event).await.unwrap().settle(done(3)).await });
+    let mut decision = world.event("CheckBulkPermissions");
+    let questions = (0..1_000).map(|number| format!("has {}", &text(number)[6..]).into()).collect();
+    decision.details = vec![("questions".into(), Detail::Texts(questions))];
+    trail.decision(decision, done(3));
+    trail.close();
+    assert_eq!(world.verify().fault, None);
+    assert!(lines_of(&world.directory()).iter().all(|line| line.len() < crate::LINE_BYTES_MAX));
+    let records = world.records();
+    let first = records.iter().position(|record| record["kind"] == "intent").unwrap();
+    let parts = records[first]["parts"].as_u64().unwrap();
+    assert!(parts > 20, "{parts}");
+    for (part, more) in (2..=parts).zip(&records[first + 1..]) {
+        assert_eq!((more["kind"].as_str(), more["part"].as_u64()), (Some("more"), Some(part)));
+        assert_eq!((&more["of"], &more["request"]), (&records[first]["seq"], &"req-1".into()));
+    }
+    let last = format!("document:{:0>900}", 999);
+    for (call, kind) in [("WriteRelationships", "outcome"), ("CheckBulkPermissions", "decision")] {
+        let filter =
+            Filter { resource: Some(last.clone()), call: Some(call.to_owned()), ..Filter::default() };
+        let mut found = Vec::new();
+        query(&world.directory(), &filter, &mut |row| {
+            found.push(row.record.clone());
+            true
+        })
+        .unwrap();
+        assert_eq!(found.len(), 1, "{call}");
+        assert_eq!(found[0]["kind"], kind);
+        let name = if kind == "outcome" { "updates" } else { "questions" };
+        assert_eq!(found[0]["details"][name].as_array().unwrap().len(), 1_000);
+        assert!(found[0]["left_out"].is_null());
+    }
+    // Without one of its parts it is told still, and that it is not whole: it may be about anything.
+    let lines: Vec<String> = lines_of(&world.directory());
+    let lost = lines.iter().position(|line| line.contains("\"kind\":\"more\"")).unwrap();
+    let without: String =
+        lines.iter().enumerate().filter(|(at, _)| *at != lost).map(|(_, line)| format!("{line}\n")).collect();
+    std::fs::write(&super::files_of(&world.directory())[0], without).unwrap();
+    let filter = Filter { resource: Some("folder:other".to_owned()), ..Filter::default() };
+    let mut found = Vec::new();
+    query(&world.directory(), &filter, &mut |row| {
+        found.push((row.record["call"].clone(), row.record["left_out"].clone()));
+        true
+    })
+    .unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].0.as_str(), found[0].1.is_u64()), (Some("WriteRelationships"), true), "{found:?}");
 }
 
 #[test]
@@ -231,14 +312,15 @@ fn secrets_are_there_as_the_hash_that_can_be_searched_for() {
 }
 
 #[test]
-fn texts_of_any_length_and_content_make_one_record_of_bounded_length() {
+fn texts_of_any_length_and_content_make_records_of_bounded_number_and_length() {
     let world = World::new();
     let trail = world.open();
-    let nasty: String = "\u{0}\"\\\n\u{7f}ä…\u{10ffff}".repeat(100_000);
+    let nasty: std::sync::Arc<str> = "\u{0}\"\\\n\u{7f}ä…\u{10ffff}".repeat(100_000).into();
+    let cut: std::sync::Arc<str> = nasty[..nasty.floor_char_boundary(8 << 10)].into();
     let mut event = world.event("WriteRelationships");
-    event.namespace = Some(nasty.as_str().into());
-    event.details =
-        (0..1000).map(|_| ("list".into(), Detail::Texts(vec![nasty.as_str().into(); 50]))).collect();
+    event.namespace = Some(nasty.clone());
+    event.details = vec![("text".into(), Detail::Text(nasty.clone()))];
+    event.details.extend((0..200).map(|_| ("list".into(), Detail::Texts(vec![cut.clone(); 50]))));
     wait(async { trail.intent(event).await.unwrap().settle(done(1)).await });
     trail.close();
     assert_eq!(world.verify().fault, None);
@@ -247,7 +329,32 @@ fn texts_of_any_length_and_content_make_one_record_of_bounded_length() {
     let intent = world.records().into_iter().find(|record| record["kind"] == "intent").unwrap();
     let namespace = intent["namespace"].as_str().unwrap();
     assert!(namespace.ends_with('…') && nasty.starts_with(&namespace[..namespace.len() - '…'.len_utf8()]));
-    assert!(intent["left_out"].as_u64().unwrap() > 900);
+    assert!(intent["left_out"].as_u64().unwrap() > 150);
+    let more = lines.iter().filter(|line| line.contains("\"kind\":\"more\"")).count();
+    assert_eq!(more, crate::PARTS_MAX - 1);
+}
+
+#[test]
+fn calls_that_are_too_large_together_are_refused_until_one_has_ended() {
+    let world = World::new();
+    let trail = world.open();
+    let text: std::sync::Arc<str> = "x".repeat(1 << 20).into();
+    let large = || {
+        let mut event = world.event("WriteRelationships");
+        event.details = vec![("updates".into(), Detail::Texts(vec![text.clone(); 200]))];
+        event
+    };
+    wait(async {
+        let first = trail.intent(large()).await.unwrap();
+        let second = trail.intent(large()).await;
+        assert!(matches!(second, Err(Unavailable::TooLarge { .. })), "{second:?}");
+        drop(second);
+        trail.intent(world.event("WriteSchema")).await.unwrap().settle(done(1)).await;
+        first.settle(done(2)).await;
+        trail.intent(large()).await.unwrap().settle(done(3)).await;
+    });
+    trail.close();
+    assert_eq!(world.verify().fault, None);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::event::{Actor, Detail, Event, Outcome};
 use crate::keys::{Keys, Seeds};
 use crate::options::{FileOptions, Options};
 use crate::trail::{OpenError, Surroundings, Trail};
-use crate::verify::{Verified, verify};
+use crate::verify::{Against, Verified, verify};
 
 /// The keys of all tests.
 pub(crate) fn keys() -> Arc<Keys> {
@@ -88,7 +88,7 @@ impl World {
     }
 
     fn verify(&self) -> Verified {
-        verify(&self.directory(), &keys().public(), &[], &mut |_| {}).unwrap()
+        verify(&self.directory(), &keys().public(), Against::default(), &mut |_| {}).unwrap()
     }
 
     /// All records, in order.

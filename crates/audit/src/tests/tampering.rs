@@ -11,7 +11,7 @@ use crate::event::Outcome;
 use crate::keys::{Keys, Seeds};
 use crate::line::{Chain, Hash, Told};
 use crate::reading::Line;
-use crate::verify::{Fault, Finding, Verified, Verifier};
+use crate::verify::{Against, Fault, Finding, Verified, Verifier};
 
 /// A chain of so many lines, a checkpoint every fifty records, and the last of those.
 fn chain(records: usize, by: &Keys) -> (Vec<Vec<u8>>, Checkpoint) {
@@ -37,7 +37,7 @@ fn chain(records: usize, by: &Keys) -> (Vec<Vec<u8>>, Checkpoint) {
 
 fn judged(text: &[u8], kept: &[Checkpoint]) -> Verified {
     let public = keys().public();
-    let mut verifier = Verifier::new(&public, kept);
+    let mut verifier = Verifier::new(&public, Against { kept, ..Against::default() });
     verifier.file("f");
     for (at, bytes) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let has_end = bytes.ends_with(b"\n");

@@ -29,6 +29,9 @@ pub(crate) enum AuditCommand {
         /// A file of checkpoints that were kept elsewhere, a line each: shows what was cut from the end. `-` is standard input
         #[arg(long, value_name = "FILE")]
         kept: Vec<PathBuf>,
+        /// What a server cut off at a start and is no unfinished record was looked at: it is told, and no fault
+        #[arg(long)]
+        accept_cuts: bool,
     },
     /// Print the newest signed checkpoint, to be kept elsewhere, and the public key to verify with
     Checkpoint {

@@ -4,8 +4,9 @@ use std::io::{BufRead as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use idhini_audit::query::{Filter, query};
-use idhini_audit::verify::{Verified, bytes, verify};
-use idhini_audit::{Checkpoint, Keys, PublicKey};
+use idhini_audit::verify::{Against, Cut, Verified, bytes, verify};
+use idhini_audit::{Keys, PublicKey};
+use idhini_replica::RootToken;
 use serde_json::{Value, json};
 
 use super::key_file;
@@ -23,7 +24,9 @@ const SECRET_BYTES_MAX: u64 = 64 << 10;
 /// Answers the exit status.
 pub(crate) fn run(command: &AuditCommand, is_json: bool, style: Style) -> Result<u8, Failure> {
     match command {
-        AuditCommand::Verify { trail, kept } => verified(trail, kept, is_json, style),
+        AuditCommand::Verify { trail, kept, accept_cuts } => {
+            verified(trail, kept, *accept_cuts, is_json, style)
+        }
         AuditCommand::Checkpoint { trail } => checkpoint(trail, is_json, style),
         AuditCommand::Query(asked) => queried(asked, is_json, style).map(|()| 0),
         AuditCommand::Hash { data_dir } => hash(data_dir, is_json).map(|()| 0),
@@ -40,15 +43,21 @@ fn public(trail: &Trail) -> Result<PublicKey, Failure> {
 }
 
 /// Goes through all records.
-fn read(trail: &Trail, kept: &[Checkpoint], style: Style) -> Result<(PublicKey, Verified), Failure> {
+fn read(trail: &Trail, against: Against<'_>, style: Style) -> Result<(PublicKey, Verified), Failure> {
     let key = public(trail)?;
     let bar = bar(bytes(&trail.directory)?, style);
-    let verified = verify(&trail.directory, &key, kept, &mut |bytes| bar.inc(bytes));
+    let verified = verify(&trail.directory, &key, against, &mut |bytes| bar.inc(bytes));
     bar.finish_and_clear();
     Ok((key, verified?))
 }
 
-fn verified(trail: &Trail, kept: &[PathBuf], is_json: bool, style: Style) -> Result<u8, Failure> {
+fn verified(
+    trail: &Trail,
+    kept: &[PathBuf],
+    accepts_cuts: bool,
+    is_json: bool,
+    style: Style,
+) -> Result<u8, Failure> {
     let mut checkpoints = Vec::new();
     for path in kept {
         for (at, line) in read_text(path)?.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -57,13 +66,13 @@ fn verified(trail: &Trail, kept: &[PathBuf], is_json: bool, style: Style) -> Res
                 .push(checkpoint.map_err(|_| Failure::NoCheckpoint { path: path.clone(), line: at + 1 })?);
         }
     }
-    let (_, verified) = read(trail, &checkpoints, style)?;
+    let (_, verified) = read(trail, Against { kept: &checkpoints, accepts_cuts }, style)?;
     let status = if verified.fault.is_some() { STATUS_FAULT } else { 0 };
     if is_json {
         output::json(&as_json(&verified));
         return Ok(status);
     }
-    let Verified { records, first, last, checkpoints, unsigned, open, too_old, .. } = &verified;
+    let Verified { records, first, last, checkpoints, unsigned, open, too_old, cuts, .. } = &verified;
     match &verified.fault {
         Some(finding) => output::line_of("failed", &finding.to_string(), style),
         None => output::line_of(
@@ -84,6 +93,14 @@ fn verified(trail: &Trail, kept: &[PathBuf], is_json: bool, style: Style) -> Res
             &format!("{too_old} checkpoints are about records that are no longer kept"),
             style,
         );
+    }
+    for Cut { file, bytes, is_unfinished, .. } in cuts {
+        let what = match is_unfinished {
+            Some(true) => "a record that a crash left unfinished; nobody was told that it was written",
+            Some(false) => "no unfinished record: it may be records",
+            None => "not looked at, as a fault comes before it",
+        };
+        output::part("cut off", &format!("{file}, {bytes} bytes: {what}"), style);
     }
     if *open > 0 {
         output::part(
@@ -113,17 +130,23 @@ fn as_json(verified: &Verified) -> Value {
         .iter()
         .map(|open| json!({"intent": open.intent, "file": open.file, "line": open.line, "record": open.seq, "at": open.at}))
         .collect();
+    let cuts: Vec<Value> = verified
+        .cuts
+        .iter()
+        .map(|cut| json!({"file": cut.file, "bytes": cut.bytes, "behind": cut.behind, "isUnfinished": cut.is_unfinished}))
+        .collect();
     json!({
         "isWhole": verified.fault.is_none(), "fault": finding,
         "records": verified.records, "first": verified.first, "last": verified.last,
         "head": verified.head.to_string(), "checkpoints": verified.checkpoints, "unsigned": verified.unsigned,
         "signedAt": verified.signed_at.map(|at| at.to_string()),
         "openCount": verified.open, "open": open, "keptTooOld": verified.too_old,
+        "cuts": cuts,
     })
 }
 
 fn checkpoint(trail: &Trail, is_json: bool, style: Style) -> Result<u8, Failure> {
-    let (key, verified) = read(trail, &[], style)?;
+    let (key, verified) = read(trail, Against::default(), style)?;
     if let Some(finding) = verified.fault {
         return Err(Failure::AuditFault { finding });
     }
@@ -177,7 +200,8 @@ fn told(record: &Value, is_open: bool, style: Style) {
         (false, "") => kind,
         (false, outcome) => outcome,
     };
-    let who = ["accessor", "certificate", "address"].into_iter().map(text).find(|name| !name.is_empty());
+    let who =
+        ["accessor", "certificate", "address", "actor"].into_iter().map(text).find(|name| !name.is_empty());
     let mut line = format!("{}  {:<24}  {}", text("at"), text("call"), who.unwrap_or("nobody known"));
     for (name, what) in
         [("namespace", "on "), ("resource", ""), ("answer", "answer "), ("code", ""), ("why", "")]
@@ -188,6 +212,9 @@ fn told(record: &Value, is_open: bool, style: Style) {
     }
     if let Some(revision) = record["revision"].as_u64() {
         line.push_str(&format!("  at revision {revision}"));
+    }
+    if let Some(count) = record["withheld"].as_u64() {
+        line.push_str(&format!("  {count} refusals were not recorded"));
     }
     output::line_of(word, &line, style);
     if let Some(details) = record["details"].as_object() {
@@ -205,10 +232,18 @@ fn hash(data_dir: &Path, is_json: bool) -> Result<(), Failure> {
     let unreadable = |source| Failure::File { path: PathBuf::from("-"), source };
     let mut secret = String::new();
     std::io::stdin().lock().take(SECRET_BYTES_MAX).read_line(&mut secret).map_err(unreadable)?;
-    let hash = keys.secret_hash(secret.trim_end_matches(['\r', '\n']).as_bytes()).to_string();
-    match is_json {
-        true => output::json(&json!({ "hash": hash })),
-        false => output::line(&hash),
+    let secret = secret.trim_end_matches(['\r', '\n']);
+    let hash = keys.secret_hash(secret.as_bytes()).to_string();
+    // Of a root token a server has the hash only.
+    let of_root = secret.starts_with(crate::root_token::PREFIX);
+    let of_root = of_root.then(|| keys.secret_hash(&RootToken::of(secret).hash).to_string());
+    if is_json {
+        output::json(&json!({ "hash": hash, "rootTokenHash": of_root }));
+        return Ok(());
+    }
+    output::line(&hash);
+    if let Some(hash) = of_root {
+        output::line(&format!("{hash} as `root_token`"));
     }
     Ok(())
 }

@@ -206,7 +206,7 @@ pub(super) static SETTINGS: &[Setting] = &[
             get: |settings| settings.auditing.numbers.refusals_per_second_max.into(),
             set: |settings, count| assign(&mut settings.auditing.numbers.refusals_per_second_max, count),
         },
-        doc: "Calls that are not let in are put on record each by itself up to so many, and counted beyond",
+        doc: "Refused calls of one actor are put on record each by itself up to so many, and counted beyond",
     },
     Setting {
         name: "audit-queue-max",

@@ -15,12 +15,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use idhini_audit::{Detail, Trail};
+use idhini_graph::Digest;
 use idhini_model::Timestamp;
 use idhini_replica::Clock;
 use idhini_server::{ClientAuth, Telemetry, Tls, TlsError, TlsMaterial, TlsOptions, TlsPart};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::audit;
 use crate::authority::{self, Authority, AuthorityError, BACKDATED_SECONDS, Name, Usage};
 use crate::configuration::{ListenAddress, Settings, Version};
 
@@ -46,6 +49,8 @@ pub(crate) struct Keeper {
     seen: Found,
     /// What failed, and when the same is tried again.
     failed: Option<(Found, Timestamp)>,
+    /// Where it is put on record what was taken, if it is.
+    trail: Option<Trail>,
 }
 
 /// Where it comes from.
@@ -162,6 +167,7 @@ impl Keeper {
         let keeper = Keeper {
             seen: Ok(shown.clone()),
             failed: None,
+            trail: None,
             tls: Arc::new(tls),
             paths,
             identity,
@@ -176,6 +182,11 @@ impl Keeper {
 
     pub(crate) fn tls(&self) -> &Arc<Tls> {
         &self.tls
+    }
+
+    /// What is taken from now on is put on record there.
+    pub(crate) fn telling(self, trail: Option<Trail>) -> Keeper {
+        Keeper { trail, ..self }
     }
 
     /// Looks at the files now and then, for as long as it is polled.
@@ -222,6 +233,7 @@ impl Keeper {
             Ok(()) => {
                 self.failed = None;
                 self.tell("taken");
+                self.put_on_record();
             }
             Err(failure) => {
                 tracing::warn!(
@@ -254,6 +266,24 @@ impl Keeper {
                 i64::try_from(lifetime_seconds / 10).unwrap_or(RETRY_SECONDS).clamp(1, RETRY_SECONDS)
             }
         }
+    }
+
+    /// Not held up by the trail: a server that shows a certificate until it ends, as no sink takes records, is there for
+    /// nobody.
+    fn put_on_record(&self) {
+        let Some(trail) = &self.trail else { return };
+        let (fingerprint, until) = self.tls.shown();
+        let text = |text: String| Detail::Text(text.into());
+        let mut details =
+            vec![("fingerprint", text(fingerprint.to_string())), ("until", text(until.to_string()))];
+        let files = [
+            ("certificate_file", Some(&self.shown.certificate)),
+            ("client_ca_file", self.shown.client_ca.as_ref()),
+        ];
+        for (name, bytes) in files {
+            details.extend(bytes.map(|bytes| (name, text(Digest::of(bytes).to_string()))));
+        }
+        audit::told(trail, "TakeCertificate", details);
     }
 
     fn tell(&self, what: &str) {

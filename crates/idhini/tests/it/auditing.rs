@@ -139,17 +139,19 @@ async fn what_is_changed_decided_and_refused_is_on_record() {
         subject: crate::process::subject("user:tom"),
         ..Default::default()
     };
-    permissions.lookup_resources(lookup).await.unwrap().into_inner().message().await.unwrap();
+    let mut found = permissions.lookup_resources(lookup).await.unwrap().into_inner();
+    while found.message().await.unwrap().is_some() {}
     let read =
         v1::ReadRelationshipsRequest { relationship_filter: Some(of_type("document")), ..Default::default() };
-    permissions.read_relationships(read).await.unwrap().into_inner().message().await.unwrap();
+    let mut rows = permissions.read_relationships(read).await.unwrap().into_inner();
+    while rows.message().await.unwrap().is_some() {}
     let mut streaming = OwnPermissions::with_interceptor(server.channel().await, with_key);
     let v1::CheckPermissionRequest { resource, permission, subject, .. } =
         check("document:a", "edit", "user:tom");
     let item = own::CheckStreamItem { request_id: 7, resource, permission, subject, ..Default::default() };
     let asked = own::CheckStreamRequest { request: Some(own::check_stream_request::Request::Check(item)) };
     let mut answers = streaming.check_stream(tokio_stream::once(asked)).await.unwrap().into_inner();
-    assert!(answers.message().await.unwrap().is_some());
+    assert!(answers.message().await.unwrap().is_some() && answers.message().await.unwrap().is_none());
 
     let checks = place.query_for(2, &["--call", "CheckPermission", "--actor", &accessor]);
     let said = |record: &Value| {
@@ -174,8 +176,12 @@ async fn what_is_changed_decided_and_refused_is_on_record() {
     assert_eq!(said(&lookups[0]), ["document", "view", "user:tom", ""]);
     let reads = place.query_for(1, &["--call", "ReadRelationships"]);
     assert_eq!(reads[0]["details"]["filter"], "resource_type:\"document\"");
-    // The call, and its one question.
-    let streams = place.query_for(2, &["--call", "CheckStream"]);
+    assert_eq!(lookups[0]["details"]["results"].as_u64(), Some(1));
+    assert_eq!(reads[0]["details"]["results"].as_u64(), Some(1));
+    // That it began, its one question, and its end.
+    let streams = place.query_for(3, &["--call", "CheckStream"]);
+    assert_eq!(streams[0]["answer"], "begun");
+    assert_eq!(streams[2]["details"]["results"].as_u64(), Some(1));
     let of_item = streams.iter().find(|record| !record["resource"].is_null()).unwrap();
     assert_eq!(said(of_item), ["document:a", "edit", "user:tom", "no"]);
 
@@ -215,6 +221,168 @@ async fn what_is_changed_decided_and_refused_is_on_record() {
     let verified = place.audit(&["audit", "verify"], "");
     assert_eq!(verified.status, 0, "{}{}", verified.stdout, verified.stderr);
     assert!(place.query(&["--outcome", "none"]).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_on_record_by_what_ended_it() {
+    let place = Place::new();
+    let server = place.serve();
+    tell_decisions(&server, "").await;
+    let mut namespaces = NamespaceServiceClient::with_interceptor(server.channel().await, with_key);
+    let team = own::CreateNamespaceRequest { path: "team".to_owned(), ..Default::default() };
+    namespaces.create_namespace(team).await.unwrap();
+    let watch = || {
+        let mut request = tonic::Request::new(v1::WatchRequest::default());
+        request.metadata_mut().insert("authorization", format!("Bearer {KEY}").parse().unwrap());
+        request.metadata_mut().insert("x-idhini-namespace", "team".parse().unwrap());
+        request
+    };
+    let channel = server.channel().await;
+    let mut watching = v1::watch_service_client::WatchServiceClient::new(channel);
+    // One whose caller leaves, and one that a lock cuts.
+    drop(watching.watch(watch()).await.unwrap());
+    place.query_for(2, &["--call", "Watch"]);
+    let mut changes = watching.watch(watch()).await.unwrap().into_inner();
+    let lock = own::LockNamespaceRequest {
+        path: "team".to_owned(),
+        reason: "a leak".to_owned(),
+        ..Default::default()
+    };
+    namespaces.lock_namespace(lock).await.unwrap();
+    let status = loop {
+        match changes.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the lock cut nothing"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    let told = place.query_for(4, &["--call", "Watch"]);
+    let answer = |at: usize| told[at]["answer"].as_str().unwrap_or_default().to_owned();
+    assert_eq!([answer(0), answer(1), answer(2)], ["begun", "left", "begun"]);
+    let cut = &told[3];
+    assert_eq!(
+        (cut["outcome"].as_str(), cut["code"].as_str()),
+        (Some("refused"), Some("FAILED_PRECONDITION"))
+    );
+    assert_eq!(cut["why"].as_str(), Some(status.message()));
+    assert!(cut["details"]["results"].is_u64(), "{cut}");
+    // What was locked says at which revision of the control plane.
+    let locked = place.query(&["--call", "LockNamespace"]);
+    assert!(locked[0]["revision"].as_u64().is_some_and(|revision| revision > 1), "{}", locked[0]);
+}
+
+/// Whatever is put around it, an update that matters is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_cannot_be_hidden_among_others() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut permissions = server.permissions().await;
+    let text = |number: usize| format!("document:{}{number}#owner@user:{}", "x".repeat(900), "y".repeat(900));
+    let updates: Vec<String> = (0..1_000).map(text).collect();
+    permissions
+        .write_relationships(touch(&updates.iter().map(String::as_str).collect::<Vec<_>>()))
+        .await
+        .unwrap();
+    let found = place.query(&["--resource", &format!("document:{}999", "x".repeat(900))]);
+    assert_eq!(found.len(), 1);
+    let told = found[0]["details"]["updates"].as_array().unwrap();
+    assert_eq!((told.len(), told[999].as_str()), (1_000, Some(&*format!("TOUCH {}", updates[999]))));
+    // Of an import the first are told, and all are fixed.
+    let relationship = |number: usize| {
+        let update =
+            touch(&[&format!("document:i{number}#owner@user:{}", "y".repeat(900))]).updates.remove(0);
+        update.relationship.unwrap()
+    };
+    let relationships: Vec<_> = (0..3_000).map(relationship).collect();
+    let sent = v1::ImportBulkRelationshipsRequest { relationships };
+    permissions.import_bulk_relationships(tokio_stream::once(sent)).await.unwrap();
+    let details = &place.query(&["--call", "ImportBulkRelationships"])[0]["details"];
+    assert_eq!((details["count"].as_u64(), details["updates_count"].as_u64()), (Some(3_000), Some(3_000)));
+    let told = details["updates"].as_array().unwrap();
+    assert!(told.len() > 500 && told.len() < 3_000, "{}", told.len());
+    let lines: String =
+        (0..3_000).map(|n| format!("CREATE document:i{n}#owner@user:{}\n", "y".repeat(900))).collect();
+    assert_eq!(
+        details["updates_blake3"].as_str(),
+        Some(&*idhini_graph::Digest::of(lines.as_bytes()).to_string()),
+    );
+    server.stop();
+    let verified = place.audit(&["audit", "verify"], "");
+    assert_eq!(verified.status, 0, "{}{}", verified.stdout, verified.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_token_that_was_reset_is_on_record_with_the_next_start() {
+    let place = Place::new();
+    let serve = || {
+        let mut command = binary();
+        command.args(["serve", "--grpc-addr", "127.0.0.1:0", "--http-addr", "off", "--metrics-addr", "off"]);
+        command.args(["--data-dir", &place.path("data"), "--audit-dir", &place.path("trail")]);
+        // The client file is this test's own.
+        command.env("HOME", &place.0).env("XDG_CONFIG_HOME", &place.0);
+        Server::quiet(command)
+    };
+    serve().stop();
+    assert_eq!(place.query(&["--call", "MakeRootToken"]).len(), 1);
+    let reset = run(
+        &["token", "reset", "--data-dir", &place.path("data")],
+        &[("HOME", place.0.to_str().unwrap()), ("XDG_CONFIG_HOME", place.0.to_str().unwrap())],
+        "",
+    );
+    assert_eq!(reset.status, 0, "{}", reset.stderr);
+    let token = reset.stdout.trim().to_owned();
+    serve().stop();
+    let told = place.query(&["--call", "ResetRootToken"]);
+    assert_eq!((told.len(), told[0]["outcome"].as_str()), (1, Some("accepted")));
+    let hashes = place.audit(&["audit", "hash"], &format!("{token}\n")).stdout;
+    let hash = told[0]["details"]["root_token"].as_str().unwrap();
+    assert!(hashes.contains(hash), "{hashes} {hash}");
+    let starts = place.query(&["--call", "Start"]);
+    assert_eq!(starts[1]["details"]["root_token"].as_str(), Some(hash));
+    let text = std::fs::read_to_string(place.file()).unwrap();
+    assert!(!text.contains(&token));
+    // It is told once.
+    serve().stop();
+    assert_eq!(place.query(&["--call", "ResetRootToken"]).len(), 1);
+    // One that was noted and not done, and what cannot be read, are told as not known.
+    let other = idhini_graph::Digest::of(b"another");
+    let noted = format!("reset-root-token 2026-01-15T08:00:00Z {other} 7\nnone\n");
+    std::fs::write(place.0.join("data/audit-untold"), noted).unwrap();
+    // Also where the root token does not count.
+    place.serve().stop();
+    let told = place.query(&["--call", "ResetRootToken", "--outcome", "unknown"]);
+    assert_eq!(told.len(), 2);
+    assert_eq!(
+        (told[0]["details"]["at"].as_str(), told[0]["details"]["uid"].as_u64()),
+        (Some("2026-01-15T08:00:00Z"), Some(7))
+    );
+    assert!(!place.0.join("data/audit-untold").exists());
+    let last = place.query(&["--call", "Start"]).pop().unwrap();
+    assert!(last["details"]["root_token"].is_null(), "{last}");
+    assert_eq!(place.audit(&["audit", "verify"], "").status, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_records_edited_at_the_end_are_named_also_after_a_start() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut permissions = server.permissions().await;
+    permissions.write_relationships(touch(&["document:a#owner@user:ann"])).await.unwrap();
+    let file = place.file();
+    server.stop();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let at = text.find("document:a#owner@user:ann").unwrap();
+    let end = at + text[at..].find('\n').unwrap();
+    let edited = text[..=end].replace("@user:ann", "@user:eve");
+    std::fs::write(&file, &edited).unwrap();
+    for _ in 0..2 {
+        place.serve().stop();
+        let verified = place.audit(&["audit", "verify"], "");
+        assert_eq!(verified.status, 1, "{}", verified.stdout);
+        assert!(verified.stdout.contains("was edited"), "{}", verified.stdout);
+    }
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with(&edited));
 }
 
 #[tokio::test(flavor = "multi_thread")]

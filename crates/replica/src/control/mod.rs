@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
 use idhini_changelog::LogId;
-use idhini_model::{Change, EntryKind, SubjectRef, Timestamp};
+use idhini_model::{Change, EntryKind, Revision, SubjectRef, Timestamp};
 use tokio::sync::watch;
 
 pub use deletion::DeletionError;
@@ -177,15 +177,17 @@ impl ControlPlane {
         rights::rights(&self.sys.head(), self.now(), who, id)
     }
 
-    /// Does what is asked; when it answers, the view has it.
+    /// Does what is asked, and answers at which revision of the control plane; when it answers, the view has it.
     ///
     /// # Errors
     /// [`ReplicaError::Control`]; otherwise as [`Namespace::write`]. [`ReplicaError::OutcomeUnknown`] also if it is done and
     /// the view cannot be brought up to it.
-    pub async fn change(&self, control: Control, wanted: Wanted) -> Result<(), ReplicaError> {
-        self.sys.ask(Request::Control(Box::new(control)), wanted).await?;
+    pub async fn change(&self, control: Control, wanted: Wanted) -> Result<Revision, ReplicaError> {
+        let done = self.sys.ask(Request::Control(Box::new(control)), wanted).await?;
         // It is written: whatever fails from here on, that was no refusal.
-        self.catch_up().await.map_err(|error| ReplicaError::OutcomeUnknown(Arc::new(io::Error::other(error))))
+        let seen = self.catch_up().await;
+        seen.map_err(|error| ReplicaError::OutcomeUnknown(Arc::new(io::Error::other(error))))?;
+        Ok(done.revision)
     }
 
     /// Brings the view up to what is published. Whoever leaves in the middle leaves a view of whole entries, and its version.

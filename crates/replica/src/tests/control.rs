@@ -42,7 +42,7 @@ impl Plane {
     fn change(&self, by: &SubjectRef, change: ControlChange) -> Result<(), ControlError> {
         let control = Control { by: Some(by.clone()), change };
         match self.runtime.block_on(self.plane.change(control, ALWAYS)) {
-            Ok(()) => Ok(()),
+            Ok(_) => Ok(()),
             Err(ReplicaError::Control(error)) => Err(error),
             Err(other) => panic!("{other}"),
         }

@@ -119,10 +119,10 @@ impl Control {
 
     /// Does what the caller asks, if the control plane's writer finds that they may.
     pub(super) async fn change(&self, asking: &Asking, change: ControlChange) -> Result<(), Refusal> {
-        let asked = Change::of_control(asking.deadline.wanted(), asking.audited.clone())
+        let asked = Change::of_control(asking.deadline, asking.audited.clone())
             .noting(|recording| note_control(recording, &change));
         let control = control::Control { by: Some(asking.caller().clone()), change };
-        asked.make(|wanted| self.plane.change(control, wanted), |()| None).await
+        asked.make(|wanted| self.plane.change(control, wanted), |revision| Some(*revision)).await.map(drop)
     }
 
     /// What is read to be answered behind a change. If it cannot be read, the change was made all the same.

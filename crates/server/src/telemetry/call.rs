@@ -253,6 +253,10 @@ impl Call {
     }
 
     fn end(&self, code: Code) {
+        // Whoever knows why it ended has said so before.
+        if let Some(recording) = self.recording() {
+            recording.was_left();
+        }
         let telemetry = &self.recorder.telemetry;
         let (edges, took) = (self.edges(), self.began.elapsed());
         if let Some(counts) = self.recorder.counts(self.row) {

@@ -73,9 +73,14 @@ impl Row {
         (self.service.as_str(), self.call.as_str()) == WATCH
     }
 
+    /// Whether these calls go on until somebody ends them.
+    pub(crate) fn has_no_end(&self) -> bool {
+        self.is_watch() || (self.service.as_str(), self.call.as_str()) == CHECKS
+    }
+
     /// Whether these calls end when the server is told to stop, by being told that it is unavailable.
     pub(super) fn is_ended_by_stopping(&self) -> bool {
-        self.is_watch() || (self.service.as_str(), self.call.as_str()) == CHECKS
+        self.has_no_end()
     }
 }
 

@@ -10,7 +10,7 @@ use tonic::transport::Channel;
 
 use super::{Authority, fingerprint_of};
 use crate::eyes::{Seen, until};
-use crate::process::{PATIENCE, check, touch, with_key};
+use crate::process::{PATIENCE, check, run, touch, with_key};
 
 /// Whether a connection still does its work.
 async fn answers(channel: &Channel) -> bool {
@@ -137,4 +137,45 @@ async fn other_authorities_of_clients_are_taken_when_their_file_changes() {
     std::fs::copy(others.ca_file(), &trusted).unwrap();
     until("idhini_tls_reloads_total is 1", || metric(&seen, "idhini_tls_reloads_total") == 1.0).await;
     assert!(!comes_in(&authority).await && comes_in(&others).await);
+}
+
+#[tokio::test]
+async fn what_is_taken_anew_is_on_record_and_what_cannot_be_used_is_not() {
+    let (authority, others) = (Authority::new(), Authority::new());
+    let (trail, trusted) = (authority.path("trail"), authority.path("trusted.pem"));
+    std::fs::copy(authority.ca_file(), &trusted).unwrap();
+    let seen = authority.serve(&["--tls-client-ca-file", &trusted, "--audit-dir", &trail]);
+    let file = authority.folder.join("server.pem");
+    let taken = || {
+        let asked = run(&["audit", "query", "--json", &trail, "--call", "TakeCertificate"], &[], "");
+        assert_eq!((asked.status, asked.stderr.as_str()), (0, ""));
+        let lines = asked.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.collect::<Vec<serde_json::Value>>()
+    };
+    assert_eq!(taken().len(), 0, "nothing was taken anew so far");
+    let digest = |path: &str| idhini_graph::Digest::of(&std::fs::read(path).unwrap()).to_string();
+    let is_told = |record: &serde_json::Value| {
+        let details = &record["details"];
+        let certificate = file.to_str().unwrap();
+        assert_eq!(details["fingerprint"].as_str(), Some(&*fingerprint_of(&file)), "{record}");
+        assert_eq!(details["certificate_file"].as_str(), Some(&*digest(certificate)), "{record}");
+        assert_eq!(details["client_ca_file"].as_str(), Some(&*digest(&trusted)), "{record}");
+        assert_eq!((&record["accessor"], &record["outcome"]), (&"server".into(), &"accepted".into()));
+        let until: idhini_model::Timestamp = details["until"].as_str().unwrap().parse().unwrap();
+        assert!(until > idhini::clock::now(), "{until}");
+    };
+    // Another certificate of the server, then other authorities of clients.
+    authority.server(&["--lifetime", "2d"]);
+    until("a certificate is on record", || taken().len() == 1).await;
+    is_told(&taken()[0]);
+    std::fs::copy(others.ca_file(), &trusted).unwrap();
+    until("authorities are on record", || taken().len() == 2).await;
+    is_told(&taken()[1]);
+    std::fs::write(&trusted, "none").unwrap();
+    until("idhini_tls_certificate_old is 1", || metric(&seen, "idhini_tls_certificate_old") == 1.0).await;
+    // Whatever is told later is behind whatever was told before.
+    std::fs::copy(others.ca_file(), &trusted).unwrap();
+    until("idhini_tls_certificate_old is 0", || metric(&seen, "idhini_tls_certificate_old") == 0.0).await;
+    seen.server.stop();
+    assert_eq!(taken().len(), 2);
 }
