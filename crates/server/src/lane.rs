@@ -6,7 +6,7 @@
 //! no more than its share of the lane.
 //!
 //! # Invariants
-//! * No more runs on the lane at a time than it has threads. Who runs next is the tenant that has had least of it; within
+//! * No more runs on the lane at a time than it has turns. Who runs next is the tenant that has had least of it; within
 //!   a tenant its namespaces take turns, and within a namespace whoever came first is first.
 //! * A turn is one look at a task, which evaluates one portion at most; what waits for anything else holds no turn. Who has
 //!   not ended then waits for the next one before that is given to anybody.
@@ -167,6 +167,14 @@ impl Turns {
         Some(self.wait(tenancy, waker, since))
     }
 
+    /// A ticket in any case, of whom nobody is woken for yet; called at once if there is a turn.
+    fn ask(&mut self, tenancy: Tenancy, since: Instant) -> u64 {
+        self.take(tenancy, Waker::noop(), since).unwrap_or_else(|| {
+            self.next_ticket += 1;
+            self.next_ticket
+        })
+    }
+
     fn wait(&mut self, tenancy: Tenancy, waker: &Waker, since: Instant) -> u64 {
         self.next_ticket += 1;
         let ticket = self.next_ticket;
@@ -292,18 +300,16 @@ impl Tenant {
 }
 
 impl Lane {
-    /// With so many threads, each of which gives way.
-    pub(crate) fn start(threads: usize, give_way: GiveWay) -> io::Result<Arc<Lane>> {
+    /// On which so much runs at a time, on threads each of which gives way.
+    pub(crate) fn start(at_a_time: usize, give_way: GiveWay) -> io::Result<Arc<Lane>> {
         let runtime = runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            // Between two turns it looks at sockets, timers and at what is new; otherwise these would wait for sixty.
-            .event_interval(1)
-            .global_queue_interval(2)
+            // One is always left that runs nothing: it finds out what else is ready, and has it wait with the others.
+            .worker_threads(at_a_time.saturating_add(1))
             .thread_name("lane")
             .on_thread_start(give_way)
             .enable_all()
             .build()?;
-        let (handle, turns) = (runtime.handle().clone(), Turns { free: threads, ..Turns::default() });
+        let (handle, turns) = (runtime.handle().clone(), Turns { free: at_a_time, ..Turns::default() });
         Ok(Arc::new(Lane { runtime: Some(runtime), handle, turns: Mutex::new(turns) }))
     }
 
@@ -354,7 +360,9 @@ impl Place {
         &self,
         work: F,
     ) -> impl Future<Output = F::Output> + Send + use<F> {
-        Turning { work: Box::pin(work), place: self.clone(), waits: Waits::Nowhere }
+        // It waits from here on, not from when a thread first looks at it, and is looked at in any case.
+        let ticket = self.lane.turns().ask(self.tenancy, Instant::now());
+        Turning { work: Box::pin(work), place: self.clone(), waits: Waits::For(ticket) }
     }
 }
 

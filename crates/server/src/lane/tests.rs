@@ -183,7 +183,7 @@ fn a_crowd_that_is_spread_over_many_namespaces_is_one() {
 }
 
 #[test]
-fn all_that_is_begun_ends_or_is_left_and_never_more_runs_than_there_are_threads() {
+fn all_that_is_begun_ends_or_is_left_and_never_more_runs_than_there_are_turns() {
     let lane = Lane::start(2, || ()).unwrap();
     let running = Arc::new(AtomicUsize::new(0));
     let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -242,7 +242,7 @@ fn one_task_of_a_tenant_has_as_much_as_all_of_another() {
     };
     runtime.block_on(async {
         let mut tasks = Vec::new();
-        for _ in 0..40 {
+        for _ in 0..400 {
             tasks.push(place(&lane, tenancy(1, 1)).spawn(endless(&many)));
         }
         tasks.push(place(&lane, tenancy(2, 2)).spawn(endless(&alone)));
@@ -253,7 +253,7 @@ fn one_task_of_a_tenant_has_as_much_as_all_of_another() {
             task.abort();
         }
     });
-    // Half. If each task had its share it would be ten.
+    // Half. If each task had its share it would be one.
     let alone = alone.load(Ordering::SeqCst);
     assert!(alone >= 150, "{alone} turns of 400");
 }
