@@ -113,7 +113,7 @@ impl Workers {
     /// Lets what is under way come to its end, and waits for it.
     pub(crate) async fn drain(&self) {
         self.stage.send_replace(Stage::Draining);
-        // Each worker listens until its last connection is closed.
+        // Each worker listens until its last connection is closed; what it does then ends with all of them.
         self.stage.closed().await;
     }
 }
@@ -193,6 +193,9 @@ async fn work(
         _ = all_gone.recv() => {}
         () = reached(&mut stage, Stage::Over) => {}
     }
+    drop(stage);
+    // Others may have theirs still, and wait for what was begun here: a batch of writes of all of them.
+    while handed.recv().await.is_some() {}
 }
 
 /// Waits until they were told this, or more; whoever would tell is gone only when all is over.

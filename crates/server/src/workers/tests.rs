@@ -66,6 +66,8 @@ async fn draining_ends_with_the_last_connection_and_idle_ones_are_closed() {
     let clients = connected(&listener, &workers, 4).await;
     tokio::time::timeout(Duration::from_secs(30), workers.drain()).await.unwrap();
     assert_eq!(open(&workers), [0, 0]);
+    // What one began for another's connections goes on until all are gone.
+    assert!(workers.workers.iter().all(|worker| !worker.sockets.is_closed()));
     drop(clients);
 }
 

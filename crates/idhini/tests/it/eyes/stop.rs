@@ -101,7 +101,11 @@ async fn every_write_that_was_accepted_is_answered_and_every_answer_is_kept() {
         all.extend(kept);
         // Not that the outcome is unknown, nor that a write was called off.
         let text = format!("{refused:?}");
-        assert!(matches!(refused.code(), Code::Unavailable | Code::Unknown | Code::Cancelled), "{text}");
+        // A call that the client begins when it has just heard that the connection ends never leaves it; our client calls that
+        // internal.
+        let is_unsent = refused.code() == Code::Internal && text.contains("GoAway(b\"\", NO_ERROR, Remote)");
+        let is_away = matches!(refused.code(), Code::Unavailable | Code::Unknown | Code::Cancelled);
+        assert!(is_away || is_unsent, "{text}");
         assert!(!refused.message().contains("whether this write took effect"), "{text}");
     }
     assert_eq!(seen.ended().0, Some(0));
