@@ -168,7 +168,7 @@ impl Listener {
             reporter.set_service_status(service, ServingStatus::Serving).await;
         }
         let meters: Arc<Meters> = Arc::default();
-        let lane = Lane::start(lane_threads(options.worker_threads), options.give_way)
+        let lane = Lane::start(lane_turns(options.worker_threads), options.give_way)
             .map_err(ListenError::Threads)?;
         let services = Services { admin, control, stopping };
         let workers = options.worker_threads.get();
@@ -216,8 +216,8 @@ impl Listener {
     }
 }
 
-/// All processors but one: whatever is done on the lane, a worker that has something to answer finds one free.
-fn lane_threads(workers: NonZeroUsize) -> usize {
+/// One less than there are workers: whatever is done on the lane, a worker that has something to answer finds one free.
+fn lane_turns(workers: NonZeroUsize) -> usize {
     workers.get().saturating_sub(1).max(1)
 }
 
