@@ -128,7 +128,7 @@ def fenced(data, trail, *options):
 
 def ours(data, *options, address=OURS):
     server = Server([RELEASE / "idhini", "serve", "--data-dir", data, "--grpc-addr", address, "--preshared-key", KEY,
-                     "--http-addr", "off", "--metrics-addr", "off", *options], f"ours-{address[-5:]}")
+                     "--http-addr", "off", "--metrics-addr", "off", *options], address, f"ours-{address[-5:]}")
     server.wait_for(lambda: "listening" in pathlib.Path(server.log.name).read_text())
     return server
 
